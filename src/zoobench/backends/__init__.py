@@ -1,0 +1,148 @@
+"""Backends: the protocol and the one table. A backend is one module, one row here, one extra, one test.
+
+A row names its class as `"module:Class"`, so nothing is imported until it is used: the parent process reads
+this table and must never import a runtime.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, cast
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from zoobench.outcome import Evidence
+    from zoobench.spec import Artifact, ArtifactFormat, Case
+
+    Tensors = Mapping[str, np.ndarray]
+    """Named arrays on the host, batch axis first."""
+
+
+class Session(Protocol):
+    """A loaded model: tensors in, tensors out."""
+
+    def bind(self, inputs: Tensors) -> Callable[[], Tensors]:
+        """Return the call that is timed. It runs the model on `inputs` and returns when outputs are on the host."""
+        ...
+
+    def evidence(self) -> Evidence:
+        """What really ran; may run the model again under the runtime's profiler, so it comes after all timing."""
+        ...
+
+    def close(self) -> None:
+        """Free the model."""
+        ...
+
+
+class Backend(Protocol):
+    """A runtime on a device class."""
+
+    def unavailable(self) -> str | None:
+        """None when it can run here, else the reason and the command that mends it. Asked in the probe worker."""
+        ...
+
+    def load(self, artifact: Artifact, case: Case) -> Session:
+        """Load `artifact` for `case`.
+
+        Raises:
+            UsageError: the case asks for an option or a precision that this runtime refuses.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table.
+
+    Attributes:
+        target: `"module:Class"` of the backend.
+        device: device class the case runs on, `cpu` or `cuda`.
+        format: artifact format it loads.
+        precisions: what it can run; anything else is a skip with a reason.
+        tasks: tasks it can run.
+        extra: the extra of this package that installs it, None when the base install does.
+        packages: distributions whose versions belong in the measurement key.
+        inline: runs inside the parent on a virtual clock (only `fake` does).
+        ranked: False keeps it out of every ranking.
+    """
+
+    target: str
+    device: str
+    format: ArtifactFormat
+    precisions: tuple[str, ...]
+    tasks: tuple[str, ...] = ("image_classification",)
+    extra: str | None = None
+    packages: tuple[str, ...] = ()
+    inline: bool = False
+    ranked: bool = True
+
+
+_TORCH = ("torch", "timm", "transformers")
+
+BACKENDS: dict[str, Row] = {
+    "pytorch": Row("zoobench.backends.pytorch:PyTorch", "cpu", "torch", ("fp32", "bf16"), packages=_TORCH),
+    "torch_compile": Row(
+        "zoobench.backends.pytorch:TorchCompile", "cpu", "torch", ("fp32", "bf16"), packages=_TORCH
+    ),
+    "onnx_cpu": Row(
+        "zoobench.backends.onnxruntime:OnnxCpu", "cpu", "onnx", ("fp32",), extra="cpu", packages=("onnxruntime",)
+    ),
+    "openvino": Row(
+        "zoobench.backends.openvino:OpenVino",
+        "cpu",
+        "onnx",
+        ("fp32", "bf16"),
+        extra="openvino",
+        packages=("openvino",),
+    ),
+    "pytorch_cuda": Row(
+        "zoobench.backends.pytorch:PyTorchCuda",
+        "cuda",
+        "torch",
+        ("fp32", "tf32", "fp16", "bf16"),
+        packages=_TORCH,
+    ),
+    "torch_compile_cuda": Row(
+        "zoobench.backends.pytorch:TorchCompileCuda",
+        "cuda",
+        "torch",
+        ("fp32", "tf32", "fp16", "bf16"),
+        packages=_TORCH,
+    ),
+    "onnx_cuda": Row(
+        "zoobench.backends.onnxruntime:OnnxCuda",
+        "cuda",
+        "onnx",
+        ("fp32", "tf32"),
+        extra="cuda",
+        packages=("onnxruntime-gpu",),
+    ),
+    "onnx_tensorrt": Row(
+        "zoobench.backends.onnxruntime:OnnxTensorRT",
+        "cuda",
+        "onnx",
+        ("fp32", "tf32", "fp16"),
+        extra="tensorrt",
+        packages=("onnxruntime-gpu", "tensorrt"),
+    ),
+    "fake": Row(
+        "zoobench.backends.fake:Fake",
+        "cpu",
+        "fake",
+        ("fp32", "fp16", "bf16", "int8"),
+        inline=True,
+        ranked=False,
+    ),
+}
+
+DEFAULT_BACKENDS = ("pytorch", "onnx_cpu")
+CUDA_BACKENDS = ("pytorch_cuda", "torch_compile_cuda", "onnx_cuda", "onnx_tensorrt")
+
+
+def open_backend(name: str) -> Backend:
+    """Import and make the backend called `name`. Raises ImportError when its package is missing."""
+    module, _, attribute = BACKENDS[name].target.partition(":")
+    return cast("Backend", getattr(importlib.import_module(module), attribute)())

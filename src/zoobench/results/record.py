@@ -1,0 +1,178 @@
+"""The record: one line on disk for each cell, and the steps that lift older ones to today's schema."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from zoobench.errors import ZoobenchError
+from zoobench.outcome import (
+    CaseError,
+    Check,
+    Evidence,
+    Latency,
+    Memory,
+    Noise,
+    Status,
+    Verdict,
+    WarmUp,
+)
+from zoobench.spec import Case, Frozen, Validation
+
+SCHEMA_VERSION = 1
+PROTOCOL_VERSION = 1
+"""Version of the measuring protocol; part of the measurement key, so results of two protocols never mix."""
+
+
+class Part(Frozen):
+    """A part of a record: unknown keys of a record written by a later minor version are kept out, not refused."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+
+class ModelInfo(Part):
+    """Which weights were run."""
+
+    name: str
+    hf_id: str | None = None
+    revision: str | None = Field(default=None, description="the commit that the revision resolved to")
+    weights: Literal["pretrained", "random", "local", "fake"] | None = None
+    library: str | None = None
+    licence: str | None = None
+    parameters: int | None = None
+    task: str = "image_classification"
+
+
+class ArtifactInfo(Part):
+    """Which file was run and how it came to be."""
+
+    sha256: str
+    size_bytes: int
+    format: str
+    opset_asked: int | None = None
+    opset: int | None = None
+    export_rung: str | None = None
+    dynamic_batch: bool | None = None
+    validation: Validation | None = None
+    flops: int | None = None
+    bytes_moved: int | None = None
+    made_with: dict[str, str] = Field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+class MachineInfo(Part):
+    """Which machine measured; `zoobench.machine` says what goes into the fingerprint."""
+
+    fingerprint: str
+    cpu_model: str | None = None
+    cpus_usable: int | None = None
+    cpus_host: int | None = None
+    memory_bytes: int | None = None
+    gpus: tuple[str, ...] = ()
+    kernel: str | None = None
+    python: str | None = None
+
+
+class NoiseSummary(Part):
+    """The slots' noise in one line: worst and middle of what the sensors saw."""
+
+    slots: int = 0
+    slots_contended: int = Field(default=0, description="slots in which others used more than 10% of our CPUs")
+    foreign_cpu_max: float | None = None
+    foreign_cpu_median: float | None = None
+    steal_max: float | None = None
+    parent_cpu_max: float | None = None
+    throttled_s: float | None = None
+    involuntary_switches: int | None = None
+
+
+class Record(Part):
+    """Everything about one cell of one run. One JSON line."""
+
+    schema_version: int = SCHEMA_VERSION
+    run_id: str
+    recorded_at: str = Field(description="UTC, ISO 8601")
+    status: Status
+    case: Case
+    measurement_key: str
+    protocol_version: int = PROTOCOL_VERSION
+    effort: str
+    model: ModelInfo
+    artifact: ArtifactInfo | None = None
+    machine: MachineInfo
+    versions: dict[str, str] = Field(default_factory=dict)
+    worker_start_s: float | None = None
+    load_s: float | None = None
+    compile_s: float | None = None
+    first_call_ms: float | None = None
+    warm_up: WarmUp | None = None
+    latency: Latency | None = None
+    throughput_per_s: float | None = None
+    memory: Memory | None = None
+    roofline_fraction: float | None = Field(
+        default=None, description="larger of FLOPs / peak and bytes / peak bandwidth, divided by p50; 0 to 1"
+    )
+    roofline_bound: Literal["compute", "memory"] | None = None
+    accuracy: dict[str, Any] | None = None
+    check: Check | None = None
+    evidence: Evidence | None = None
+    noise: NoiseSummary | None = None
+    verdict: Verdict | None = None
+    error: CaseError | None = None
+    forks: int = 0
+    seed: int | None = None
+    wall_s: float | None = None
+    samples_file: str | None = Field(default=None, description="relative to the run's folder")
+
+
+class SchemaError(ZoobenchError):
+    """A stored record cannot be read by this version."""
+
+
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""`UPGRADES[n]` lifts a record of schema version n to n + 1. One function a step, never removed."""
+
+
+def upgrade(data: dict[str, Any]) -> dict[str, Any]:
+    """Lift a stored record, step by step, to `SCHEMA_VERSION`.
+
+    Raises:
+        SchemaError: the record is newer than this program, or carries no version.
+    """
+    version = data.get("schema_version")
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise SchemaError(f"a record has no usable schema_version ({version!r}); it was not written by zoobench")
+    if version > SCHEMA_VERSION:
+        raise SchemaError(
+            f"a record has schema version {version}, this zoobench reads up to {SCHEMA_VERSION}; upgrade zoobench"
+        )
+    while version < SCHEMA_VERSION:
+        data = UPGRADES[version](data)
+        version += 1
+    return data
+
+
+def summarise_noise(noises: list[Noise]) -> NoiseSummary:
+    """Fold the slots' noise into one line.
+
+    Args:
+        noises: one entry a slot, in any order.
+    """
+
+    def known(name: str) -> list[float]:
+        return sorted(v for n in noises if (v := getattr(n, name)) is not None)
+
+    foreign, steal, parent = known("foreign_cpu"), known("steal"), known("parent_cpu")
+    switches, throttled = known("involuntary_switches"), known("throttled_s")
+    return NoiseSummary(
+        slots=len(noises),
+        slots_contended=sum(v > 0.10 for v in foreign),
+        foreign_cpu_max=foreign[-1] if foreign else None,
+        foreign_cpu_median=foreign[len(foreign) // 2] if foreign else None,
+        steal_max=steal[-1] if steal else None,
+        parent_cpu_max=parent[-1] if parent else None,
+        throttled_s=sum(throttled) if throttled else None,
+        involuntary_switches=int(sum(switches)) if switches else None,
+    )

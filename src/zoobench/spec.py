@@ -1,0 +1,226 @@
+"""The nouns that everybody shares: what can be run, what was asked, and what is run.
+
+All of them are frozen pydantic models: they validate on the way in, cannot change on the way through, and
+travel between processes as JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, computed_field, model_validator
+
+
+class Precision(StrEnum):
+    """Number format of the arithmetic. On CUDA `fp32` pins TF32 off; `tf32` is its own precision."""
+
+    FP32 = "fp32"
+    TF32 = "tf32"
+    FP16 = "fp16"
+    BF16 = "bf16"
+    INT8 = "int8"
+    INT4 = "int4"
+
+
+class Effort(StrEnum):
+    """How much evidence is bought; see `measure.effort` for the numbers."""
+
+    QUICK = "quick"
+    STANDARD = "standard"
+    THOROUGH = "thorough"
+
+
+class WeightsPolicy(StrEnum):
+    """Where weights may come from: `auto` falls back to seeded random ones when the Hub cannot be reached."""
+
+    AUTO = "auto"
+    PRETRAINED = "pretrained"
+    RANDOM = "random"
+
+
+class OnExisting(StrEnum):
+    """What to do about cells whose result is already on disk."""
+
+    RESUME = "resume"
+    RERUN = "rerun"
+    FAIL = "fail"
+
+
+class Frozen(BaseModel):
+    """Base of all nouns: immutable, strict about unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class Published(Frozen):
+    """A figure somebody else published, with the conditions under which it holds and where it stands."""
+
+    top1: float = Field(ge=0, le=100, description="ImageNet-1k validation top-1, percent")
+    conditions: str
+    source: str
+
+
+TASK_ALIASES = {"classification": "image_classification", "image-classification": "image_classification"}
+Task = Annotated[Literal["image_classification"], BeforeValidator(lambda v: TASK_ALIASES.get(v, v))]
+Library = Literal["timm", "transformers", "onnx", "fake"]
+
+
+class ModelSpec(Frozen):
+    """An entry of the zoo. What is not known is None, never invented.
+
+    `img_size` is accepted as a short form of `input_shape=(3, img_size, img_size)`.
+    """
+
+    name: str = Field(min_length=1, max_length=200)
+    hf_id: str | None = Field(default=None, description="`organisation/name` on the Hugging Face Hub")
+    revision: str | None = Field(default=None, description="branch, tag or commit; None means the default branch")
+    library: Library | None = Field(default=None, description="None: told from the model's own files")
+    task: Task = "image_classification"
+    input_shape: tuple[int, ...] | None = Field(
+        default=None, description="one item without the batch axis, (channels, height, width)"
+    )
+    input_name: str = "pixel_values"
+    opset: int = Field(default=17, ge=7, le=30)
+    licence: str | None = None
+    parameters: int | None = Field(default=None, gt=0)
+    published: Published | None = None
+    tolerance: float | None = Field(
+        default=None, gt=0, description="max |difference| / max |reference| that fp32 may show; None: 1e-3"
+    )
+    latency_limits_ms: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    architecture: str | None = Field(
+        default=None, description="timm architecture, or transformers class, from which random weights can be made"
+    )
+    config: dict[str, Any] | None = Field(default=None, description="transformers config numbers for use offline")
+    path: Path | None = Field(default=None, description="a local folder in hub layout, or a local .onnx file")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _img_size_is_short_for_input_shape(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "img_size" in data:
+            data = dict(data)
+            size = data.pop("img_size")
+            if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= 8192:
+                raise ValueError(f"img_size must be a whole number from 1 to 8192, not {size!r}")
+            data.setdefault("input_shape", (3, size, size))
+        return data
+
+    @model_validator(mode="after")
+    def _shape_is_possible(self) -> ModelSpec:
+        if self.input_shape is not None and (
+            not self.input_shape or any(not 1 <= n <= 65536 for n in self.input_shape)
+        ):
+            raise ValueError(f"input_shape must hold whole numbers from 1 to 65536, not {self.input_shape}")
+        return self
+
+
+OptionValue = bool | int | float | str
+
+
+class Case(Frozen):
+    """One cell that was asked for. `id` is a stable hash of every field."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+    model: str
+    backend: str
+    device: str = "cpu"
+    precision: Precision = Precision.FP32
+    batch: int = Field(default=1, ge=1)
+    shape: tuple[int, ...] | None = Field(default=None, description="one item; None: the model's own")
+    threads: int = Field(ge=1, description="intra-op threads of the runtime")
+    scenario: str = "single_stream"
+    options: dict[str, OptionValue] = Field(default_factory=dict)
+    arm: str = "base"
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def id(self) -> str:
+        """First 16 hexadecimal digits of the sha256 of the canonical JSON of all the other fields."""
+        return stable_hash(self.model_dump(mode="json", exclude={"id"}))[:16]
+
+    @property
+    def label(self) -> str:
+        """How a person names the cell in a progress line."""
+        return f"{self.model} · {self.backend} · {self.precision.value} · batch {self.batch}"
+
+
+class Group(Frozen):
+    """Cases that answer one question (same model, batch, shape, scenario) and therefore take turns."""
+
+    cases: tuple[Case, ...] = Field(min_length=1)
+
+    @property
+    def label(self) -> str:
+        """How a person names the group."""
+        return f"{self.cases[0].model} · batch {self.cases[0].batch}"
+
+
+ArtifactFormat = Literal["torch", "onnx", "fake"]
+
+
+class Validation(Frozen):
+    """How an artifact compared with its reference when it was run on the check inputs.
+
+    `max_rel` is max |difference| / max |reference|: relative to the output's scale, not element by element.
+    """
+
+    reference: str = Field(description="what produced the reference outputs, such as 'pytorch eager fp32'")
+    runtime: str = Field(description="what ran the artifact, with its version")
+    passed: bool
+    tolerance: float
+    max_abs: float
+    max_rel: float
+    cosine: float = Field(description="the smallest cosine similarity over the check items")
+    top1_agreement: float | None = Field(
+        default=None, description="share of items with equal argmax, among those whose reference margin allows it"
+    )
+    batches: tuple[int, ...]
+
+
+class Artifact(Frozen):
+    """What is run: a folder whose content sha256 is its identity. `manifest.json` in it is this object."""
+
+    path: Path = Field(exclude=True, description="the folder; where it lies is not part of what it is")
+    format: ArtifactFormat
+    sha256: str = Field(description="over the names and bytes of the content files, manifest and reference left out")
+    size_bytes: int = Field(ge=0, description="sum over the content files")
+    file: str | None = Field(default=None, description="the file to open, relative to the folder")
+    model: str
+    hf_id: str | None = None
+    commit: str | None = None
+    weights: Literal["pretrained", "random", "local"] = "pretrained"
+    library: Library | None = None
+    architecture: str | None = None
+    task: Task = "image_classification"
+    input_name: str = "pixel_values"
+    input_shape: tuple[int, ...] = (3, 224, 224)
+    dynamic_batch: bool = True
+    fixed_batch: int | None = None
+    opset_asked: int | None = None
+    opset: int | None = None
+    export_rung: str | None = Field(default=None, description="which step of the export ladder made it")
+    validation: Validation | None = None
+    parameters: int | None = None
+    flops: int | None = Field(default=None, description="per item, multiply and add counted as two")
+    bytes_moved: int | None = Field(default=None, description="weights + one item's input and output, in bytes")
+    tolerance: float = 1e-3
+    recipe: dict[str, Any] = Field(default_factory=dict)
+    made_with: dict[str, str] = Field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+REFERENCE_FILE = "reference.npz"
+"""In every artifact's folder: `outputs`, one row for each of the task's check inputs, float32."""
+
+MANIFEST_FILE = "manifest.json"
+
+
+def stable_hash(value: Any) -> str:
+    """sha256 of the canonical JSON of `value`: sorted keys, no spaces, no NaN."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
