@@ -1,0 +1,218 @@
+"""Where models come from besides the catalog: the Hub, local folders and files, a user's own registry."""
+
+from __future__ import annotations
+
+import re
+import stat
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoobench.errors import UsageError
+
+if TYPE_CHECKING:
+    from zoobench.spec import ModelSpec
+
+# The Hub's own rule for each part: letters, digits, '-', '_', '.', no '-' or '.' at either end, 1 to 96.
+_ID_PART = re.compile(r"\w(?:[\w.-]{0,94}\w)?", re.ASCII)
+# A subset of git's own rule for references, enough for branches, tags, commits and refs/pr/1.
+_REVISION = re.compile(r"\w[\w./+-]{0,99}", re.ASCII)
+_NAME_LIMIT = 200  # ModelSpec.name's own
+_WEIGHTS = (".safetensors", ".bin")
+
+
+def validate_hf_id(text: str) -> str:
+    """Return `text` when it can be the id of a repository on the Hugging Face Hub.
+
+    Raises:
+        UsageError: it cannot; the line says which of the Hub's rules it breaks.
+    """
+    parts = text.split("/")
+    if len(parts) > 2:
+        problem = "at most one '/' is allowed"
+    elif ".." in text or "--" in text:
+        problem = "'..' and '--' are not allowed"
+    elif text.endswith(".git"):
+        problem = "it may not end with '.git'"
+    elif not all(_ID_PART.fullmatch(part) for part in parts):
+        problem = "each part takes 1 to 96 letters, digits, '-', '_' or '.', with no '-' or '.' at either end"
+    else:
+        return text
+    raise UsageError(f"{shown(text)} is not a Hugging Face Hub id: {problem}; write organisation/name")
+
+
+def shown(text: object) -> str:
+    """`text` quoted for a one-line message: control characters escaped, long ones cut."""
+    quoted = repr(text)
+    return quoted if len(quoted) <= 120 else f"{quoted[:110]}…{quoted[-1]}"
+
+
+def validate_revision(text: str) -> str:
+    """Return `text` when it can be a branch, a tag or a commit.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if _REVISION.fullmatch(text) and ".." not in text:
+        return text
+    raise UsageError(f"{shown(text)} is not a revision; give a branch, a tag or a commit")
+
+
+def split_revision(text: str) -> tuple[str, str | None]:
+    """Split `organisation/name@revision`; without '@' the revision is None.
+
+    Raises:
+        UsageError: the id or the revision is not one.
+    """
+    if len(text) > _NAME_LIMIT:
+        raise UsageError(f"{shown(text)} is too long for a model's name; {_NAME_LIMIT} characters are the limit")
+    hf_id, at, revision = text.partition("@")
+    return validate_hf_id(hf_id), validate_revision(revision) if at else None
+
+
+def from_hub(text: str) -> ModelSpec:
+    """The model of a Hub id that the catalog does not know; its shape is found out at preparation.
+
+    The architecture is known for `timm/<architecture>.<tag>` alone, which is how timm names its repositories.
+    """
+    from zoobench.spec import ModelSpec
+
+    hf_id, revision = split_revision(text)
+    organisation, _, repository = hf_id.partition("/")
+    architecture, dot, _ = repository.partition(".")
+    if organisation == "timm" and dot:
+        return ModelSpec(name=text, hf_id=hf_id, revision=revision, library="timm", architecture=architecture)
+    return ModelSpec(name=text, hf_id=hf_id, revision=revision)
+
+
+def looks_local(text: str) -> bool:
+    """Whether `text` means a path: it says so, ends in `.onnx`, has three parts or more, or is a folder."""
+    return (
+        text.startswith((".", "/", "~"))
+        or text.endswith(".onnx")
+        or text.partition("@")[0].count("/") > 1
+        or _kind(Path(text)) == "folder"
+    )
+
+
+def from_path(text: str) -> ModelSpec:
+    """The model in a local `.onnx` file, or in a folder with config.json and weights.
+
+    Its name is the file's stem or the folder's name, with unusual characters replaced by '_'.
+
+    Raises:
+        UsageError: nothing is there, or not a model.
+    """
+    from zoobench.spec import ModelSpec
+
+    path = _expanded(text)
+    check_local(path, text)
+    is_file = _kind(path) == "file"
+    # Links stay as they are: the Hub's cache is links to files whose names are hashes, without a suffix.
+    label = path.stem if is_file else path.name.strip(".") or path.resolve().name
+    name = re.sub(r"[^\w.+-]+", "_", label, flags=flags=re.ASCII)[:_NAME_LIMIT] or "model"
+    return ModelSpec(name=name, path=path.absolute(), library="onnx" if is_file else None)
+
+
+def check_local(path: Path, text: str) -> None:
+    """Raise UsageError about `text` unless `path` is an `.onnx` file or a folder in the Hub's layout."""
+    kind = _kind(path)
+    if kind is None:
+        raise UsageError(f"there is no file or folder {shown(text)}; check the path")
+    if kind == "file":
+        if path.suffix != ".onnx":
+            raise UsageError(
+                f"{shown(text)} is not an .onnx file; give one, or a folder with config.json and weights"
+            )
+        return
+    try:
+        names = {entry.name for entry in path.iterdir()}
+    except OSError as error:
+        raise UsageError(f"cannot read folder {shown(text)}: {error.strerror}") from error
+    if "config.json" not in names:
+        raise UsageError(
+            f"folder {shown(text)} holds no config.json; a model folder has the layout of a Hub repository"
+        )
+    if not any(name.endswith(_WEIGHTS) for name in names):
+        raise UsageError(
+            f"folder {shown(text)} holds no weights (*.safetensors or *.bin) beside its config.json"
+        )
+
+
+def read_registry_file(path: Path) -> Mapping[Any, Any]:
+    """The raw entries in a user's registry: a TOML file, or a Python file that defines MODEL_REGISTRY.
+
+    A Python file is executed: the user named it. A relative `path` in a TOML entry is relative to that file.
+
+    Raises:
+        UsageError: it cannot be read, or breaks while it is.
+    """
+    if path.suffix not in (".toml", ".py"):
+        raise UsageError(f"registry {shown(str(path))} must be a .toml or a .py file")
+    try:
+        source = path.read_text("utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot read registry {shown(str(path))}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"registry {shown(str(path))} is not UTF-8 text: {error.reason}") from error
+    return _run_python(path) if path.suffix == ".py" else parse_toml(source, path)
+
+
+def parse_toml(source: str, path: Path) -> dict[str, Any]:
+    """The tables of a registry in TOML.
+
+    Raises:
+        UsageError: a syntax error; the line says where.
+    """
+    try:
+        entries = tomllib.loads(source)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"registry {shown(str(path))} is not valid TOML: {error}") from error
+    for entry in entries.values():
+        if isinstance(entry, dict) and isinstance(entry.get("path"), str):
+            entry["path"] = str(path.parent / _expanded(entry["path"]))
+    return entries
+
+
+def _run_python(path: Path) -> Mapping[Any, Any]:
+    import runpy
+
+    try:
+        defined = runpy.run_path(str(path))
+    except (Exception, SystemExit) as error:
+        raise UsageError(
+            f"registry {shown(str(path))} failed{_line_in(path, error)}: {type(error).__name__}: "
+            f"{' '.join(str(error).split())}"
+        ) from error
+    registry = defined.get("MODEL_REGISTRY")
+    if not isinstance(registry, Mapping):
+        raise UsageError(f"registry {shown(str(path))} defines no dict called MODEL_REGISTRY")
+    return registry
+
+
+def _line_in(path: Path, error: BaseException) -> str:
+    """` at line N`, the innermost line of `path` that the error passed through; empty when there is none."""
+    line = error.lineno if isinstance(error, SyntaxError) else None
+    frame = error.__traceback__
+    while frame is not None:
+        if frame.tb_frame.f_code.co_filename == str(path):
+            line = frame.tb_lineno
+        frame = frame.tb_next
+    return f" at line {line}" if line else ""
+
+
+def _expanded(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"cannot tell whose home {shown(text)} means; write the whole path") from error
+
+
+def _kind(path: Path) -> str | None:
+    """`file`, `folder`, or None for what cannot be looked at: absent, forbidden, not even a possible name."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return None
+    return "folder" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else None
