@@ -66,7 +66,7 @@ def split_revision(text: str) -> tuple[str, str | None]:
         UsageError: the id or the revision is not one.
     """
     if len(text) > _NAME_LIMIT:
-        raise UsageError(f"{shown(text)} is too long for a model's name; {_NAME_LIMIT} characters are the limit")
+        raise UsageError(f"{shown(text)} is too long; a name has at most {_NAME_LIMIT} characters")
     hf_id, at, revision = text.partition("@")
     return validate_hf_id(hf_id), validate_revision(revision) if at else None
 
@@ -111,7 +111,7 @@ def from_path(text: str) -> ModelSpec:
     is_file = _kind(path) == "file"
     # Links stay as they are: the Hub's cache is links to files whose names are hashes, without a suffix.
     label = path.stem if is_file else path.name.strip(".") or path.resolve().name
-    name = re.sub(r"[^\w.+-]+", "_", label, flags=flags=re.ASCII)[:_NAME_LIMIT] or "model"
+    name = re.sub(r"[^\w.+-]+", "_", label, flags=re.ASCII)[:_NAME_LIMIT] or "model"
     return ModelSpec(name=name, path=path.absolute(), library="onnx" if is_file else None)
 
 
