@@ -1,0 +1,245 @@
+"""Preparing: from a model's name to artifacts on disk that sessions load. Runs in a worker.
+
+Where weights come from is decided first, then the cache is asked; torch is only imported when it has nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import computed_field, model_validator
+
+from zoobench.errors import HubUnreachableError, PrepareError
+from zoobench.prepare.cache import ArtifactCache, load_artifact, recipe_key
+from zoobench.spec import Artifact, Frozen, ModelSpec, WeightsPolicy
+
+if TYPE_CHECKING:
+    from zoobench.prepare.hub import Snapshot
+
+__all__ = ["ArtifactCache", "Prepared", "load_artifact", "prepare_model"]
+
+RECIPE_VERSION = 1
+"""Counts up when the same inputs are made into something else."""
+
+Format = Literal["torch", "onnx"]
+Progress = Callable[[str], None]
+
+
+class Prepared(Frozen):
+    """What preparing a model gave. Travels as JSON: `folders` carries the artifacts' paths."""
+
+    model: ModelSpec
+    artifacts: dict[str, Artifact]
+    notes: tuple[str, ...] = ()
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def folders(self) -> dict[str, Path]:
+        """Format → the artifact's folder."""
+        return {name: artifact.path for name, artifact in self.artifacts.items()}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _folders_give_the_paths(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or "folders" not in data:
+            return data
+        data = dict(data)
+        folders = data.pop("folders")
+        data["artifacts"] = {
+            name: {**body, "path": folders[name]} for name, body in data["artifacts"].items()
+        }
+        return data
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where weights come from: what identifies them, and how their files are had."""
+
+    weights: Literal["pretrained", "random", "local"]
+    identity: dict[str, Any]
+    fetch: Callable[[], Snapshot | None] = field(compare=False)
+    notes: tuple[str, ...] = ()
+
+
+def prepare_model(
+    spec: ModelSpec,
+    *,
+    formats: Sequence[Format],
+    weights: WeightsPolicy,
+    allow_pickle: bool,
+    cache: ArtifactCache,
+    seed: int = 0,
+    progress: Progress = lambda _: None,
+) -> Prepared:
+    """Make the artifacts of one model, or find them in the cache.
+
+    Args:
+        spec: the model. With `path` its files are local and the Hub is not asked.
+        formats: which artifacts are wanted.
+        weights: `pretrained` needs the Hub, `random` never asks it, `auto` falls back to seeded random weights
+            when it cannot be reached (not when it refuses).
+        allow_pickle: whether weights may come from a pickle (read with `weights_only=True`).
+        cache: where artifacts are kept.
+        seed: of random weights.
+        progress: told what is being done, a line each time.
+
+    Raises:
+        HubError: the Hub refused, or could not be reached and there is no fallback.
+        PrepareError: the model cannot be loaded or exported; the disk is full.
+    """
+    if spec.path is not None and spec.path.suffix == ".onnx":
+        return _prepare_file(spec, spec.path, formats, cache, progress)
+    try:
+        source = _source(spec, weights, allow_pickle, seed, progress)
+        return _prepare(spec, source, formats, cache, seed, progress)
+    except HubUnreachableError as error:
+        if weights is not WeightsPolicy.AUTO:
+            raise
+        source = _fallback(spec, seed, error)
+        return _prepare(spec, source, formats, cache, seed, progress)
+
+
+def _source(
+    spec: ModelSpec, weights: WeightsPolicy, allow_pickle: bool, seed: int, progress: Progress
+) -> _Source:
+    from zoobench.prepare import hub
+
+    if spec.path is not None:
+        snapshot = hub.local_snapshot(spec.path, allow_pickle=allow_pickle)
+        return _Source("local", {"content": snapshot.commit}, lambda: snapshot)
+    if weights is WeightsPolicy.RANDOM or (weights is WeightsPolicy.AUTO and spec.hf_id is None):
+        return _random_source(spec, seed)
+    hf_id = spec.hf_id
+    if hf_id is None:
+        raise PrepareError(f"{spec.name} names no model on the Hub; add an hf_id, or use --weights random")
+    progress(f"{spec.name}: asking the Hub for {hf_id}")
+    commit = hub.resolve(hf_id, spec.revision)
+
+    def fetch() -> Snapshot:
+        progress(f"{spec.name}: downloading {hf_id} at {commit[:8]}")
+        return hub.download(hf_id, commit, allow_pickle=allow_pickle)
+
+    return _Source("pretrained", {"hf_id": hf_id, "commit": commit}, fetch)
+
+
+def _random_source(spec: ModelSpec, seed: int) -> _Source:
+    identity = {
+        "seed": seed,
+        "hf_id": spec.hf_id,
+        "architecture": spec.architecture,
+        "config": spec.config,
+        "library": spec.library,
+    }
+    return _Source("random", identity, lambda: None)
+
+
+def _fallback(spec: ModelSpec, seed: int, error: HubUnreachableError) -> _Source:
+    """Random weights because the Hub is away, where the architecture is known."""
+    from zoobench.prepare.weights import architecture_of
+
+    if architecture_of(spec) is None:
+        raise PrepareError(
+            f"the Hub cannot be reached and {spec.hf_id!r} has no known architecture to build random weights for; "
+            f"connect to the Hub (HF_ENDPOINT for a mirror), or give a local folder or an .onnx file"
+        ) from error
+    return replace(_random_source(spec, seed), notes=(f"random weights: {error}",))
+
+
+def _prepare(
+    spec: ModelSpec,
+    source: _Source,
+    formats: Sequence[Format],
+    cache: ArtifactCache,
+    seed: int,
+    progress: Progress,
+) -> Prepared:
+    """The ONNX artifact derives from the torch artifact, so that one is made (or found) for both."""
+    from zoobench.prepare.versions import ONNX_PACKAGES, TORCH_PACKAGES, versions
+
+    torch_recipe = {
+        "recipe": RECIPE_VERSION,
+        "format": "torch",
+        "weights": source.weights,
+        "source": source.identity,
+        "task": spec.task,
+        "input_shape": spec.input_shape,
+        "versions": versions(TORCH_PACKAGES),
+    }
+    onnx_recipe = {
+        **torch_recipe,
+        "format": "onnx",
+        "input_name": spec.input_name,
+        "opset": spec.opset,
+        "tolerance": spec.tolerance,
+        "versions": versions(ONNX_PACKAGES),
+    }
+
+    def torch_artifact() -> Artifact:
+        return cache.get_or_build(recipe_key(torch_recipe), make_torch)
+
+    def make_torch(folder: Path) -> Artifact:
+        snapshot = source.fetch()
+        progress(f"{spec.name}: loading {source.weights} weights")
+        from zoobench.prepare.build import build_torch
+
+        return build_torch(folder, spec, snapshot, seed=seed, recipe=torch_recipe)
+
+    def make_onnx(folder: Path) -> Artifact:
+        made_from = torch_artifact()
+        progress(f"{spec.name}: exporting to ONNX and validating")
+        from zoobench.prepare.build import build_onnx
+
+        return build_onnx(folder, spec, made_from, recipe=onnx_recipe)
+
+    artifacts: dict[str, Artifact] = {}
+    if "torch" in formats:
+        artifacts["torch"] = cache.lookup(recipe_key(torch_recipe)) or torch_artifact()
+    if "onnx" in formats:
+        key = recipe_key(onnx_recipe)
+        artifacts["onnx"] = cache.lookup(key) or cache.get_or_build(key, make_onnx)
+    return _prepared(spec, artifacts, source.notes)
+
+
+def _prepare_file(
+    spec: ModelSpec, path: Path, formats: Sequence[Format], cache: ArtifactCache, progress: Progress
+) -> Prepared:
+    from zoobench.prepare.onnx_file import build_from_file, inspect
+    from zoobench.prepare.versions import ONNX_FILE_PACKAGES, versions
+
+    notes: tuple[str, ...] = ()
+    if "torch" in formats:
+        notes = (f"{path.name} is an ONNX file: there is no PyTorch module of it to run",)
+    source = inspect(path, spec.input_shape)
+    spec = spec.model_copy(update={"input_shape": source.input_shape, "input_name": source.input_name})
+    if "onnx" not in formats:
+        return Prepared(model=spec, artifacts={}, notes=notes)
+    recipe = {
+        "recipe": RECIPE_VERSION,
+        "format": "onnx",
+        "weights": "local",
+        "source": {"content": source.sha256},
+        "task": spec.task,
+        "tolerance": spec.tolerance,
+        "versions": versions(ONNX_FILE_PACKAGES),
+    }
+
+    def make(folder: Path) -> Artifact:
+        progress(f"{spec.name}: checking and validating {path.name}")
+        return build_from_file(folder, spec, source, recipe=recipe)
+
+    key = recipe_key(recipe)
+    return _prepared(spec, {"onnx": cache.lookup(key) or cache.get_or_build(key, make)}, notes)
+
+
+def _prepared(spec: ModelSpec, artifacts: dict[str, Artifact], notes: tuple[str, ...]) -> Prepared:
+    """Artifacts under this model's name: two names of one model share what is in the cache."""
+    tolerance = {"tolerance": spec.tolerance} if spec.tolerance else {}
+    named = {
+        name: artifact.model_copy(update={"model": spec.name, "hf_id": spec.hf_id, **tolerance})
+        for name, artifact in artifacts.items()
+    }
+    shape = next((artifact.input_shape for artifact in named.values()), spec.input_shape)
+    return Prepared(model=spec.model_copy(update={"input_shape": shape}), artifacts=named, notes=notes)
