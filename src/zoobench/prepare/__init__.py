@@ -79,8 +79,8 @@ def prepare_model(
     Args:
         spec: the model. With `path` its files are local and the Hub is not asked.
         formats: which artifacts are wanted.
-        weights: `pretrained` needs the Hub, `random` never asks it, `auto` falls back to seeded random weights
-            when it cannot be reached (not when it refuses).
+        weights: `pretrained` needs the Hub, `random` never asks it, `auto` falls back to seeded random
+            weights when it cannot be reached (not when it refuses).
         allow_pickle: whether weights may come from a pickle (read with `weights_only=True`).
         cache: where artifacts are kept.
         seed: of random weights.
@@ -110,9 +110,11 @@ def _source(
     if spec.path is not None:
         snapshot = hub.local_snapshot(spec.path, allow_pickle=allow_pickle)
         return _Source("local", {"content": snapshot.commit}, lambda: snapshot)
-    if weights is WeightsPolicy.RANDOM or (weights is WeightsPolicy.AUTO and spec.hf_id is None):
-        return _random_source(spec, seed)
     hf_id = spec.hf_id
+    if weights is WeightsPolicy.RANDOM:
+        return _random_source(spec, seed)
+    if hf_id is None and weights is WeightsPolicy.AUTO:
+        return replace(_random_source(spec, seed), notes=("random weights: the model names none on the Hub",))
     if hf_id is None:
         raise PrepareError(f"{spec.name} names no model on the Hub; add an hf_id, or use --weights random")
     progress(f"{spec.name}: asking the Hub for {hf_id}")
@@ -142,8 +144,8 @@ def _fallback(spec: ModelSpec, seed: int, error: HubUnreachableError) -> _Source
 
     if architecture_of(spec) is None:
         raise PrepareError(
-            f"the Hub cannot be reached and {spec.hf_id!r} has no known architecture to build random weights for; "
-            f"connect to the Hub (HF_ENDPOINT for a mirror), or give a local folder or an .onnx file"
+            f"the Hub cannot be reached and {spec.hf_id!r} has no known architecture to build random weights "
+            "for; connect to the Hub (HF_ENDPOINT for a mirror), or give a local folder or an .onnx file"
         ) from error
     return replace(_random_source(spec, seed), notes=(f"random weights: {error}",))
 

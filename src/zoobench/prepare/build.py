@@ -1,0 +1,133 @@
+"""The builders: each fills an empty folder and says what it made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoobench.errors import PrepareError
+from zoobench.prepare.cache import content_of
+from zoobench.prepare.eager import costs_of, reference_outputs
+from zoobench.prepare.explain import explained
+from zoobench.prepare.export import Exported, export_onnx
+from zoobench.prepare.validate import DEFAULT_TOLERANCE, Validated, validate_onnx
+from zoobench.prepare.versions import ONNX_PACKAGES, TORCH_PACKAGES, versions
+from zoobench.prepare.weights import (
+    WEIGHTS_FILE,
+    load_model,
+    load_torch_artifact,
+    save_torch_artifact,
+)
+from zoobench.spec import REFERENCE_FILE, Artifact, ModelSpec
+from zoobench.tasks import open_task
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from zoobench.prepare.hub import Snapshot
+
+
+def build_torch(
+    folder: Path, spec: ModelSpec, snapshot: Snapshot | None, *, seed: int, recipe: dict[str, Any]
+) -> Artifact:
+    """The torch artifact: weights, configuration, and the reference outputs that every runtime is held to."""
+    model = load_model(spec, snapshot, seed=seed)
+    inputs = open_task(spec.task).check_inputs(model.input_shape)
+    with explained(f"{spec.name}: {model.architecture} does not run on inputs of shape {model.input_shape}"):
+        save_reference(folder, reference_outputs(model.module, inputs))
+        costs = costs_of(model.module, model.input_shape)
+    save_torch_artifact(model, folder)
+    sha256, size_bytes = content_of(folder)
+    return Artifact(
+        path=folder,
+        format="torch",
+        sha256=sha256,
+        size_bytes=size_bytes,
+        file=WEIGHTS_FILE,
+        model=spec.name,
+        hf_id=spec.hf_id,
+        commit=snapshot.commit if snapshot is not None and model.weights == "pretrained" else None,
+        weights=model.weights,
+        library=model.library,
+        architecture=model.architecture,
+        task=spec.task,
+        input_name=spec.input_name,
+        input_shape=model.input_shape,
+        parameters=costs.parameters,
+        flops=costs.flops,
+        bytes_moved=costs.bytes_moved,
+        tolerance=spec.tolerance or DEFAULT_TOLERANCE,
+        recipe=recipe,
+        made_with=versions(TORCH_PACKAGES),
+    )
+
+
+def build_onnx(
+    folder: Path, spec: ModelSpec, torch_artifact: Artifact, *, recipe: dict[str, Any]
+) -> Artifact:
+    """The ONNX artifact, exported from the torch artifact and validated against its reference outputs."""
+    module = load_torch_artifact(torch_artifact)
+    inputs = open_task(spec.task).check_inputs(torch_artifact.input_shape)
+    reference = load_reference(torch_artifact.path)
+    tolerance = spec.tolerance or DEFAULT_TOLERANCE
+    validated = Validated(None)
+
+    def accept(exported: Exported) -> None:
+        nonlocal validated
+        validated = validate_onnx(
+            folder / exported.file,
+            inputs,
+            reference,
+            tolerance=tolerance,
+            fixed_batch=exported.fixed_batch,
+            task=spec.task,
+        )
+
+    try:
+        exported = export_onnx(
+            module,
+            folder,
+            input_shape=torch_artifact.input_shape,
+            input_name=spec.input_name,
+            opset=spec.opset,
+            accept=accept,
+        )
+    except PrepareError as error:
+        raise PrepareError(f"{spec.name}: {error}") from error
+    sha256, size_bytes = content_of(folder)
+    save_reference(folder, reference)
+    made = {
+        "path": folder,
+        "format": "onnx",
+        "sha256": sha256,
+        "size_bytes": size_bytes,
+        "file": exported.file,
+        "input_name": spec.input_name,
+        "dynamic_batch": exported.dynamic_batch,
+        "fixed_batch": exported.fixed_batch,
+        "opset_asked": spec.opset,
+        "opset": exported.opset,
+        "export_rung": exported.rung,
+        "validation": validated.validation,
+        "tolerance": tolerance,
+        "recipe": recipe,
+        "made_with": versions(ONNX_PACKAGES),
+        "notes": (*exported.notes, *validated.notes),
+    }
+    return torch_artifact.model_copy(update=made)
+
+
+def save_reference(folder: Path, outputs: np.ndarray) -> None:
+    """Write the reference outputs, one row for each check input, as float32."""
+    import numpy as np
+
+    np.savez(folder / REFERENCE_FILE, outputs=outputs.astype(np.float32, copy=False))
+
+
+def load_reference(folder: Path) -> np.ndarray:
+    """The reference outputs of an artifact, float32, one row for each check input."""
+    import numpy as np
+
+    with np.load(folder / REFERENCE_FILE, allow_pickle=False) as stored:
+        outputs: np.ndarray = stored["outputs"]
+    return outputs

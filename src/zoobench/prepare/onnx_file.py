@@ -1,0 +1,239 @@
+"""A user's own .onnx file: looked at with suspicion, then copied into the cache with its external data.
+
+A model file may name other files to read its weights from, so a hostile one could point at any file of this
+machine: external data must be plain files beside (or under) the model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from zoobench.errors import PrepareError
+from zoobench.prepare.build import save_reference
+from zoobench.prepare.cache import content_of
+from zoobench.prepare.explain import explained, first_line
+from zoobench.prepare.opset import opset_of
+from zoobench.prepare.validate import (
+    DEFAULT_TOLERANCE,
+    run_in_batches,
+    run_onnxruntime,
+    validate_onnx,
+    version_of,
+)
+from zoobench.prepare.versions import ONNX_FILE_PACKAGES, versions
+from zoobench.spec import MANIFEST_FILE, REFERENCE_FILE, Artifact, ModelSpec
+from zoobench.tasks import open_task
+
+_FLOAT32 = 1
+
+
+@dataclass(frozen=True)
+class OnnxFile:
+    """A checked .onnx file.
+
+    Attributes:
+        path: the file.
+        data: external data files, relative to the file's folder.
+        sha256: over the file and its external data.
+        input_name: of its one input.
+        input_shape: one item, without the batch axis.
+        fixed_batch: the batch it was exported for, None when the axis is symbolic.
+        opset: of the default operator set.
+    """
+
+    path: Path
+    data: tuple[str, ...]
+    sha256: str
+    input_name: str
+    input_shape: tuple[int, ...]
+    fixed_batch: int | None
+    opset: int
+
+
+def inspect(path: Path, wanted_shape: tuple[int, ...] | None = None) -> OnnxFile:
+    """Read what the file says about itself; nothing is run.
+
+    Raises:
+        PrepareError: not there, not ONNX, external data outside its folder, or inputs that cannot be fed.
+    """
+    model = _parse(path)
+    data = tuple(sorted(_external_data(model, path)))
+    value = _only_input(model, path)
+    shape, fixed_batch = _shape_of(value, path)
+    if wanted_shape is not None and wanted_shape != shape:
+        raise PrepareError(f"{path}: its input is {shape}, not {wanted_shape} as asked; leave the shape out")
+    digest = hashlib.sha256()
+    for name in (path.name, *data):
+        with (path.parent / name).open("rb") as file:
+            digest.update(f"{name}\0".encode() + hashlib.file_digest(file, "sha256").digest())
+    return OnnxFile(path, data, digest.hexdigest(), value.name, shape, fixed_batch, opset_of(model))
+
+
+def build_from_file(folder: Path, spec: ModelSpec, source: OnnxFile, *, recipe: dict[str, Any]) -> Artifact:
+    """Copy the file, check it, and make its reference with ONNX Runtime's graph optimisations disabled."""
+    for name in (source.path.name, *source.data):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source.path.parent / name, folder / name)
+    file = folder / source.path.name
+    sha256, size_bytes = content_of(folder)
+    _check(file, source.path)
+    tolerance = spec.tolerance or DEFAULT_TOLERANCE
+    inputs = open_task(spec.task).check_inputs(source.input_shape)
+    runtime = _onnxruntime_version()
+    with explained(f"{source.path}: ONNX Runtime cannot run it"):
+        reference = run_in_batches(run_onnxruntime(file, optimised=False), inputs, (source.fixed_batch or 1,))
+    validated = validate_onnx(
+        file,
+        inputs,
+        reference,
+        tolerance=tolerance,
+        fixed_batch=source.fixed_batch,
+        reference=f"onnxruntime {runtime}, graph optimisations disabled",
+        task=spec.task,
+    )
+    save_reference(folder, reference)
+    return Artifact(
+        path=folder,
+        format="onnx",
+        sha256=sha256,
+        size_bytes=size_bytes,
+        file=file.name,
+        model=spec.name,
+        weights="local",
+        library="onnx",
+        task=spec.task,
+        input_name=source.input_name,
+        input_shape=source.input_shape,
+        dynamic_batch=source.fixed_batch is None,
+        fixed_batch=source.fixed_batch,
+        opset=source.opset,
+        validation=validated.validation,
+        tolerance=tolerance,
+        recipe=recipe,
+        made_with=versions(ONNX_FILE_PACKAGES),
+        notes=validated.notes,
+    )
+
+
+def _parse(path: Path) -> Any:
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    if not path.is_file():
+        raise PrepareError(f"{path}: no such file; give a folder in hub layout or an .onnx file")
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except (DecodeError, ValueError) as error:
+        raise PrepareError(
+            f"{path} is not an ONNX model, or it is truncated ({first_line(error)})"
+        ) from error
+    if not model.graph.node:
+        raise PrepareError(f"{path} is not an ONNX model, or it is truncated (it has no nodes)")
+    return model
+
+
+def _check(file: Path, origin: Path) -> None:
+    import onnx
+
+    with explained(f"{origin} is not a sound ONNX model"):
+        onnx.checker.check_model(str(file))
+
+
+def _onnxruntime_version() -> str:
+    try:
+        import onnxruntime  # noqa: F401
+    except ImportError as error:
+        raise PrepareError("an .onnx file needs ONNX Runtime: pip install 'zoobench[cpu]'") from error
+    return version_of("onnxruntime")
+
+
+def _external_data(model: Any, path: Path) -> set[str]:
+    """Names of the external data files, each proved to be a plain file inside the model's folder."""
+    return {_safe(tensor, path) for tensor in _tensors(model) if tensor.data_location == tensor.EXTERNAL}
+
+
+def _safe(tensor: Any, path: Path) -> str:
+    told = {entry.key: entry.value for entry in tensor.external_data}
+    location = told.get("location", "")
+    parts = PurePosixPath(location)
+    if not location or parts.is_absolute() or ".." in parts.parts or "\\" in location or "\0" in location:
+        raise PrepareError(
+            f"{path}: {tensor.name!r} takes data from {location!r}, outside the model's folder; refused"
+        )
+    file, home = path.parent / location, path.parent.resolve()
+    if parts.as_posix() in (path.name, MANIFEST_FILE, REFERENCE_FILE):
+        raise PrepareError(f"{path}: external data cannot lie in a file called {location!r}; rename it")
+    if not file.is_file():
+        raise PrepareError(f"{path}: its data file {location!r} is missing; put it beside the model")
+    if not file.resolve().is_relative_to(home):
+        raise PrepareError(f"{path}: {location!r} is a link out of the model's folder; put a real file there")
+    if _end_of(told) > file.stat().st_size:
+        raise PrepareError(f"{path}: its data file {location!r} is truncated; copy it again")
+    return parts.as_posix()
+
+
+def _end_of(told: dict[str, str]) -> int:
+    offset, length = told.get("offset", "0"), told.get("length", "0")
+    return int(offset) + int(length) if offset.isdecimal() and length.isdecimal() else 0
+
+
+def _tensors(model: Any) -> Iterator[Any]:
+    """Every tensor of the model, those in attributes, sub-graphs and functions too."""
+    yield from _graph_tensors(model.graph)
+    for function in model.functions:
+        yield from _node_tensors(function.node)
+
+
+def _graph_tensors(graph: Any) -> Iterator[Any]:
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    yield from _node_tensors(graph.node)
+
+
+def _node_tensors(nodes: Any) -> Iterator[Any]:
+    for node in nodes:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                yield from (sparse.values, sparse.indices)
+            if attribute.HasField("g"):
+                yield from _graph_tensors(attribute.g)
+            for graph in attribute.graphs:
+                yield from _graph_tensors(graph)
+
+
+def _only_input(model: Any, path: Path) -> Any:
+    weights = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in weights]
+    if len(inputs) != 1:
+        names = ", ".join(value.name for value in inputs) or "none"
+        raise PrepareError(
+            f"{path} has {len(inputs)} inputs ({names}); only models with one input can be run"
+        )
+    if inputs[0].type.tensor_type.elem_type != _FLOAT32:
+        raise PrepareError(
+            f"{path}: its input {inputs[0].name!r} is not float32; export it with a float32 input"
+        )
+    return inputs[0]
+
+
+def _shape_of(value: Any, path: Path) -> tuple[tuple[int, ...], int | None]:
+    dims = value.type.tensor_type.shape.dim
+    if len(dims) < 2:
+        raise PrepareError(f"{path}: its input {value.name!r} has no batch axis; export it with one")
+    open_axes = [f"{i} ({d.dim_param or 'unnamed'})" for i, d in enumerate(dims) if i and d.dim_value < 1]
+    if open_axes:
+        raise PrepareError(
+            f"{path}: axes {', '.join(open_axes)} of its input are not fixed; export it with fixed sizes, "
+            f"only the batch axis may be open"
+        )
+    shape = tuple(int(d.dim_value) for d in dims[1:])
+    return shape, int(dims[0].dim_value) if dims[0].dim_value > 0 else None
