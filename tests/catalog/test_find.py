@@ -77,7 +77,17 @@ def test_a_single_string_is_one_request() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["x\x00y", "\x1b[31mred", "x" * 5000, "a/" + "b" * 5000, "a\nb", "-x", "*\x07*"]
+    "text",
+    [
+        "x\x00y",
+        "\x1b[31mred",
+        "x" * 5000,
+        "a/" + "b" * 5000,
+        "a\nb",
+        "-x",
+        "*\x07*",
+        f"{'a' * 96}/{'b' * 96}@{'c' * 50}",
+    ],
 )
 def test_hostile_text_is_refused_in_one_short_printable_line(text: str) -> None:
     refusal(text)

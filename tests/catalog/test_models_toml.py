@@ -94,7 +94,7 @@ def test_an_entry_reads_like_the_documented_ones() -> None:
 def test_importing_the_catalog_is_cheap_and_using_it_imports_no_runtime() -> None:
     code = (
         "import sys, zoobench.catalog as c\n"
-        "assert not {'pydantic', 'numpy', 'huggingface_hub'} & set(sys.modules), 'import'\n"
+        "assert not {'pydantic', 'tomllib', 'numpy', 'huggingface_hub'} & set(sys.modules), 'import'\n"
         "c.find(['resnet18', 'hf_resnet50'])\n"
         "runtimes = {'torch', 'timm', 'transformers', 'onnx', 'onnxruntime', 'openvino', 'numpy'}\n"
         "assert not runtimes & set(sys.modules), 'use'\n"

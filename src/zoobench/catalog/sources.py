@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import stat
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -165,6 +164,8 @@ def parse_toml(source: str, path: Path) -> dict[str, Any]:
     Raises:
         UsageError: a syntax error; the line says where.
     """
+    import tomllib
+
     try:
         entries = tomllib.loads(source)
     except tomllib.TOMLDecodeError as error:
