@@ -1,0 +1,63 @@
+"""How much evidence is bought: the three efforts, and the budget of one slot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from zoobench.errors import UsageError
+from zoobench.spec import Effort
+
+
+@dataclass(frozen=True)
+class EffortPlan:
+    """What one effort buys for every case. Counts and times are totals over forks.
+
+    Attributes:
+        min_calls: least number of timed calls.
+        min_time_s: least sum of timed calls, seconds.
+        forks: fresh worker processes.
+        target_half_width: of the p50 interval, relative to p50.
+        max_case_time_s: a case that has used this much is not given another slot.
+        percentiles: those that this effort means to show.
+    """
+
+    min_calls: int
+    min_time_s: float
+    forks: int
+    target_half_width: float
+    max_case_time_s: float
+    percentiles: tuple[int, ...]
+
+
+EFFORTS: dict[Effort, EffortPlan] = {
+    Effort.QUICK: EffortPlan(72, 1.0, 1, 0.03, 20.0, (50, 95)),
+    Effort.STANDARD: EffortPlan(500, 5.0, 2, 0.01, 60.0, (50, 95)),
+    Effort.THOROUGH: EffortPlan(1000, 10.0, 6, 0.005, 180.0, (50, 95, 99)),
+}
+
+SLOT_MIN_CALLS = 20
+"""With 6 calls a slot p95 was seen inflated by up to 1.8×, with 20 it was not."""
+SLOT_SLOW_MIN_CALLS = 3
+SLOT_MIN_S = 0.25
+SLOW_CALL_S = 0.1
+"""A call that takes longer is slow: its slots may hold `SLOT_SLOW_MIN_CALLS`."""
+MIN_TIMER_STEPS = 1000
+"""A timed stretch shorter than this many timer resolutions is looped, and its percentiles are suppressed."""
+
+_ORDER = tuple(EFFORTS)
+
+
+def at_least(a: Effort, b: Effort) -> bool:
+    """True when effort `a` buys as much evidence as `b` or more."""
+    return _ORDER.index(a) >= _ORDER.index(b)
+
+
+def with_max_case_time(plan: EffortPlan, seconds: float) -> EffortPlan:
+    """The same plan under another `--max-case-time`.
+
+    Raises:
+        UsageError: `seconds` is not a positive, finite number.
+    """
+    if not 0 < seconds < float("inf"):
+        raise UsageError(f"--max-case-time {seconds:g}: a positive number of seconds is needed, such as 60")
+    return replace(plan, max_case_time_s=seconds)
