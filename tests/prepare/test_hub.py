@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
 import socket
@@ -153,6 +154,20 @@ def test_a_second_download_asks_nothing(loopback_hub: LoopbackHub) -> None:
     assert not loopback_hub.requests
 
 
+def test_what_other_tools_left_out_or_cut_short_is_fetched(loopback_hub: LoopbackHub, tmp_path: Path) -> None:
+    from huggingface_hub import hf_hub_download
+
+    files = {**FILES, "preprocessor_config.json": b'{"size": 8}'}
+    commit = loopback_hub.add(ID, files)
+    for name in ("config.json", "model.safetensors"):
+        cut = Path(hf_hub_download(ID, name, cache_dir=tmp_path / "hf" / "hub", endpoint=loopback_hub.url))
+    cut.resolve().write_bytes(WEIGHTS[:1000])
+    snapshot = hub.download(ID, commit)
+    assert {name: (snapshot.folder / name).read_bytes() for name in snapshot.files} == {
+        name: files[name] for name in ("config.json", "preprocessor_config.json", "model.safetensors")
+    }
+
+
 def test_two_at_once_fetch_a_file_once(loopback_hub: LoopbackHub) -> None:
     loopback_hub.add(ID, FILES)
     loopback_hub.fault(ID, "slow", file="model.safetensors", seconds=0.1)
@@ -252,6 +267,48 @@ def test_a_longer_answer_than_listed_is_refused(loopback_hub: LoopbackHub, tmp_p
     with pytest.raises(HubError, match="another checksum"):
         _fetch()
     assert not _blobs(tmp_path)
+
+
+def test_an_endless_answer_is_not_written_down(tmp_path: Path) -> None:
+    file = hub_transfer.RemoteFile("model.safetensors", 5000, "0" * 64, "0" * 40)
+    hub_transfer._write(itertools.repeat(bytes(1000)), 0, file, tmp_path / "partial", None)
+    assert (tmp_path / "partial").stat().st_size == 6000
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"blobId": "../../x"},
+        {"blobId": None},
+        {"size": None},
+        {"size": -1},
+        {"size": "many"},
+        {"lfs": {"sha256": "../../x", "size": 8, "pointerSize": 1}},
+    ],
+)
+def test_a_listing_without_sound_checksums_is_refused(
+    loopback_hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, entry: dict[str, object]
+) -> None:
+    loopback_hub.add(ID, FILES)
+    monkeypatch.setattr(
+        "tests.loopback_hub._File.listed",
+        lambda _, name: {"rfilename": name, "size": 8, "blobId": "0" * 40} | entry,
+    )
+    with pytest.raises(HubError) as error:
+        _fetch()
+    _one_line(error, "no size or checksum for config.json")
+    assert not _blobs(tmp_path)
+
+
+def test_an_answer_about_another_commit_is_refused(
+    loopback_hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = loopback_hub.add(ID, FILES)
+    body = json.dumps({"id": ID, "sha": "0" * 40, "siblings": []}).encode()
+    monkeypatch.setattr("tests.loopback_hub._Handler._send_info", lambda h, *_: h._send(200, body))
+    with pytest.raises(HubError) as error:
+        hub.download(ID, commit)
+    _one_line(error, commit, "0" * 40)
 
 
 @pytest.mark.parametrize("name", ["../evil.safetensors", "/etc/passwd", "a/../../b", "..\\evil", "a\nb", ""])

@@ -8,9 +8,8 @@ and verification are ours. Plain HTTP only: the Hub serves every file so, those 
 from __future__ import annotations
 
 import hashlib
-import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,9 +109,9 @@ def _receive(hf_id: str, commit: str, file: RemoteFile, partial: Path, progress:
         with get_session().stream(
             "GET", url, headers=headers, timeout=ANSWER_TIMEOUT_S, follow_redirects=True
         ) as response:
-            start = _first_byte(hf_id, commit, response.status_code, response.headers)
-            if start not in (0, have):
-                raise _cut(hf_id, file, partial, f"it went on at byte {start} instead of {have}")
+            if response.status_code >= 400:
+                raise refusal(hf_id, response.status_code, response.headers, commit)
+            start = have if response.status_code == 206 else 0
             _write(response.iter_bytes(), start, file, partial, progress)
     except httpx2.TransportError as error:
         raise _cut(hf_id, file, partial, one_line(error)) from error
@@ -120,14 +119,6 @@ def _receive(hf_id: str, commit: str, file: RemoteFile, partial: Path, progress:
         raise HubError(f"'{hf_id}': fetching {file.name} failed: {one_line(error)}") from error
     if _size(partial) < file.size:
         raise _cut(hf_id, file, partial, "the answer was too short")
-
-
-def _first_byte(hf_id: str, commit: str, status: int, headers: Mapping[str, str]) -> int:
-    """Where in the file the answer's body begins. Raises HubError for a refusal."""
-    if status >= 400:
-        raise refusal(hf_id, status, headers, commit)
-    stated = re.match(r"bytes (\d+)-", headers.get("content-range", ""))
-    return int(stated[1]) if status == 206 and stated else 0
 
 
 def _write(
