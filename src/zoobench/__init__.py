@@ -1,1 +1,40 @@
-"""zoobench."""
+"""zoobench: which model, on which runtime, at which precision and batch size, on this hardware.
+
+    import zoobench
+    records = zoobench.run(["resnet18"], batch_sizes=[1, 8])
+    records = zoobench.load_results("results")
+    zoobench.MODEL_REGISTRY["mine"] = {"name": "mine", "hf_id": "me/mine", "img_size": 224}
+
+Names are loaded when they are first used, so that `import zoobench` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from zoobench._version import __version__
+
+if TYPE_CHECKING:
+    from zoobench.api import load_results, run
+    from zoobench.catalog import MODEL_REGISTRY
+    from zoobench.driver import Settings
+    from zoobench.results.record import Record
+    from zoobench.spec import ModelSpec
+
+__all__ = ["MODEL_REGISTRY", "ModelSpec", "Record", "Settings", "__version__", "load_results", "run"]
+
+_HOMES = {
+    "run": "zoobench.api",
+    "load_results": "zoobench.api",
+    "MODEL_REGISTRY": "zoobench.catalog",
+    "ModelSpec": "zoobench.spec",
+    "Record": "zoobench.results.record",
+    "Settings": "zoobench.driver",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'zoobench' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -64,7 +64,9 @@ class Latency(Frozen):
 
     n: int
     n_eff: float
-    vif: float | None = Field(description="variance inflation of the p50 indicator; None: fewer than 10 blocks")
+    vif: float | None = Field(
+        description="variance inflation of the p50 indicator; None: fewer than 10 blocks"
+    )
     mean_ms: float
     stdev_ms: float
     min_ms: float
@@ -87,9 +89,13 @@ class Latency(Frozen):
 class Noise(Frozen):
     """What the sensors saw during one slot. CPU figures are shares of the CPUs that this process may use, 0 to 1."""
 
-    foreign_cpu: float | None = Field(default=None, description="used by others than the tool's own process tree")
+    foreign_cpu: float | None = Field(
+        default=None, description="used by others than the tool's own process tree"
+    )
     steal: float | None = Field(default=None, description="taken by the hypervisor")
-    parent_cpu: float | None = Field(default=None, description="of one core, used by zoobench's own parent process")
+    parent_cpu: float | None = Field(
+        default=None, description="of one core, used by zoobench's own parent process"
+    )
     pressure: float | None = Field(default=None, description="share of time some task waited for a CPU (PSI)")
     throttled_s: float | None = Field(default=None, description="cgroup quota throttling")
     involuntary_switches: int | None = None
@@ -104,7 +110,9 @@ class Slot(Frozen):
     fork: int
     round: int
     position: int = Field(description="place in the round's order, 0 first")
-    inner_loops: int = Field(default=1, description="calls per timed sample; above 1 the call is near the timer's grain")
+    inner_loops: int = Field(
+        default=1, description="calls per timed sample; above 1 the call is near the timer's grain"
+    )
     settling_ns: int
     samples_ns: tuple[int, ...]
     noise: Noise = Noise()
@@ -166,7 +174,9 @@ class CaseResult(Frozen):
     error: CaseError | None = None
     worker_start_s: float | None = None
     load_s: float | None = None
-    compile_s: float | None = Field(default=None, description="engine build or compile time, where it is apart")
+    compile_s: float | None = Field(
+        default=None, description="engine build or compile time, where it is apart"
+    )
     first_call_ms: float | None = None
     warm_up: WarmUp | None = None
     slots: tuple[Slot, ...] = ()

@@ -77,7 +77,9 @@ class ModelSpec(Frozen):
 
     name: str = Field(min_length=1, max_length=200)
     hf_id: str | None = Field(default=None, description="`organisation/name` on the Hugging Face Hub")
-    revision: str | None = Field(default=None, description="branch, tag or commit; None means the default branch")
+    revision: str | None = Field(
+        default=None, description="branch, tag or commit; None means the default branch"
+    )
     library: Library | None = Field(default=None, description="None: told from the model's own files")
     task: Task = "image_classification"
     input_shape: tuple[int, ...] | None = Field(
@@ -93,9 +95,12 @@ class ModelSpec(Frozen):
     )
     latency_limits_ms: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     architecture: str | None = Field(
-        default=None, description="timm architecture, or transformers class, from which random weights can be made"
+        default=None,
+        description="timm architecture, or transformers class, from which random weights can be made",
     )
-    config: dict[str, Any] | None = Field(default=None, description="transformers config numbers for use offline")
+    config: dict[str, Any] | None = Field(
+        default=None, description="transformers config numbers for use offline"
+    )
     path: Path | None = Field(default=None, description="a local folder in hub layout, or a local .onnx file")
 
     @model_validator(mode="before")
@@ -177,7 +182,8 @@ class Validation(Frozen):
     max_rel: float
     cosine: float = Field(description="the smallest cosine similarity over the check items")
     top1_agreement: float | None = Field(
-        default=None, description="share of items with equal argmax, among those whose reference margin allows it"
+        default=None,
+        description="share of items with equal argmax, among those whose reference margin allows it",
     )
     batches: tuple[int, ...]
 
@@ -187,7 +193,9 @@ class Artifact(Frozen):
 
     path: Path = Field(exclude=True, description="the folder; where it lies is not part of what it is")
     format: ArtifactFormat
-    sha256: str = Field(description="over the names and bytes of the content files, manifest and reference left out")
+    sha256: str = Field(
+        description="over the names and bytes of the content files, manifest and reference left out"
+    )
     size_bytes: int = Field(ge=0, description="sum over the content files")
     file: str | None = Field(default=None, description="the file to open, relative to the folder")
     model: str
@@ -207,7 +215,9 @@ class Artifact(Frozen):
     validation: Validation | None = None
     parameters: int | None = None
     flops: int | None = Field(default=None, description="per item, multiply and add counted as two")
-    bytes_moved: int | None = Field(default=None, description="weights + one item's input and output, in bytes")
+    bytes_moved: int | None = Field(
+        default=None, description="weights + one item's input and output, in bytes"
+    )
     tolerance: float = 1e-3
     recipe: dict[str, Any] = Field(default_factory=dict)
     made_with: dict[str, str] = Field(default_factory=dict)

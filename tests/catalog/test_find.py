@@ -183,7 +183,7 @@ def test_hostile_revisions(revision: str) -> None:
 def test_a_local_onnx_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "my net.v2.onnx").write_bytes(b"x")
     monkeypatch.chdir(tmp_path)
-    expected = ModelSpec(name="my_net.v2", path=tmp_path / "my net.v2.onnx", library="onnx")
+    expected = ModelSpec(name="my_net.v2.onnx", path=tmp_path / "my net.v2.onnx", library="onnx")
     assert find(["my net.v2.onnx"]) == [expected]
     assert find(["./my net.v2.onnx", str(tmp_path / "my net.v2.onnx")]) == [expected]
 
@@ -192,18 +192,18 @@ def test_a_linked_file_keeps_its_own_name(tmp_path: Path) -> None:
     (tmp_path / "0123abcd").write_bytes(b"x")
     (tmp_path / "net.onnx").symlink_to(tmp_path / "0123abcd")
     (model,) = find([str(tmp_path / "net.onnx")])
-    assert (model.name, model.path) == ("net", tmp_path / "net.onnx")
+    assert (model.name, model.path) == ("net.onnx", tmp_path / "net.onnx")
 
 
 @pytest.mark.parametrize("weights", ["model.safetensors", "pytorch_model.bin"])
 def test_a_local_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: str) -> None:
     folder = model_folder(tmp_path / "resnet18.mine", "config.json", weights)
-    expected = ModelSpec(name="resnet18.mine", path=folder)
+    expected = ModelSpec(name="resnet18.mine/", path=folder)
     monkeypatch.chdir(tmp_path)
     assert find(["resnet18.mine"]) == find([str(folder)]) == [expected]
     monkeypatch.chdir(folder)
     (here,) = find(["."])
-    assert here.name == "resnet18.mine"
+    assert here.name == "resnet18.mine/"
 
 
 def test_a_folder_comes_before_a_hub_id_and_after_a_name(
@@ -231,11 +231,17 @@ def test_files_that_are_no_models(tmp_path: Path) -> None:
     assert "whose home" in refusal("~nobody-of-this-name/x.onnx")
 
 
-def test_two_models_of_one_name_cannot_run_together(tmp_path: Path) -> None:
+def test_a_file_is_not_mistaken_for_the_catalog_entry_of_its_name(tmp_path: Path) -> None:
     (tmp_path / "resnet18.onnx").write_bytes(b"x")
-    path = str(tmp_path / "resnet18.onnx")
-    assert names(path) == ["resnet18"]
-    assert refusal("resnet18", path).startswith("two different models are called 'resnet18'")
+    assert names("resnet18", str(tmp_path / "resnet18.onnx")) == ["resnet18", "resnet18.onnx"]
+
+
+def test_two_models_of_one_name_cannot_run_together(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "net.onnx").write_bytes(b"x")
+    said = refusal(str(tmp_path / "a/net.onnx"), str(tmp_path / "b/net.onnx"))
+    assert said.startswith("two different models are called 'net.onnx'")
 
 
 # Entries of one's own

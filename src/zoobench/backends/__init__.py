@@ -44,6 +44,10 @@ class Backend(Protocol):
         """None when it can run here, else the reason and the command that mends it. Asked in the probe worker."""
         ...
 
+    def import_runtime(self, artifact: Artifact) -> None:
+        """Import all that `load` will need, so that load time and memory are the model's own."""
+        ...
+
     def load(self, artifact: Artifact, case: Case) -> Session:
         """Load `artifact` for `case`.
 
@@ -65,6 +69,8 @@ class Row:
         tasks: tasks it can run.
         extra: the extra of this package that installs it, None when the base install does.
         packages: distributions whose versions belong in the measurement key.
+        options: names of the options that it understands, beside COMMON_OPTIONS.
+        provider: the name under which the evidence must show the graph; None: any on the device.
         inline: runs inside the parent on a virtual clock (only `fake` does).
         ranked: False keeps it out of every ranking.
     """
@@ -76,19 +82,46 @@ class Row:
     tasks: tuple[str, ...] = ("image_classification",)
     extra: str | None = None
     packages: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    provider: str | None = None
     inline: bool = False
     ranked: bool = True
 
 
+COMMON_OPTIONS = ("gap_ms", "io_binding", "inputs_sha256")
+"""Options of the scenario and the boundary, which every backend honours."""
+
 _TORCH = ("torch", "timm", "transformers")
+_EAGER_OPTIONS = ("channels_last",)
+_COMPILE_OPTIONS = ("channels_last", "compile_mode")
+_ORT_OPTIONS = ("graph_optimization",)
 
 BACKENDS: dict[str, Row] = {
-    "pytorch": Row("zoobench.backends.pytorch:PyTorch", "cpu", "torch", ("fp32", "bf16"), packages=_TORCH),
+    "pytorch": Row(
+        "zoobench.backends.pytorch:PyTorch",
+        "cpu",
+        "torch",
+        ("fp32", "bf16"),
+        packages=_TORCH,
+        options=_EAGER_OPTIONS,
+    ),
     "torch_compile": Row(
-        "zoobench.backends.pytorch:TorchCompile", "cpu", "torch", ("fp32", "bf16"), packages=_TORCH
+        "zoobench.backends.pytorch:TorchCompile",
+        "cpu",
+        "torch",
+        ("fp32", "bf16"),
+        packages=_TORCH,
+        options=_COMPILE_OPTIONS,
     ),
     "onnx_cpu": Row(
-        "zoobench.backends.onnxruntime:OnnxCpu", "cpu", "onnx", ("fp32",), extra="cpu", packages=("onnxruntime",)
+        "zoobench.backends.onnxruntime:OnnxCpu",
+        "cpu",
+        "onnx",
+        ("fp32",),
+        extra="cpu",
+        packages=("onnxruntime",),
+        options=_ORT_OPTIONS,
+        provider="CPUExecutionProvider",
     ),
     "openvino": Row(
         "zoobench.backends.openvino:OpenVino",
@@ -104,6 +137,7 @@ BACKENDS: dict[str, Row] = {
         "torch",
         ("fp32", "tf32", "fp16", "bf16"),
         packages=_TORCH,
+        options=_EAGER_OPTIONS,
     ),
     "torch_compile_cuda": Row(
         "zoobench.backends.pytorch:TorchCompileCuda",
@@ -111,6 +145,7 @@ BACKENDS: dict[str, Row] = {
         "torch",
         ("fp32", "tf32", "fp16", "bf16"),
         packages=_TORCH,
+        options=_COMPILE_OPTIONS,
     ),
     "onnx_cuda": Row(
         "zoobench.backends.onnxruntime:OnnxCuda",
@@ -119,6 +154,8 @@ BACKENDS: dict[str, Row] = {
         ("fp32", "tf32"),
         extra="cuda",
         packages=("onnxruntime-gpu",),
+        options=_ORT_OPTIONS,
+        provider="CUDAExecutionProvider",
     ),
     "onnx_tensorrt": Row(
         "zoobench.backends.onnxruntime:OnnxTensorRT",
@@ -127,12 +164,25 @@ BACKENDS: dict[str, Row] = {
         ("fp32", "tf32", "fp16"),
         extra="tensorrt",
         packages=("onnxruntime-gpu", "tensorrt"),
+        options=_ORT_OPTIONS,
+        provider="TensorrtExecutionProvider",
     ),
     "fake": Row(
         "zoobench.backends.fake:Fake",
         "cpu",
         "fake",
         ("fp32", "fp16", "bf16", "int8"),
+        options=(
+            "fake_p50_ms",
+            "fake_sigma",
+            "fake_slowdown",
+            "fake_drift",
+            "fake_outliers",
+            "fake_seed",
+            "fake_fault",
+            "fake_clock",
+        ),
+        provider="fake",
         inline=True,
         ranked=False,
     ),

@@ -98,7 +98,8 @@ def looks_local(text: str) -> bool:
 def from_path(text: str) -> ModelSpec:
     """The model in a local `.onnx` file, or in a folder with config.json and weights.
 
-    Its name is the file's stem or the folder's name, with unusual characters replaced by '_'.
+    Its name is the file's name, or the folder's with a slash behind it, so that it is never mistaken for the
+    catalog's model of that name. Unusual characters are replaced by '_'.
 
     Raises:
         UsageError: nothing is there, or not a model.
@@ -109,8 +110,8 @@ def from_path(text: str) -> ModelSpec:
     check_local(path, text)
     is_file = _kind(path) == "file"
     # Links stay as they are: the Hub's cache is links to files whose names are hashes, without a suffix.
-    label = path.stem if is_file else path.name.strip(".") or path.resolve().name
-    name = re.sub(r"[^\w.+-]+", "_", label, flags=re.ASCII)[:_NAME_LIMIT] or "model"
+    label = path.name if is_file else path.name.strip(".") or path.resolve().name
+    name = (re.sub(r"[^\w.+-]+", "_", label, flags=re.ASCII)[-_NAME_LIMIT:] or "model") + ("" if is_file else "/")
     return ModelSpec(name=name, path=path.absolute(), library="onnx" if is_file else None)
 
 

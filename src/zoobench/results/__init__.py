@@ -1,0 +1,1 @@
+"""Results: the record's schema, the append-only store, and the queries over it."""

@@ -43,7 +43,7 @@ class ImageClassification:
 def _waves(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """A smooth field of unit variance: eight random waves of at most six periods across the picture."""
     height, width = shape[-2:] if len(shape) >= 2 else (1, shape[-1])
-    y, x = np.mgrid[0:1:height * 1j, 0:1:width * 1j].astype(np.float32)
+    y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j].astype(np.float32)
     out = np.zeros((*shape[:-2], height, width), dtype=np.float32)
     for channel in out.reshape(-1, height, width):
         for fy, fx, phase in rng.uniform((0, 0, 0), (6, 6, 1), size=(8, 3)):

@@ -11,10 +11,30 @@ The runtime's own chatter on stdout and stderr goes to a log file, never into th
 from __future__ import annotations
 
 import json
+import traceback
 from typing import Any, Literal, TypedDict
+
+from zoobench.errors import HubError, HubUnreachableError, PrepareError, ZoobenchError
 
 WORKER_PROTOCOL = 1
 """The handshake refuses any other number: two arms may run two versions of the package."""
+
+
+ErrorKind = Literal["error", "usage", "hub", "hub_unreachable", "prepare", "out_of_memory"]
+
+_KINDS: tuple[tuple[type[Exception], ErrorKind], ...] = (
+    (HubUnreachableError, "hub_unreachable"),
+    (HubError, "hub"),
+    (PrepareError, "prepare"),
+    (ZoobenchError, "usage"),
+)
+_OUT_OF_MEMORY_SIGNS = (
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "bad_alloc",
+    "failed to allocate",
+)
 
 
 class Request(TypedDict):
@@ -28,7 +48,7 @@ class Request(TypedDict):
 class ErrorBody(TypedDict, total=False):
     """Why a verb failed. `kind` lets the parent choose the status of the record."""
 
-    kind: Literal["error", "usage", "hub", "hub_unreachable", "prepare", "out_of_memory"]
+    kind: ErrorKind
     type: str
     message: str
     stage: str
@@ -54,3 +74,18 @@ def encode(message: Any) -> bytes:
 def decode(line: bytes) -> Any:
     """Parse one line. Raises ValueError when it is not JSON."""
     return json.loads(line)
+
+
+def describe_error(error: Exception) -> ErrorBody:
+    """What the parent needs to know to choose a status and to show one line."""
+    text = str(error).strip()
+    if isinstance(error, MemoryError) or any(sign in text.lower() for sign in _OUT_OF_MEMORY_SIGNS):
+        kind: ErrorKind = "out_of_memory"
+    else:
+        kind = next((name for cls, name in _KINDS if isinstance(error, cls)), "error")
+    return {
+        "kind": kind,
+        "type": type(error).__name__,
+        "message": (text.splitlines()[0] if text else type(error).__name__)[:1000],
+        "traceback": "".join(traceback.format_exception(error))[-8000:],
+    }

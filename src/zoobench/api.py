@@ -1,0 +1,167 @@
+"""The Python API: what `import zoobench` offers. The command line is a client of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from zoobench import machine
+from zoobench.backends import DEFAULT_BACKENDS
+from zoobench.catalog import MODEL_REGISTRY, find, load_registry
+from zoobench.driver import Observer, Settings, execute
+from zoobench.errors import UsageError
+from zoobench.executors import Executor, open_executor
+from zoobench.plan import Request
+from zoobench.results.query import load_records
+from zoobench.spec import Case, Effort, ModelSpec, OptionValue, Precision
+
+if TYPE_CHECKING:
+    from zoobench.results.record import Record
+
+_E = TypeVar("_E", Precision, Effort)
+
+DEFAULT_MODELS = ("resnet18", "resnet50", "mobilenetv2_100", "efficientnet_b0")
+
+
+class Quiet:
+    """An observer that says nothing."""
+
+    def note(self, text: str) -> None:
+        """Say nothing."""
+
+    def planned(self, cells: int, done: int) -> None:
+        """Say nothing."""
+
+    def preparing(self, model: str, text: str) -> None:
+        """Say nothing."""
+
+    def working(self, case: Case, stage: str) -> None:
+        """Say nothing."""
+
+    def recorded(self, record: Record) -> None:
+        """Say nothing."""
+
+
+def request(
+    models: Sequence[str | ModelSpec] = DEFAULT_MODELS,
+    *,
+    backends: Sequence[str] = DEFAULT_BACKENDS,
+    batch_sizes: Sequence[int] = (1,),
+    precisions: Sequence[str | Precision] = (Precision.FP32,),
+    effort: str | Effort = Effort.QUICK,
+    scenario: str = "single_stream",
+    threads: int | None = None,
+    options: Mapping[str, OptionValue] | None = None,
+    registry: Path | None = None,
+) -> Request:
+    """What to measure, from names as a person writes them.
+
+    Args:
+        models: names, globs, Hub ids, local folders, `.onnx` files, or ready specs.
+        backends: rows of `zoobench.backends.BACKENDS`.
+        batch_sizes: items per call.
+        precisions: `fp32`, `tf32`, `fp16`, `bf16`, `int8`, `int4`.
+        effort: `quick`, `standard` or `thorough`.
+        threads: intra-op threads; None: every CPU that this process may use.
+        options: runtime options, given to every backend that understands the name.
+        registry: a TOML or Python file with models of one's own, beside the catalog.
+
+    Raises:
+        UsageError: an unknown name or an impossible value.
+    """
+    entries = MODEL_REGISTRY if registry is None else {**MODEL_REGISTRY, **load_registry(registry)}
+    named = [model for model in models if isinstance(model, str)]
+    ready = [model for model in models if isinstance(model, ModelSpec)]
+    if not named and not ready:
+        raise UsageError("--models is empty; name at least one (`zoobench models` lists them)")
+    return Request(
+        models=[*(find(named, entries) if named else ()), *ready],
+        backends=list(dict.fromkeys(backends)),
+        batch_sizes=list(dict.fromkeys(batch_sizes)),
+        precisions=list(dict.fromkeys(_member(Precision, "--precisions", name) for name in precisions)),
+        effort=_member(Effort, "--effort", effort),
+        scenario=_known_scenario(scenario),
+        threads=threads,
+        options=dict(options or {}),
+    )
+
+
+def run(
+    models: Sequence[str | ModelSpec] = DEFAULT_MODELS,
+    *,
+    backends: Sequence[str] = DEFAULT_BACKENDS,
+    batch_sizes: Sequence[int] = (1,),
+    precisions: Sequence[str | Precision] = (Precision.FP32,),
+    effort: str | Effort = Effort.QUICK,
+    scenario: str = "single_stream",
+    threads: int | None = None,
+    options: Mapping[str, OptionValue] | None = None,
+    registry: Path | None = None,
+    settings: Settings | None = None,
+    executor: Executor | None = None,
+    observer: Observer | None = None,
+) -> list[Record]:
+    """Measure, and return one record a cell; each stands in `settings.results_dir` as soon as it is done.
+
+    Cells that were measured before, under the same measurement key and at least the same effort, are taken from
+    there. A cell that fails is a record too. See `request` for the arguments that say what to measure.
+
+    Raises:
+        UsageError: the request cannot be meant.
+        BusyError: another measurement holds this machine.
+    """
+    asked = request(
+        models,
+        backends=backends,
+        batch_sizes=batch_sizes,
+        precisions=precisions,
+        effort=effort,
+        scenario=scenario,
+        threads=threads,
+        options=options,
+        registry=registry,
+    )
+    return run_request(asked, settings=settings, executor=executor, observer=observer)
+
+
+def run_request(
+    asked: Request,
+    *,
+    settings: Settings | None = None,
+    executor: Executor | None = None,
+    observer: Observer | None = None,
+) -> list[Record]:
+    """`run` for a request that was made by `request`."""
+    return list(
+        execute(asked, settings or Settings(), executor or open_executor("local"), observer or Quiet())
+    )
+
+
+def load_results(results_dir: Path | str = "results") -> list[Record]:
+    """Every record under `results_dir`, oldest first, lifted to today's schema.
+
+    Raises:
+        UsageError: there is no such folder.
+    """
+    return load_records(Path(results_dir)).records
+
+
+def machine_name() -> str:
+    """This machine in a few words, as the tables name it."""
+    return machine.describe().short
+
+
+def _member(kind: type[_E], flag: str, name: str | _E) -> _E:
+    try:
+        return kind(name)
+    except ValueError:
+        raise UsageError(f"{flag} {name!r} is unknown; one of {', '.join(kind)}") from None
+
+
+def _known_scenario(name: str) -> str:
+    from zoobench.scenarios import SCENARIOS
+
+    if name not in SCENARIOS:
+        raise UsageError(f"--scenario {name!r} is unknown; one of {', '.join(SCENARIOS)}")
+    return name

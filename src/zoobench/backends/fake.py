@@ -1,0 +1,154 @@
+"""A backend that computes nothing: seeded latencies from a stated distribution, on the session's clock.
+
+It proves the harness. On the virtual clock a call moves the clock and takes no time; with `fake_clock=wall` it
+waits busily in a real worker process. It never ranks beside real backends.
+
+Options: `fake_p50_ms`, `fake_sigma` (lognormal), `fake_slowdown` (factor), `fake_drift` (relative growth over a
+second), `fake_seed`, `fake_outliers` (share of calls ten times as long), `fake_fault` (`load`, `slot`, `hang`,
+`die`, `memory`, `nan`, `constant`).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from zoobench.errors import UsageError
+from zoobench.outcome import Evidence
+from zoobench.spec import Artifact, Case, stable_hash
+
+if TYPE_CHECKING:
+    from zoobench.backends import Tensors
+
+FAULTS = ("load", "slot", "hang", "die", "memory", "nan", "constant")
+_BATCH_EXPONENT = 0.8
+
+
+class VirtualClock:
+    """Nanoseconds that pass only when somebody says so."""
+
+    def __init__(self) -> None:
+        self.now_ns = 0
+
+    def __call__(self) -> int:
+        """Now, nanoseconds."""
+        return self.now_ns
+
+    def wait(self, nanoseconds: int) -> None:
+        """Let time pass."""
+        self.now_ns += nanoseconds
+
+
+class Fake:
+    """The backend; `clock` is set by the session role."""
+
+    clock: Callable[[], int] = staticmethod(time.perf_counter_ns)
+
+    def unavailable(self) -> str | None:
+        """It always runs."""
+        return None
+
+    def import_runtime(self, artifact: Artifact) -> None:
+        """Nothing to import."""
+
+    def load(self, artifact: Artifact, case: Case) -> FakeSession:
+        """Raise what `fake_fault` asks for, else a session."""
+        fault = str(case.options.get("fake_fault", ""))
+        if fault and fault not in FAULTS:
+            raise UsageError(f"fake_fault {fault!r} is unknown; one of {', '.join(FAULTS)}")
+        if fault == "load":
+            raise RuntimeError("the fake backend was told to fail at load")
+        if fault == "memory":
+            raise MemoryError("the fake backend was told to run out of memory: cannot allocate memory")
+        return FakeSession(case, artifact, self.clock, fault)
+
+
+class FakeSession:
+    """Lognormal latencies with median `fake_p50_ms` · batch^0.8 · `fake_slowdown`."""
+
+    def __init__(self, case: Case, artifact: Artifact, clock: Callable[[], int], fault: str) -> None:
+        self.case, self.clock, self.fault = case, clock, fault
+        options = case.options
+        self.median_ns = (
+            float(options.get("fake_p50_ms", 5.0))
+            * float(options.get("fake_slowdown", 1.0))
+            * case.batch**_BATCH_EXPONENT
+            * 1e6
+        )
+        self.sigma = float(options.get("fake_sigma", 0.02))
+        self.drift = float(options.get("fake_drift", 0.0))
+        self.outliers = float(options.get("fake_outliers", 0.0))
+        seed = int(options.get("fake_seed", 0))
+        self.rng = np.random.Generator(np.random.PCG64([seed, int(stable_hash([case.id]), 16) % 2**63]))
+        self.calls = 0
+        self.start_ns = clock()
+        self._block = iter(())  # type: ignore[var-annotated]
+
+    def bind(self, inputs: Tensors) -> Callable[[], Tensors]:
+        """The call waits its latency and returns two finite, varying numbers an item."""
+        items = next(iter(inputs.values()))
+        flat = items.reshape(len(items), -1)
+        outputs = np.stack([flat[:, 0], -flat[:, -1]], axis=1).astype(np.float32)
+        if self.fault == "nan":
+            outputs[:] = np.nan
+        elif self.fault == "constant":
+            outputs[:] = 1.0
+
+        def run() -> Tensors:
+            self.calls += 1
+            # The first calls pass, so that the faults strike in a slot and not in the warm-up.
+            if self.fault in ("slot", "hang", "die") and self.calls > 250:
+                self._strike()
+            self._wait(self._latency_ns())
+            return {"logits": outputs}
+
+        return run
+
+    def _strike(self) -> None:
+        if self.fault == "slot":
+            raise RuntimeError("the fake backend was told to fail in a slot")
+        if self.fault == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        while True:
+            time.sleep(3600)
+
+    def _latency_ns(self) -> int:
+        value = next(self._block, None)
+        if value is None:
+            self._block = iter(self.rng.lognormal(0.0, self.sigma, 512).tolist())
+            value = next(self._block)
+        factor = 1.0 + self.drift * (self.clock() - self.start_ns) / 1e9
+        if self.outliers and self.rng.random() < self.outliers:
+            factor *= 10
+        return max(1, round(self.median_ns * value * factor))
+
+    def _wait(self, nanoseconds: int) -> None:
+        if isinstance(self.clock, VirtualClock):
+            self.clock.wait(nanoseconds)
+            return
+        end = time.perf_counter_ns() + nanoseconds
+        while time.perf_counter_ns() < end:
+            pass
+
+    def evidence(self) -> Evidence:
+        """What was asked for."""
+        return Evidence(
+            runtime="fake",
+            device="cpu",
+            precision=self.case.precision.value,
+            threads=self.case.threads,
+            provider_nodes={"fake": 1.0},
+            provider_time={"fake": 1.0},
+            details={
+                "clock": "virtual" if isinstance(self.clock, VirtualClock) else "wall",
+                "boundary": "host_to_host",
+            },
+        )
+
+    def close(self) -> None:
+        """Nothing to free."""

@@ -1,0 +1,256 @@
+"""ONNX Runtime on CPU, CUDA and TensorRT. This module must not import torch: its workers stay light."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zoobench.errors import UsageError
+from zoobench.outcome import Evidence
+from zoobench.spec import Artifact, Case, Precision
+
+if TYPE_CHECKING:
+    from zoobench.backends import Tensors
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+GRAPH_OPTIMIZATIONS = {
+    "all": "ORT_ENABLE_ALL",
+    "extended": "ORT_ENABLE_EXTENDED",
+    "basic": "ORT_ENABLE_BASIC",
+    "none": "ORT_DISABLE_ALL",
+}
+_PROFILED_CALLS = 3
+
+
+class OnnxCpu:
+    """The CPU execution provider."""
+
+    provider = "CPUExecutionProvider"
+
+    def unavailable(self) -> str | None:
+        """The provider must be in this build of onnxruntime."""
+        import onnxruntime as ort
+
+        if self.provider not in ort.get_available_providers():
+            return (
+                f"this onnxruntime has no {self.provider} (it has {', '.join(ort.get_available_providers())}); "
+                "pip uninstall onnxruntime, then pip install 'zoobench[cuda]'"
+            )
+        return None
+
+    def import_runtime(self, artifact: Artifact) -> None:
+        """Import onnxruntime."""
+        import onnxruntime  # noqa: F401
+
+    def load(self, artifact: Artifact, case: Case) -> OrtSession:
+        """Open the graph with the case's threads and graph optimisation."""
+        return OrtSession(artifact, case, self.providers(artifact, case))
+
+    def providers(self, artifact: Artifact, case: Case) -> list[Any]:
+        """Execution providers, most wanted first, as `InferenceSession` takes them."""
+        return [self.provider]
+
+
+class OnnxCuda(OnnxCpu):
+    """The CUDA execution provider."""
+
+    provider = "CUDAExecutionProvider"
+
+    def unavailable(self) -> str | None:
+        """The provider must be built in, and a GPU must answer."""
+        return super().unavailable() or _no_gpu()
+
+    def providers(self, artifact: Artifact, case: Case) -> list[Any]:
+        """TF32 is pinned: off for fp32, on for tf32."""
+        return [(self.provider, {"use_tf32": int(case.precision is Precision.TF32)}), "CPUExecutionProvider"]
+
+
+class OnnxTensorRT(OnnxCuda):
+    """The TensorRT execution provider; the engine is built at load and bound to this machine."""
+
+    provider = "TensorrtExecutionProvider"
+
+    def providers(self, artifact: Artifact, case: Case) -> list[Any]:
+        """One optimisation profile for the case's batch, so that the engine is built once."""
+        shape = "x".join(map(str, (case.batch, *artifact.input_shape)))
+        profile = f"{artifact.input_name}:{shape}"
+        options = {
+            "trt_fp16_enable": case.precision is Precision.FP16,
+            "trt_profile_min_shapes": profile,
+            "trt_profile_opt_shapes": profile,
+            "trt_profile_max_shapes": profile,
+        }
+        return [
+            (self.provider, options),
+            ("CUDAExecutionProvider", {"use_tf32": int(case.precision is Precision.TF32)}),
+            "CPUExecutionProvider",
+        ]
+
+
+class OrtSession:
+    """An `InferenceSession`; the timed call is `run` on host arrays, outputs on the host."""
+
+    def __init__(self, artifact: Artifact, case: Case, providers: list[Any]) -> None:
+        assert artifact.file is not None
+        self.case, self.providers = case, providers
+        self.model_file = str(artifact.path / artifact.file)
+        self.session = self._open(self.model_file, self._options())
+        self.output_names = [output.name for output in self.session.get_outputs()]
+
+    def _options(self) -> Any:
+        import onnxruntime as ort
+
+        level = str(self.case.options.get("graph_optimization", "all"))
+        if level not in GRAPH_OPTIMIZATIONS:
+            raise UsageError(
+                f"graph_optimization {level!r} is unknown; one of {', '.join(GRAPH_OPTIMIZATIONS)}"
+            )
+        options = ort.SessionOptions()
+        options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, GRAPH_OPTIMIZATIONS[level])
+        options.intra_op_num_threads = self.case.threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # Between its turns this worker must be silent, or it would slow down the one whose turn it is.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+        return options
+
+    def _open(self, model_file: str, options: Any) -> Any:
+        import onnxruntime as ort
+
+        return ort.InferenceSession(model_file, options, providers=self.providers)
+
+    def bind(self, inputs: Tensors) -> Callable[[], Tensors]:
+        """Plain `run`, or with `io_binding` inputs and outputs that stay on the device."""
+        names, session = self.output_names, self.session
+        if self.case.options.get("io_binding"):
+            return self._bind_on_device(inputs)
+        feed = dict(inputs)
+
+        def run() -> Tensors:
+            return dict(zip(names, session.run(names, feed), strict=True))
+
+        return run
+
+    def _bind_on_device(self, inputs: Tensors) -> Callable[[], Tensors]:
+        import onnxruntime as ort
+
+        device = "cuda" if self.case.device == "cuda" else "cpu"
+        binding = self.session.io_binding()
+        for name, array in inputs.items():
+            binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array, device, 0))
+        for name in self.output_names:
+            binding.bind_output(name, device)
+        names, session = self.output_names, self.session
+
+        def run_bound() -> Tensors:
+            session.run_with_iobinding(binding)
+            binding.synchronize_outputs()
+            return dict(zip(names, (_OnDevice(v) for v in binding.get_outputs()), strict=True))  # type: ignore[arg-type]
+
+        return run_bound
+
+    def evidence(self) -> Evidence:
+        """A second session under the profiler: where each node ran, and what share of the time that was."""
+        import onnxruntime as ort
+
+        with tempfile.TemporaryDirectory(prefix="zoobench-profile-") as folder:
+            options = self._options()
+            options.enable_profiling = True
+            options.profile_file_prefix = str(Path(folder) / "ort")
+            session = self._open(self.model_file, options)
+            feed = {
+                i.name: np.zeros([self.case.batch, *i.shape[1:]], dtype=np.float32)
+                for i in session.get_inputs()
+            }
+            for _ in range(_PROFILED_CALLS):
+                session.run(None, feed)
+            events = json.loads(Path(session.end_profiling()).read_text())
+        nodes, times, operators = _by_provider(events)
+        return Evidence(
+            runtime="onnxruntime",
+            version=ort.__version__,
+            device=self.case.device,
+            precision=self._precision(),
+            threads=self.case.threads,
+            provider_nodes=_shares(nodes),
+            provider_time=_shares(times),
+            details={
+                "graph_optimization": str(self.case.options.get("graph_optimization", "all")),
+                "providers": session.get_providers(),
+                "provider_options": session.get_provider_options(),
+                "boundary": "device_to_device" if self.case.options.get("io_binding") else "host_to_host",
+                "operator_time": {k: round(v, 4) for k, v in _shares(operators).items() if v >= 0.01},
+            },
+        )
+
+    def _precision(self) -> str:
+        kind = {"tensor(float)": "fp32", "tensor(float16)": "fp16", "tensor(bfloat16)": "bf16"}.get(
+            self.session.get_inputs()[0].type, self.session.get_inputs()[0].type
+        )
+        options = self.session.get_provider_options()
+        if options.get("TensorrtExecutionProvider", {}).get("trt_fp16_enable") in ("1", "True"):
+            return "fp16"
+        cuda = options.get("CUDAExecutionProvider", {})
+        return "tf32" if kind == "fp32" and cuda.get("use_tf32") == "1" else kind
+
+    def close(self) -> None:
+        """Drop the session."""
+        self.session = None
+
+
+class _OnDevice:
+    """An output left on the device; it becomes a host array only when somebody looks, outside the timing."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        array: np.ndarray = self.value.numpy()
+        return array if dtype is None else array.astype(dtype)
+
+
+def _no_gpu() -> str | None:
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        try:
+            count = pynvml.nvmlDeviceGetCount()
+        finally:
+            pynvml.nvmlShutdown()
+    except Exception as error:  # noqa: BLE001 - any NVML failure means that no GPU can be used; its text is the reason
+        return f"no NVIDIA GPU answers ({error}); run `python diagnos/check_gpu.py`"
+    return None if count else "the NVIDIA driver reports no GPU; run `python diagnos/check_gpu.py`"
+
+
+def _by_provider(events: list[dict[str, Any]]) -> tuple[Counter[str], Counter[str], Counter[str]]:
+    """Nodes (distinct), kernel microseconds by provider, and microseconds by operator, from ORT's profile."""
+    seen: dict[str, str] = {}
+    times: Counter[str] = Counter()
+    operators: Counter[str] = Counter()
+    for event in events:
+        args = event.get("args", {})
+        provider = args.get("provider")
+        if (
+            event.get("cat") != "Node"
+            or not provider
+            or not str(event.get("name", "")).endswith("_kernel_time")
+        ):
+            continue
+        seen[str(event["name"])] = provider
+        times[provider] += int(event.get("dur", 0))
+        operators[str(args.get("op_name"))] += int(event.get("dur", 0))
+    return Counter(seen.values()), times, operators
+
+
+def _shares(counts: Counter[str]) -> dict[str, float]:
+    total = sum(counts.values())
+    return {name: count / total for name, count in counts.most_common()} if total else {}

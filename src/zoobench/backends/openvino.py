@@ -1,0 +1,98 @@
+"""OpenVINO on the CPU, from the same ONNX artifact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zoobench.outcome import Evidence
+from zoobench.spec import Artifact, Case, Precision
+
+if TYPE_CHECKING:
+    from zoobench.backends import Tensors
+
+
+class OpenVino:
+    """The CPU plugin, hint LATENCY, one stream: one request at a time on all the case's threads."""
+
+    def unavailable(self) -> str | None:
+        """The CPU plugin must load."""
+        import openvino
+
+        devices = openvino.Core().available_devices
+        return (
+            None
+            if "CPU" in devices
+            else f"OpenVINO has no CPU device here (it has {', '.join(devices) or 'none'})"
+        )
+
+    def import_runtime(self, artifact: Artifact) -> None:
+        """Import openvino."""
+        import openvino  # noqa: F401
+
+    def load(self, artifact: Artifact, case: Case) -> OpenVinoSession:
+        """Compile for the case's batch; the inference precision is pinned, never left to the plugin's choice."""
+        return OpenVinoSession(artifact, case)
+
+
+class OpenVinoSession:
+    """A compiled model with one infer request."""
+
+    def __init__(self, artifact: Artifact, case: Case) -> None:
+        import openvino
+
+        assert artifact.file is not None
+        self.case, self.input_name = case, artifact.input_name
+        core = openvino.Core()
+        model = core.read_model(artifact.path / artifact.file)
+        model.reshape({0: [case.batch, *artifact.input_shape]})
+        properties = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": "1",
+            "INFERENCE_NUM_THREADS": case.threads,
+            "INFERENCE_PRECISION_HINT": "bf16" if case.precision is Precision.BF16 else "f32",
+            "ENABLE_CPU_PINNING": False,
+        }
+        self.compiled: Any = core.compile_model(model, "CPU", properties)
+        self.request: Any = self.compiled.create_infer_request()
+
+    def bind(self, inputs: Tensors) -> Callable[[], Tensors]:
+        """The call shares the input's memory and copies the outputs, as `session.run` of other runtimes does."""
+        feed = {0: next(iter(inputs.values()))}
+        request = self.request
+        copied = not self.case.options.get("io_binding")
+
+        def run() -> Tensors:
+            results = request.infer(feed, share_inputs=True, share_outputs=True)
+            first = results[0]
+            return {"logits": np.array(first) if copied else first}
+
+        return run
+
+    def evidence(self) -> Evidence:
+        """Execution devices, inference precision, threads and streams as the compiled model reports them."""
+        import openvino
+
+        read = self.compiled.get_property
+        hint = read("INFERENCE_PRECISION_HINT").get_type_name()
+        devices = [str(device) for device in read("EXECUTION_DEVICES")]
+        return Evidence(
+            runtime="openvino",
+            version=openvino.__version__,
+            device="cpu" if devices == ["CPU"] else ",".join(devices),
+            precision={"f32": "fp32", "bf16": "bf16", "f16": "fp16"}.get(hint, hint),
+            threads=int(read("INFERENCE_NUM_THREADS")),
+            provider_nodes={device: 1 / len(devices) for device in devices},
+            provider_time={device: 1 / len(devices) for device in devices},
+            details={
+                "streams": int(read("NUM_STREAMS")),
+                "performance_hint": str(read("PERFORMANCE_HINT")),
+                "boundary": "device_to_device" if self.case.options.get("io_binding") else "host_to_host",
+            },
+        )
+
+    def close(self) -> None:
+        """Drop the compiled model."""
+        self.request = self.compiled = None

@@ -1,0 +1,124 @@
+"""The command line: parsing and exit codes only. One command is one short function in `commands.py`.
+
+Nothing heavy is imported before it is known which command is meant, so that `zoobench --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from zoobench._version import __version__
+from zoobench.errors import INTERRUPTED_EXIT, USAGE_EXIT, ZoobenchError
+
+if TYPE_CHECKING:
+    from cyclopts import App
+
+COMMANDS = {
+    "run": "Measure models on runtimes; results go to --results-dir, the table to stdout.",
+    "models": "List the models that are known by name.",
+    "export": "Export one model to ONNX and compare it with its reference.",
+    "report": "Write a report (Markdown, HTML or JSON) from stored results.",
+    "doctor": "Say what is wrong with this machine for measuring, and what to do.",
+    "schema": "Print the JSON Schema of a record.",
+    "init": "Write a commented zoobench.toml.",
+    "cache": "Show (ls) or free (prune) the artifacts that preparing made.",
+    "completion": "Print or install the shell's completion.",
+}
+"""The commands and their one-line help: the one home of both, here and in the full help."""
+
+CONFIG_FILE = "zoobench.toml"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: the arguments without the program's name; None takes them from the process.
+
+    Returns:
+        The exit code.
+    """
+    tokens = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in tokens
+    tokens = [word for word in tokens if word != "--debug"]
+    if not tokens or tokens in (["--help"], ["-h"]):
+        print(root_help())
+        return 0
+    if tokens == ["--version"]:
+        print(__version__)
+        return 0
+    try:
+        return int(_dispatch(tokens) or 0)
+    except ZoobenchError as error:
+        if debug:
+            raise
+        return _complain(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        return _complain("interrupted; what was measured is kept, run again to continue", INTERRUPTED_EXIT)
+    except BrokenPipeError:
+        # The reader (head, less) has gone; nothing is left to say to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if debug:
+            raise
+        return _complain(f"unexpected {type(error).__name__}: {error}; --debug shows the traceback", 1)
+
+
+def entry() -> None:
+    """The console script."""
+    sys.exit(main())
+
+
+def root_help() -> str:
+    """The help of the program itself, from `COMMANDS`."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
+    return "\n".join(
+        [
+            "Usage: zoobench COMMAND [ARGS]",
+            "",
+            "Which model, on which runtime, at which precision and batch size, on this hardware.",
+            "",
+            "Commands:",
+            *lines,
+            "",
+            "`zoobench COMMAND --help` explains a command. --version prints the version, --debug shows tracebacks.",
+        ]
+    )
+
+
+def _dispatch(tokens: list[str]) -> Any:
+    from cyclopts import CycloptsError
+
+    app = build_app()
+    try:
+        return app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        return _complain(" ".join(str(error).split()), USAGE_EXIT)
+
+
+def build_app() -> App:
+    """The parser, with every command of `COMMANDS`."""
+    from cyclopts import App
+    from cyclopts.config import Env, Toml
+
+    app = App(
+        name="zoobench",
+        version=__version__,
+        help_format="plaintext",
+        config=[Toml(CONFIG_FILE, must_exist=False, search_parents=False), Env("ZOOBENCH_", command=True)],
+    )
+    for name, text in COMMANDS.items():
+        app.command(f"zoobench.commands:{name}", name=name, help=text)
+    return app
+
+
+def _complain(message: str, code: int) -> int:
+    print(f"zoobench: {message}", file=sys.stderr)
+    return code

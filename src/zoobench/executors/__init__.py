@@ -1,0 +1,73 @@
+"""Executors: where workers run. The protocol and the one table."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from zoobench.spec import Artifact, Case, ModelSpec, WeightsPolicy
+
+if TYPE_CHECKING:
+    from zoobench.machine import Ceilings
+    from zoobench.measure.conductor import GroupResult, Seat
+    from zoobench.measure.effort import EffortPlan
+    from zoobench.outcome import Slot
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What became of one model: artifacts by format, or why there are none."""
+
+    model: ModelSpec
+    artifacts: dict[str, Artifact] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    error: str | None = None
+    error_kind: str | None = None
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Who wants to know what is going on while groups run."""
+
+    on_slot: Callable[[Case, Slot], None] = lambda case, slot: None
+    on_progress: Callable[[Case, str], None] = lambda case, stage: None
+
+
+class Executor(Protocol):
+    """Runs workers somewhere. Only the driver writes results."""
+
+    def probe(self, backends: Sequence[str]) -> dict[str, str | None]:
+        """Why each backend cannot run there; None when it can."""
+        ...
+
+    def ceilings(self, threads: int, runtimes: Sequence[str]) -> Ceilings | None:
+        """The machine's measured ceilings, measured now when they are not stored."""
+        ...
+
+    def prepare(
+        self,
+        models: Sequence[tuple[ModelSpec, Sequence[str]]],
+        *,
+        weights: WeightsPolicy,
+        allow_pickle: bool,
+        on_progress: Callable[[str, str], None],
+    ) -> Iterator[Preparation]:
+        """Make the artifacts of each (model, formats), one after another."""
+        ...
+
+    def run(
+        self, groups: Iterable[Sequence[Seat]], plan: EffortPlan, *, seed: int, listener: Listener
+    ) -> Iterator[GroupResult]:
+        """Measure group after group, in order; stop after an interrupted one."""
+        ...
+
+
+EXECUTORS: dict[str, str] = {"local": "zoobench.executors.local:LocalExecutor"}
+
+
+def open_executor(name: str, **arguments: Any) -> Executor:
+    """Import and make the executor called `name`."""
+    module, _, attribute = EXECUTORS[name].partition(":")
+    return cast("Executor", getattr(importlib.import_module(module), attribute)(**arguments))

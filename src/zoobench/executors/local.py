@@ -1,0 +1,190 @@
+"""The local executor: worker processes on this machine, one group after another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from zoobench import machine
+from zoobench.backends import BACKENDS
+from zoobench.executors import Listener, Preparation
+from zoobench.measure.channel import InlineWorker, Launch, Worker, WorkerError, WorkerProcess
+from zoobench.measure.conductor import Deadlines, GroupResult, NoiseSensor, Seat, Stage, conduct
+from zoobench.measure.effort import EffortPlan
+from zoobench.measure.sensors import Sensors, timer_resolution_ns
+from zoobench.spec import Artifact, Case, ModelSpec, WeightsPolicy
+
+_PROBE_DEADLINE_S = 180.0
+_PREPARE_DEADLINE_S = 4 * 3600.0
+_CEILINGS_DEADLINE_S = 120.0
+
+
+class LocalExecutor:
+    """Workers are children of this process.
+
+    Args:
+        cache: folder of the artifacts and ceilings.
+        launch: how workers are started.
+        deadlines: after how long a verb counts as hung.
+    """
+
+    def __init__(
+        self, cache: Path | None = None, launch: Launch | None = None, deadlines: Deadlines | None = None
+    ) -> None:
+        self.cache = cache or machine.cache_folder()
+        self.launch = launch or Launch()
+        self.deadlines = deadlines or Deadlines()
+
+    def probe(self, backends: Sequence[str]) -> dict[str, str | None]:
+        """Ask each backend in a worker; the fake one needs no asking."""
+        reasons: dict[str, str | None] = {name: None for name in backends if BACKENDS[name].inline}
+        names = [name for name in backends if name not in reasons]
+        return {**reasons, **{name: found["reason"] for name, found in self.probe_details(names).items()}}
+
+    def probe_details(self, names: Sequence[str]) -> dict[str, dict[str, str | None]]:
+        """For each backend its `reason` (None when it can run) and `version`."""
+        if not names:
+            return {}
+        try:
+            found: dict[str, dict[str, str | None]] = self._once(
+                "probe", "probe", _PROBE_DEADLINE_S, names=list(names)
+            )
+        except WorkerError as error:
+            if len(names) == 1:
+                return {names[0]: {"reason": f"probing it failed: {error}", "version": None}}
+            # One of them takes the process down: ask each in a process of its own.
+            return {name: self.probe_details([name])[name] for name in names}
+        return found
+
+    def reach(self) -> tuple[bool, str]:
+        """Whether the Hub answers, and a line about it."""
+        found = self._once("probe", "reach", _PROBE_DEADLINE_S)
+        return bool(found["reached"]), str(found["text"])
+
+    def ceilings(self, threads: int, runtimes: Sequence[str]) -> machine.Ceilings | None:
+        """Stored ones when there are, else measured in one worker a runtime and stored."""
+        fingerprint = machine.describe().fingerprint
+        stored = machine.load_ceilings(fingerprint, threads, self.cache)
+        if stored and set(runtimes) <= set(stored.by_runtime):
+            return stored
+        measured = []
+        for runtime in runtimes:
+            try:
+                measured.append(
+                    self._once("probe", "ceilings", _CEILINGS_DEADLINE_S, threads=threads, runtime=runtime)
+                )
+            except WorkerError:
+                # A runtime that is not installed has no ceiling to add.
+                continue
+        if not measured:
+            return None
+        found = machine.combine(fingerprint, threads, measured)
+        machine.save_ceilings(found, self.cache)
+        return found
+
+    def prepare(
+        self,
+        models: Sequence[tuple[ModelSpec, Sequence[str]]],
+        *,
+        weights: WeightsPolicy,
+        allow_pickle: bool,
+        on_progress: Callable[[str, str], None],
+    ) -> Iterator[Preparation]:
+        """All models in one worker; one that takes the worker down leaves the next a fresh one."""
+        worker: WorkerProcess | None = None
+        try:
+            for model, formats in models:
+                if list(formats) == ["fake"]:
+                    yield Preparation(model, {"fake": fake_artifact(model)})
+                    continue
+                try:
+                    worker = worker or WorkerProcess("prepare", self.launch, secrets=True)
+                    reply = worker.request(
+                        "prepare",
+                        {
+                            "model": model.model_dump(mode="json"),
+                            "formats": [name for name in formats if name != "fake"],
+                            "weights": weights.value,
+                            "allow_pickle": allow_pickle,
+                            "cache": str(self.cache),
+                        },
+                        deadline_s=_PREPARE_DEADLINE_S,
+                        on_event=lambda _, text, name=model.name: on_progress(name, text),  # type: ignore[misc]
+                    )
+                    yield _preparation(reply, fake="fake" in formats)
+                except WorkerError as error:
+                    if error.kind in ("died", "timeout") and worker:
+                        worker.close()
+                        worker = None
+                    yield Preparation(model, error=str(error), error_kind=error.kind)
+        finally:
+            if worker:
+                worker.close()
+
+    def run(
+        self, groups: Iterable[Sequence[Seat]], plan: EffortPlan, *, seed: int, listener: Listener
+    ) -> Iterator[GroupResult]:
+        """Measure group after group."""
+        stage = Stage(
+            open_worker=self._open_session,
+            open_sensor=_open_sensor,
+            on_slot=listener.on_slot,
+            on_progress=listener.on_progress,
+            timer_ns=timer_resolution_ns(),
+            hyperthreads=any(len(core) > 1 for core in machine.hyperthread_siblings(machine.usable_cpus())),
+            deadlines=self.deadlines,
+        )
+        for number, seats in enumerate(groups):
+            result = conduct(seats, plan, stage, seed=seed + number)
+            yield result
+            if result.interrupted:
+                return
+
+    def _open_session(self, case: Case) -> Worker:
+        if BACKENDS[case.backend].inline and case.options.get("fake_clock", "virtual") == "virtual":
+            from zoobench.backends.fake import VirtualClock
+            from zoobench.worker.session import SessionRole
+
+            return InlineWorker(SessionRole(VirtualClock()))
+        return WorkerProcess("session", self.launch, threads=case.threads)
+
+    def _once(self, role: str, verb: str, deadline_s: float, threads: int | None = None, **args: Any) -> Any:
+        worker = WorkerProcess(role, self.launch, threads=threads)
+        try:
+            if threads is not None:
+                args["threads"] = threads
+            return worker.request(verb, args, deadline_s=deadline_s)
+        finally:
+            worker.close()
+
+
+def fake_artifact(model: ModelSpec) -> Artifact:
+    """What the fake backend runs: nothing, of a small shape."""
+    return Artifact(
+        path=Path(),
+        format="fake",
+        sha256="0" * 64,
+        size_bytes=0,
+        model=model.name,
+        hf_id=model.hf_id,
+        weights="random",
+        library="fake",
+        input_shape=(4,),
+        input_name=model.input_name,
+    )
+
+
+def _preparation(reply: dict[str, Any], *, fake: bool) -> Preparation:
+    model = ModelSpec.model_validate(reply["model"])
+    artifacts = {
+        name: Artifact.model_validate({**body, "path": reply["folders"][name]})
+        for name, body in reply["artifacts"].items()
+    }
+    if fake:
+        artifacts["fake"] = fake_artifact(model)
+    return Preparation(model, artifacts, tuple(reply.get("notes", ())))
+
+
+def _open_sensor(worker: Worker) -> NoiseSensor | None:
+    return None if worker.pid is None else Sensors(worker_pid=worker.pid)

@@ -1,0 +1,272 @@
+"""The parent's end of a worker: launch it, ask it, wait for it blocked, and say how it ended.
+
+The parent waits in `poll`, which costs no CPU: a parent that spins would take a core from what is measured.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import zoobench
+from zoobench.worker.protocol import WORKER_PROTOCOL, ErrorBody, decode, describe_error, encode
+
+OnEvent = Callable[[str, Any], None]
+
+_STDERR_LINES = 12
+_SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACEHUB_API_TOKEN")
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+_START_DEADLINE_S = 120.0
+
+
+class WorkerError(Exception):
+    """A worker could not do what it was asked.
+
+    Attributes:
+        kind: `error`, `usage`, `hub`, `hub_unreachable`, `prepare`, `out_of_memory`, `timeout` or `died`.
+        body: what the worker itself said, empty when it could not say anything.
+        stderr_tail: the last lines of its stderr.
+    """
+
+    def __init__(
+        self, kind: str, message: str, body: ErrorBody | None = None, stderr_tail: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.kind, self.body, self.stderr_tail = kind, body or {}, stderr_tail
+
+
+class Worker(Protocol):
+    """Something that answers verbs: a process, or the fake backend inside the parent."""
+
+    start_s: float
+
+    def request(
+        self, verb: str, args: dict[str, Any], *, deadline_s: float, on_event: OnEvent | None = None
+    ) -> Any:
+        """Ask and wait. Raises WorkerError."""
+        ...
+
+    @property
+    def pid(self) -> int | None:
+        """The process, None when there is none of its own."""
+        ...
+
+    def close(self) -> None:
+        """End it, whatever it is doing."""
+        ...
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How a worker process is started: another interpreter, folder or environment makes another arm."""
+
+    python: str = sys.executable
+    cwd: Path | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    package_root: Path = Path(zoobench.__file__).resolve().parent.parent
+
+    def environment(self, *, threads: int | None, secrets: bool) -> dict[str, str]:
+        """The child's environment: this package first on its path, thread pools sized, no secrets unless needed."""
+        env = {**os.environ, **self.env}
+        inherited = env.get("PYTHONPATH")
+        env["PYTHONPATH"] = os.pathsep.join([str(self.package_root), *([inherited] if inherited else [])])
+        env["ORT_DISABLE_TELEMETRY"] = "1"
+        env.setdefault("TOKENIZERS_PARALLELISM", "false")
+        # Inductor's pool of compile processes would outlive a turn.
+        env.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
+        if threads is not None:
+            env.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
+        if not secrets:
+            for name in _SECRETS:
+                env.pop(name, None)
+        return env
+
+
+class WorkerProcess:
+    """A worker in a process of its own, which dies with this one."""
+
+    def __init__(
+        self, role: str, launch: Launch, *, threads: int | None = None, secrets: bool = False
+    ) -> None:
+        """Start it and shake hands.
+
+        Args:
+            role: `probe`, `prepare` or `session`.
+            threads: size of the thread pools that are sized by the environment.
+            secrets: True leaves the Hub token in its environment; measuring workers never get it.
+
+        Raises:
+            WorkerError: it did not come up, or speaks another version of the protocol.
+        """
+        begin = time.perf_counter()
+        # Held open for the worker's life; closed in close().
+        self._log = tempfile.TemporaryFile(prefix="zoobench-worker-")  # noqa: SIM115
+        self._next_id, self._buffer = 1, b""
+        self._oom_kills = _oom_kills()
+        child_read, self._write = os.pipe()
+        self._read, child_write = os.pipe()
+        command = [launch.python, "-P", "-m", "zoobench.worker", role]
+        command += ["--read", str(child_read), "--write", str(child_write), "--parent", str(os.getpid())]
+        try:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=self._log,
+                cwd=launch.cwd,
+                env=launch.environment(threads=threads, secrets=secrets),
+                pass_fds=(child_read, child_write),
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise WorkerError(
+                "error", f"the worker's interpreter {launch.python} cannot be started: {error}"
+            ) from error
+        finally:
+            os.close(child_read)
+            os.close(child_write)
+        hello = self._receive(0, time.monotonic() + _START_DEADLINE_S, "start", None)
+        if hello.get("protocol") != WORKER_PROTOCOL:
+            self.close()
+            raise WorkerError(
+                "error",
+                f"the worker speaks protocol {hello.get('protocol')}, this zoobench speaks {WORKER_PROTOCOL}; "
+                "both sides need the same version",
+            )
+        self.start_s = time.perf_counter() - begin
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self.process.pid
+
+    def request(
+        self, verb: str, args: dict[str, Any], *, deadline_s: float, on_event: OnEvent | None = None
+    ) -> Any:
+        """Ask and wait, blocked, at most `deadline_s`.
+
+        Raises:
+            WorkerError: the verb failed, the worker died, or the deadline passed (the worker is killed then).
+        """
+        number, self._next_id = self._next_id, self._next_id + 1
+        try:
+            os.write(self._write, encode({"id": number, "verb": verb, "args": args}))
+        except BrokenPipeError:
+            raise self._death() from None
+        return self._receive(number, time.monotonic() + deadline_s, verb, on_event)
+
+    def close(self) -> None:
+        """End the process: closing its pipe asks it, the kill makes sure."""
+        for descriptor in (self._write, self._read):
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+        self._write = self._read = -1
+        self._kill()
+        self._log.close()
+
+    def _receive(self, number: int, deadline: float, verb: str, on_event: OnEvent | None) -> Any:
+        while True:
+            message = decode(self._line(deadline, verb))
+            if message.get("id") != number:
+                continue
+            if "event" in message:
+                if on_event:
+                    on_event(message["event"], message["data"])
+                continue
+            if message["ok"]:
+                return message["result"]
+            body: ErrorBody = message["error"]
+            raise WorkerError(body.get("kind", "error"), body["message"], body, self._stderr_tail())
+
+    def _line(self, deadline: float, verb: str) -> bytes:
+        poller = select.poll()
+        poller.register(self._read, select.POLLIN)
+        while b"\n" not in self._buffer:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0 or not poller.poll(remaining * 1000):
+                self._kill()
+                raise WorkerError(
+                    "timeout",
+                    f"no answer to {verb!r} in time; the worker was killed",
+                    None,
+                    self._stderr_tail(),
+                )
+            chunk = os.read(self._read, 1 << 20)
+            if not chunk:
+                raise self._death()
+            self._buffer += chunk
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line
+
+    def _death(self) -> WorkerError:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=5)
+        code, tail = self.process.returncode, self._stderr_tail()
+        if code == -signal.SIGKILL and _oom_kills() > self._oom_kills:
+            return WorkerError(
+                "out_of_memory", "the kernel killed the worker because memory ran out", None, tail
+            )
+        if code is not None and code < 0:
+            how = f"was killed by {signal.Signals(-code).name}"
+        else:
+            how = f"ended with exit code {code}"
+        return WorkerError("died", f"the worker {how}", None, tail)
+
+    def _kill(self) -> None:
+        # The worker leads a session of its own, so its children (compilers, say) go with it.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def _stderr_tail(self) -> str | None:
+        self._log.seek(0, os.SEEK_END)
+        self._log.seek(max(0, self._log.tell() - 16384))
+        lines = self._log.read().decode(errors="replace").strip().splitlines()
+        return "\n".join(lines[-_STDERR_LINES:]) or None
+
+
+class InlineWorker:
+    """A role inside this process, for the fake backend on its virtual clock."""
+
+    def __init__(self, role: Any) -> None:
+        self.start_s = 0.0
+        self._role = role
+
+    @property
+    def pid(self) -> None:
+        """There is no process of its own."""
+        return
+
+    def request(
+        self, verb: str, args: dict[str, Any], *, deadline_s: float, on_event: OnEvent | None = None
+    ) -> Any:
+        """Ask; failures look as they do from a process."""
+        try:
+            return self._role.handle(verb, args, on_event or (lambda *_: None))
+        except Exception as error:
+            body = describe_error(error)
+            raise WorkerError(body["kind"], body["message"], body) from error
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+def _oom_kills() -> int:
+    """How often the kernel has killed for memory since boot; 0 where it does not say."""
+    try:
+        for line in Path("/proc/vmstat").read_text().splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    except OSError:
+        pass
+    return 0

@@ -1,0 +1,343 @@
+"""Whose turn it is. The cases of a group are loaded one after another and then measured in turns.
+
+Interleaved slots see the same minutes of the machine, so the ratio of two cases can be trusted even when the
+machine drifts. Only one worker runs at a time; the others wait without using a CPU.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from zoobench.measure import effort as rules
+from zoobench.measure.channel import Worker, WorkerError
+from zoobench.measure.effort import EffortPlan
+from zoobench.measure.stats import describe, enough, throughput_per_s
+from zoobench.measure.verdict import judge
+from zoobench.outcome import CaseError, CaseResult, Check, Evidence, Memory, Noise, Slot, Status, WarmUp
+from zoobench.spec import Artifact, Case
+
+_STATUS = {"timeout": Status.TIMEOUT, "out_of_memory": Status.OUT_OF_MEMORY}
+
+
+@dataclass(frozen=True)
+class Seat:
+    """A case with what it needs to run.
+
+    Attributes:
+        provider: under which name the evidence must show the graph; None: any on the case's device.
+        inputs: an .npz file with the tensors to time, None for the task's own.
+    """
+
+    case: Case
+    artifact: Artifact
+    provider: str | None = None
+    inputs: str | None = None
+
+
+@dataclass(frozen=True)
+class Deadlines:
+    """Seconds after which a verb counts as hung. A slot's grows with the case's own latency."""
+
+    load: float = 900.0
+    first_call: float = 300.0
+    check: float = 600.0
+    warm_up: float = 600.0
+    slot: float = 60.0
+    slot_factor: float = 50.0
+    memory: float = 60.0
+    evidence: float = 600.0
+    close: float = 30.0
+
+
+class NoiseSensor(Protocol):
+    """Looks at the machine around a slot."""
+
+    def before(self) -> Any:
+        """A snapshot taken just before."""
+        ...
+
+    def after(self, snapshot: Any, worker_cpu_s: float | None) -> Noise:
+        """What happened since; `worker_cpu_s` is the CPU time that the worker itself used."""
+        ...
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What the conductor stands on: how workers are made, who listens, and the machine's timer."""
+
+    open_worker: Callable[[Case], Worker]
+    open_sensor: Callable[[Worker], NoiseSensor | None]
+    on_slot: Callable[[Case, Slot], None] = lambda case, slot: None
+    on_progress: Callable[[Case, str], None] = lambda case, stage: None
+    timer_ns: float = 50.0
+    hyperthreads: bool = False
+    deadlines: Deadlines = Deadlines()
+
+
+@dataclass(frozen=True)
+class GroupResult:
+    """The results of a group's cases, in the order of its seats."""
+
+    results: tuple[CaseResult, ...]
+    interrupted: bool = False
+
+
+@dataclass
+class _Player:
+    """One seat while the group runs."""
+
+    seat: Seat
+    worker: Worker | None = None
+    sensor: NoiseSensor | None = None
+    status: Status = Status.OK
+    error: CaseError | None = None
+    stage: str = "start"
+    slots: list[Slot] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+    memory: dict[str, Any] = field(default_factory=dict)
+    expected_slot_s: float = 0.0
+    fork_s: float = 0.0
+    measured_s: float = 0.0
+    wall_s: float = 0.0
+    forks: int = 0
+
+    @property
+    def alive(self) -> bool:
+        return self.worker is not None
+
+
+def conduct(seats: Sequence[Seat], plan: EffortPlan, stage: Stage, *, seed: int) -> GroupResult:
+    """Measure a group.
+
+    Args:
+        seats: the cases that take turns.
+        plan: how much evidence to buy.
+        seed: of the order of turns; recorded.
+
+    Returns:
+        One result a seat. A case that fails leaves the others alone; Ctrl-C leaves `interrupted` results that
+        hold what was measured.
+    """
+    players = [_Player(seat) for seat in seats]
+    rng = np.random.Generator(np.random.PCG64(seed))
+    interrupted = False
+    try:
+        for fork in range(plan.forks):
+            _raise_curtain(players, stage, first=fork == 0)
+            _play(players, plan, stage, fork, rng)
+            if fork == 0:
+                _look_back(players, stage)
+            _lower_curtain(players)
+    except KeyboardInterrupt:
+        interrupted = True
+        for player in players:
+            if player.status is Status.OK:
+                player.status = Status.INTERRUPTED
+                player.error = CaseError(stage=player.stage, message="interrupted; run again to continue")
+    finally:
+        _lower_curtain(players)
+    return GroupResult(tuple(_result(player, plan, stage, seed) for player in players), interrupted)
+
+
+def _ask(player: _Player, stage: Stage, verb: str, deadline_s: float, **args: Any) -> Any:
+    """One verb; a failure ends this player's part and returns None."""
+    if player.worker is None:
+        return None
+    player.stage = verb
+    begin = time.perf_counter()
+    try:
+        return player.worker.request(verb, args, deadline_s=deadline_s)
+    except WorkerError as error:
+        _fail(player, error)
+        return None
+    finally:
+        player.wall_s += time.perf_counter() - begin
+
+
+def _fail(player: _Player, error: WorkerError) -> None:
+    player.status = _STATUS.get(error.kind, Status.FAILED)
+    player.error = CaseError(
+        stage=player.stage, message=str(error), type=error.body.get("type"), stderr_tail=error.stderr_tail
+    )
+    if player.worker:
+        player.worker.close()
+    player.worker = None
+
+
+def _raise_curtain(players: list[_Player], stage: Stage, *, first: bool) -> None:
+    """Start, load, check and warm every worker, one after another."""
+    for player in players:
+        if player.status is not Status.OK:
+            continue
+        case, limits = player.seat.case, stage.deadlines
+        stage.on_progress(case, "load")
+        player.stage, player.fork_s = "start", 0.0
+        begin = time.perf_counter()
+        try:
+            player.worker = stage.open_worker(case)
+        except WorkerError as error:
+            _fail(player, error)
+            continue
+        finally:
+            player.wall_s += time.perf_counter() - begin
+        player.sensor = stage.open_sensor(player.worker)
+        player.forks += 1
+        loaded = _ask(
+            player,
+            stage,
+            "load",
+            limits.load,
+            case=case.model_dump(mode="json"),
+            artifact={**player.seat.artifact.model_dump(mode="json"), "path": str(player.seat.artifact.path)},
+            inputs=player.seat.inputs,
+        )
+        first_call = _ask(player, stage, "first_call", limits.first_call)
+        check = _ask(player, stage, "check", limits.check)
+        stage.on_progress(case, "warm_up")
+        warm = _ask(player, stage, "warm_up", limits.warm_up)
+        if player.worker is None:
+            continue
+        # One settling call and, unless the model is slow, the least number of timed ones.
+        player.expected_slot_s = (1 + rules.SLOT_MIN_CALLS) * warm["window_medians_ms"][-1] / 1e3
+        if first:
+            start_s = player.worker.start_s + loaded["import_s"]
+            player.facts = {
+                **loaded,
+                **first_call,
+                "worker_start_s": start_s,
+                "check": check,
+                "warm_up": warm,
+            }
+
+
+def turns(count: int, rng: np.random.Generator) -> list[list[int]]:
+    """A random cyclic Latin square: `count` rounds in which everybody holds every position once."""
+    order, shifts = rng.permutation(count), rng.permutation(count)
+    return [[int(order[(i + shift) % count]) for i in range(count)] for shift in shifts]
+
+
+def _play(
+    players: list[_Player], plan: EffortPlan, stage: Stage, fork: int, rng: np.random.Generator
+) -> None:
+    """Rounds of slots, until everybody has enough or has used up its time."""
+    round_number = 0
+    while True:
+        for order in turns(len(players), rng):
+            for position, index in enumerate(order):
+                player = players[index]
+                if player.alive and not _out_of_time(player, plan):
+                    _take_turn(player, plan, stage, fork, round_number, position)
+            round_number += 1
+            if all(not p.alive or enough(p.slots, plan, p.measured_s, fork + 1) for p in players):
+                return
+
+
+def _out_of_time(player: _Player, plan: EffortPlan) -> bool:
+    return player.fork_s >= plan.max_case_time_s / plan.forks
+
+
+def _take_turn(
+    player: _Player, plan: EffortPlan, stage: Stage, fork: int, round_number: int, position: int
+) -> None:
+    case = player.seat.case
+    stage.on_progress(case, "slot")
+    snapshot = player.sensor.before() if player.sensor else None
+    deadline = max(stage.deadlines.slot, stage.deadlines.slot_factor * player.expected_slot_s)
+    reply = _ask(player, stage, "slot", deadline, budget=_budget(player, plan, stage))
+    if reply is None:
+        return
+    slot = Slot(
+        fork=fork,
+        round=round_number,
+        position=position,
+        inner_loops=reply["inner_loops"],
+        settling_ns=reply["settling_ns"],
+        samples_ns=tuple(reply["samples_ns"]),
+        noise=player.sensor.after(snapshot, reply["cpu_s"]) if player.sensor else Noise(),
+    )
+    player.slots.append(slot)
+    spent_s = (slot.settling_ns + sum(slot.samples_ns) * slot.inner_loops) / 1e9
+    player.fork_s += spent_s
+    player.measured_s += spent_s
+    stage.on_slot(case, slot)
+
+
+def _budget(player: _Player, plan: EffortPlan, stage: Stage) -> dict[str, float]:
+    """What one slot of this player may and must hold."""
+    return {
+        "min_calls": rules.SLOT_MIN_CALLS,
+        "slow_min_calls": rules.SLOT_SLOW_MIN_CALLS,
+        "min_seconds": rules.SLOT_MIN_S,
+        "slow_call_s": rules.SLOW_CALL_S,
+        "max_seconds": plan.max_case_time_s / plan.forks - player.fork_s,
+        "min_sample_ns": rules.MIN_TIMER_STEPS * stage.timer_ns,
+    }
+
+
+def _look_back(players: list[_Player], stage: Stage) -> None:
+    """Memory first, then the profile: profiling opens a second session and would spoil the memory figure."""
+    for player in players:
+        stage.on_progress(player.seat.case, "evidence")
+        memory = _ask(player, stage, "memory", stage.deadlines.memory)
+        evidence = _ask(player, stage, "evidence", stage.deadlines.evidence)
+        if player.worker:
+            player.facts["evidence"], player.memory = evidence, memory
+
+
+def _lower_curtain(players: list[_Player]) -> None:
+    for player in players:
+        if player.worker:
+            player.worker.close()
+        player.worker = None
+
+
+def _result(player: _Player, plan: EffortPlan, stage: Stage, seed: int) -> CaseResult:
+    facts, case = player.facts, player.seat.case
+    latency = describe(player.slots) if player.slots else None
+    check = Check.model_validate(facts["check"]) if facts.get("check") else None
+    warm_up = WarmUp.model_validate(facts["warm_up"]) if facts.get("warm_up") else None
+    evidence = Evidence.model_validate(facts["evidence"]) if facts.get("evidence") else None
+    memory = Memory.model_validate(
+        {**player.memory, **{k: facts.get(k) for k in ("after_import_bytes", "after_load_bytes")}}
+    )
+    verdict = None
+    if player.status is Status.OK and latency is not None:
+        verdict = judge(
+            case=case,
+            check=check,
+            latency=latency,
+            warm_up=warm_up,
+            noises=[slot.noise for slot in player.slots],
+            evidence=evidence,
+            plan=plan,
+            validation=player.seat.artifact.validation,
+            provider=player.seat.provider,
+            timer_ns=stage.timer_ns,
+            inner_loops=max(slot.inner_loops for slot in player.slots),
+            hyperthreads=stage.hyperthreads,
+        )
+    return CaseResult(
+        case_id=case.id,
+        status=player.status,
+        error=player.error,
+        worker_start_s=facts.get("worker_start_s"),
+        load_s=facts.get("load_s"),
+        compile_s=facts.get("compile_s"),
+        first_call_ms=facts.get("first_call_ms"),
+        warm_up=warm_up,
+        slots=tuple(player.slots),
+        latency=latency,
+        throughput_per_s=throughput_per_s(case.batch, latency) if latency else None,
+        memory=memory if facts else None,
+        check=check,
+        evidence=evidence,
+        verdict=verdict,
+        forks=player.forks,
+        wall_s=player.wall_s,
+        seed=seed,
+    )

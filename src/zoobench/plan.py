@@ -1,0 +1,165 @@
+"""The plan: what was asked for, against what there is, becomes groups of cases and skips with a reason. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from zoobench.backends import BACKENDS, COMMON_OPTIONS, Row
+from zoobench.errors import UsageError
+from zoobench.spec import Case, Effort, Group, ModelSpec, OptionValue, Precision
+
+MAX_BATCH = 65_536
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a person asked for, parsed and typed.
+
+    Attributes:
+        batch_sizes: items per call.
+        threads: intra-op threads; None means all the CPUs that this process may use.
+        options: for every backend that understands the name.
+    """
+
+    models: Sequence[ModelSpec]
+    backends: Sequence[str]
+    batch_sizes: Sequence[int] = (1,)
+    precisions: Sequence[Precision] = (Precision.FP32,)
+    effort: Effort = Effort.QUICK
+    scenario: str = "single_stream"
+    threads: int | None = None
+    options: Mapping[str, OptionValue] = field(default_factory=dict)
+    arm: str = "base"
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What this machine can do.
+
+    Attributes:
+        cpus: how many CPUs this process may use.
+        unavailable: for every backend that was asked about, why it cannot run here; None when it can.
+    """
+
+    cpus: int
+    unavailable: Mapping[str, str | None]
+
+
+@dataclass(frozen=True)
+class Skip:
+    """A cell that was asked for and cannot be run, with the reason."""
+
+    case: Case
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be measured, in order, and what will not."""
+
+    groups: tuple[Group, ...]
+    skips: tuple[Skip, ...]
+
+    @property
+    def cases(self) -> list[Case]:
+        """All cases that will be measured, in order."""
+        return [case for group in self.groups for case in group.cases]
+
+
+def plan(request: Request, inventory: Inventory) -> Plan:
+    """Cross models, batches, precisions and backends; cases of one model and batch form a group.
+
+    Raises:
+        UsageError: numbers or names that cannot be meant.
+    """
+    check(request, inventory)
+    threads = request.threads or inventory.cpus
+    groups: list[Group] = []
+    skips: list[Skip] = []
+    for model in request.models:
+        for batch in request.batch_sizes:
+            cases: list[Case] = []
+            for precision in request.precisions:
+                for name in request.backends:
+                    case = _case(request, model, name, precision, batch, threads)
+                    reason = _refusal(BACKENDS[name], name, model, precision, inventory)
+                    if reason:
+                        skips.append(Skip(case, reason))
+                    else:
+                        cases.append(case)
+            if cases:
+                groups.append(Group(cases=tuple(cases)))
+    return Plan(tuple(groups), tuple(skips))
+
+
+def check(request: Request, inventory: Inventory) -> None:
+    """Refuse what cannot be meant.
+
+    Raises:
+        UsageError: one line naming the flag, the value and what would do.
+    """
+    for flag, values in (
+        ("--models", request.models),
+        ("--backends", request.backends),
+        ("--batch-sizes", request.batch_sizes),
+        ("--precisions", request.precisions),
+    ):
+        if not values:
+            raise UsageError(f"{flag} is empty; name at least one")
+    for name in request.backends:
+        if name not in BACKENDS:
+            raise UsageError(f"unknown backend {name!r}; {_nearest(name)}there are {', '.join(BACKENDS)}")
+    for batch in request.batch_sizes:
+        if not 1 <= batch <= MAX_BATCH:
+            raise UsageError(f"--batch-sizes {batch} is out of range; 1 to {MAX_BATCH} can be measured")
+    if request.threads is not None and not 1 <= request.threads <= 1024:
+        raise UsageError(
+            f"--threads {request.threads} is out of range; this process may use {inventory.cpus} CPUs"
+        )
+    understood = {*COMMON_OPTIONS, *(o for name in request.backends for o in BACKENDS[name].options)}
+    for option in request.options:
+        if option not in understood:
+            raise UsageError(
+                f"--options {option}: none of {', '.join(request.backends)} understands it; "
+                f"they know {', '.join(sorted(understood - {'inputs_sha256'}))}"
+            )
+
+
+def _case(
+    request: Request, model: ModelSpec, backend: str, precision: Precision, batch: int, threads: int
+) -> Case:
+    row = BACKENDS[backend]
+    known = {*COMMON_OPTIONS, *row.options}
+    return Case(
+        model=model.name,
+        backend=backend,
+        device=row.device,
+        precision=precision,
+        batch=batch,
+        shape=model.input_shape,
+        threads=threads,
+        scenario=request.scenario,
+        options={name: value for name, value in sorted(request.options.items()) if name in known},
+        arm=request.arm,
+    )
+
+
+def _refusal(row: Row, name: str, model: ModelSpec, precision: Precision, inventory: Inventory) -> str | None:
+    reason = inventory.unavailable.get(name)
+    if reason:
+        return reason
+    if precision.value not in row.precisions:
+        return f"{name} does not run {precision.value} here; it runs {', '.join(row.precisions)}"
+    if model.task not in row.tasks:
+        return f"{name} does not run {model.task}"
+    if row.format == "torch" and model.library == "onnx":
+        return f"{model.name} is an .onnx file, which {name} cannot run; use onnx_cpu or openvino"
+    return None
+
+
+def _nearest(name: str) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, BACKENDS, n=1)
+    return f"did you mean {close[0]!r}? " if close else ""

@@ -1,0 +1,279 @@
+"""The session role: one model on one runtime, driven verb by verb while other workers wait their turn.
+
+Order of verbs: load, first_call, check, warm_up, slot (many), memory, evidence. Profiling comes last, because
+it would spoil the memory figure.
+"""
+
+from __future__ import annotations
+
+import gc
+import resource
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zoobench.backends import open_backend
+from zoobench.errors import UsageError
+from zoobench.outcome import Check, Memory
+from zoobench.scenarios import SlotBudget, open_scenario
+from zoobench.scenarios.closed_loop import Clock, warm_up
+from zoobench.spec import REFERENCE_FILE, Artifact, Case, Precision
+from zoobench.tasks import open_task
+from zoobench.worker.roles import Emit
+
+if TYPE_CHECKING:
+    from zoobench.backends import Session, Tensors
+
+_TOLERANCE = {Precision.TF32: 2e-2, Precision.FP16: 2e-2, Precision.BF16: 2e-2}
+_SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
+
+
+class SessionRole:
+    """Holds one session. `clock` is nanoseconds, monotonic; the fake backend runs on a virtual one."""
+
+    def __init__(self, clock: Clock = time.perf_counter_ns) -> None:
+        self.clock = clock
+        self._session: Session | None = None
+        self._call: Callable[[], Tensors] | None = None
+        self._case: Case | None = None
+        self._artifact: Artifact | None = None
+
+    def handle(self, verb: str, args: dict[str, Any], emit: Emit) -> Any:
+        """Answer one verb."""
+        verbs: dict[str, Callable[..., Any]] = {
+            "load": self.load,
+            "first_call": self.first_call,
+            "check": self.check,
+            "warm_up": self.warm_up,
+            "slot": self.slot,
+            "memory": self.memory,
+            "evidence": self.evidence,
+            "close": self.close,
+        }
+        if verb not in verbs:
+            raise ValueError(f"the session role has no verb {verb!r}")
+        return verbs[verb](**args)
+
+    def load(
+        self, case: dict[str, Any], artifact: dict[str, Any], inputs: str | None = None
+    ) -> dict[str, Any]:
+        """Import the runtime, load the artifact and bind the inputs that will be timed."""
+        self._case = Case.model_validate(case)
+        self._artifact = Artifact.model_validate(artifact)
+        if self._artifact.fixed_batch not in (None, self._case.batch):
+            raise UsageError(
+                f"{self._case.model}: the graph's batch axis is fixed at {self._artifact.fixed_batch}, so batch "
+                f"{self._case.batch} cannot run; export it with a dynamic batch axis"
+            )
+        begin = self.clock()
+        backend = open_backend(self._case.backend)
+        if hasattr(backend, "clock"):
+            backend.clock = self.clock
+        reason = backend.unavailable()
+        if reason is not None:
+            raise UsageError(f"{self._case.backend}: {reason}")
+        backend.import_runtime(self._artifact)
+        import_s, after_import = (self.clock() - begin) / 1e9, _resident_bytes()
+        begin = self.clock()
+        self._session = backend.load(self._artifact, self._case)
+        load_s = (self.clock() - begin) / 1e9
+        after_load = _resident_bytes()
+        self._call = self._session.bind(self._timed_inputs(inputs))
+        return {
+            "import_s": import_s,
+            "load_s": load_s,
+            "compile_s": getattr(self._session, "compile_s", None),
+            "after_import_bytes": after_import,
+            "after_load_bytes": after_load,
+        }
+
+    def first_call(self) -> dict[str, Any]:
+        """Time the very first call, which pays for lazy initialisation."""
+        call = self._bound()
+        begin = self.clock()
+        call()
+        return {"first_call_ms": (self.clock() - begin) / 1e6}
+
+    def check(self) -> dict[str, Any]:
+        """Run the task's check items through the session and compare with the artifact's reference."""
+        assert self._case and self._artifact and self._session
+        reference_file = self._artifact.path / REFERENCE_FILE
+        items = open_task(self._artifact.task).check_inputs(self._artifact.input_shape)
+        outputs = self._run_items(items)
+        # A session with its own inputs bound must be bound to the timed ones again.
+        self._call = self._session.bind(self._timed_inputs(self._inputs_file))
+        reference = np.load(reference_file)["outputs"] if reference_file.is_file() else None
+        tolerance = _TOLERANCE.get(self._case.precision, self._artifact.tolerance)
+        judged = self._case.precision not in (Precision.INT8, Precision.INT4)
+        task = open_task(self._artifact.task)
+        result = compare_outputs(
+            outputs, reference, tolerance=tolerance if judged else None, top1=task.top1_agreement
+        )
+        return result.model_dump(mode="json")
+
+    def warm_up(self) -> dict[str, Any]:
+        """Call until the latency is steady; see `scenarios.closed_loop.warm_up`."""
+        return warm_up(self._bound(), self.clock).model_dump(mode="json")
+
+    def slot(self, budget: SlotBudget) -> dict[str, Any]:
+        """One turn: drive the scenario with the garbage collector out of the way."""
+        assert self._case
+        scenario = open_scenario(self._case.scenario)
+        gap_ms = float(self._case.options.get("gap_ms", 0.0))
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        try:
+            cpu_before = _cpu_seconds()
+            samples = scenario.drive(self._bound(), clock=self.clock, budget=budget, gap_ms=gap_ms)
+            cpu_s = _cpu_seconds() - cpu_before
+        finally:
+            gc.enable()
+            gc.unfreeze()
+        return {**samples, "cpu_s": cpu_s}
+
+    def memory(self) -> dict[str, Any]:
+        """Peak resident set and the proportional set split into anonymous and file-backed pages."""
+        pss = _proc_kib("/proc/self/smaps_rollup", "Pss_Anon", "Pss_File", "Pss_Shmem")
+        peak = _proc_kib("/proc/self/status", "VmHWM").get("VmHWM")
+        gpu = getattr(self._session, "gpu_bytes", None)
+        return Memory(
+            peak_bytes=peak,
+            pss_anonymous_bytes=pss.get("Pss_Anon"),
+            pss_file_bytes=pss.get("Pss_File"),
+            gpu_bytes=gpu() if callable(gpu) else None,
+        ).model_dump(mode="json")
+
+    def evidence(self) -> dict[str, Any]:
+        """What really ran, from the runtime's own profile."""
+        assert self._session
+        return self._session.evidence().model_dump(mode="json")
+
+    def close(self) -> dict[str, Any]:
+        """Free the session."""
+        if self._session:
+            self._session.close()
+        self._session = self._call = None
+        return {}
+
+    def _bound(self) -> Callable[[], Tensors]:
+        if self._call is None:
+            raise RuntimeError("no session is loaded")
+        return self._call
+
+    _inputs_file: str | None = None
+
+    def _timed_inputs(self, inputs: str | None) -> Tensors:
+        """The user's own tensors when given, else the task's check items, repeated to fill the batch."""
+        assert self._case and self._artifact
+        self._inputs_file = inputs
+        if inputs is None:
+            items = open_task(self._artifact.task).check_inputs(self._artifact.input_shape)
+        else:
+            items = read_inputs(Path(inputs), self._artifact.input_name, self._artifact.input_shape)
+        return {self._artifact.input_name: fill_batch(items, self._case.batch)}
+
+    def _run_items(self, items: np.ndarray) -> np.ndarray:
+        """All items through the session, in batches of the case's size; float32, one row an item."""
+        assert self._case and self._artifact and self._session
+        rows: list[np.ndarray] = []
+        for start in range(0, len(items), self._case.batch):
+            picked = fill_batch(np.roll(items, -start, axis=0), self._case.batch)
+            outputs = self._session.bind({self._artifact.input_name: picked})()
+            first = np.asarray(next(iter(outputs.values())))
+            rows.append(first.reshape(len(picked), -1)[: len(items) - start].astype(np.float32))
+        return np.concatenate(rows)
+
+
+def read_inputs(file: Path, name: str, item_shape: tuple[int, ...]) -> np.ndarray:
+    """The user's tensors from an .npz file, float32, shape (items, *item_shape).
+
+    Raises:
+        UsageError: not an .npz, no array of that name (and not exactly one array), or another shape.
+    """
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            key = name if name in arrays else arrays.files[0] if len(arrays.files) == 1 else None
+            if key is None:
+                raise UsageError(
+                    f"{file}: no array named {name!r}; it holds {', '.join(arrays.files) or 'nothing'}"
+                )
+            array = np.asarray(arrays[key])
+    except (OSError, ValueError, AttributeError, EOFError) as error:
+        raise UsageError(f"{file}: cannot be read as an .npz file of numbers ({error})") from error
+    if array.ndim != len(item_shape) + 1 or array.shape[1:] != tuple(item_shape) or not len(array):
+        raise UsageError(
+            f"{file}: {key!r} has shape {array.shape}; (items, {', '.join(map(str, item_shape))}) is needed"
+        )
+    return np.ascontiguousarray(array, dtype=np.float32)
+
+
+def fill_batch(items: np.ndarray, batch: int) -> np.ndarray:
+    """`batch` items, taken in order and repeated from the start when there are fewer."""
+    return np.ascontiguousarray(np.take(items, range(batch), axis=0, mode="wrap"))
+
+
+def compare_outputs(
+    outputs: np.ndarray,
+    reference: np.ndarray | None,
+    *,
+    tolerance: float | None,
+    top1: Callable[[np.ndarray, np.ndarray], float | None],
+) -> Check:
+    """Are the outputs alive, and are they the reference's?
+
+    Args:
+        outputs: float32, (items, values).
+        reference: the same shape, or None when there is nothing to compare with.
+        tolerance: largest allowed max |difference| / max |reference|; None: the difference does not judge.
+        top1: the task's agreement measure.
+    """
+    finite = bool(np.isfinite(outputs).all())
+    spread = float(np.ptp(outputs, axis=0).max()) if finite and len(outputs) > 1 else 0.0
+    largest = float(np.abs(outputs).max()) if finite and outputs.size else 0.0
+    alive = {
+        "finite": finite,
+        "constant": finite and len(outputs) > 1 and spread <= 1e-6 * largest,
+        "denormal": finite and largest < _SMALLEST_NORMAL,
+    }
+    if reference is None or not finite:
+        return Check(**alive, compared=False)
+    if reference.shape != outputs.shape:
+        return Check(**alive, compared=True, passed=False, tolerance=tolerance)
+    difference = np.abs(outputs - reference)
+    scale = float(np.abs(reference).max())
+    norms = np.linalg.norm(outputs, axis=1) * np.linalg.norm(reference, axis=1)
+    cosine = (outputs * reference).sum(axis=1) / np.maximum(norms, _SMALLEST_NORMAL)
+    max_rel = float(difference.max()) / max(scale, _SMALLEST_NORMAL)
+    return Check(
+        **alive,
+        compared=True,
+        max_abs=float(difference.max()),
+        max_rel=max_rel,
+        cosine=float(cosine.min()),
+        top1_agreement=top1(reference, outputs),
+        tolerance=tolerance,
+        passed=None if tolerance is None else max_rel <= tolerance,
+    )
+
+
+def _cpu_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _proc_kib(file: str, *names: str) -> dict[str, int]:
+    """Values of a /proc file that counts in kB, in bytes; empty where there is no such file."""
+    try:
+        lines = Path(file).read_text().splitlines()
+    except OSError:
+        return {}
+    pairs = (line.split(":", 1) for line in lines if ":" in line)
+    return {name: int(value.split()[0]) * 1024 for name, value in pairs if name in names}
+
+
+def _resident_bytes() -> int | None:
+    return _proc_kib("/proc/self/status", "VmRSS").get("VmRSS")
