@@ -5,9 +5,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from rich.console import Console
+try:
+    from rich.console import Console
 
-from zoobench.doctor import findings_table, gpu_findings, usable_gpu
+    from zoobench.doctor import closing_line, findings_table, gpu_findings, usable_gpu
+except ImportError as error:
+    sys.exit(f"{error}: install what zoobench needs first, pip install -r requirements.txt")
 
 
 def main() -> int:
@@ -15,14 +18,8 @@ def main() -> int:
     console = Console(highlight=False)
     findings = gpu_findings()
     console.print(findings_table(findings))
-    console.print()
-    if usable_gpu(findings):
-        console.print("A GPU is ready: python src/benchmark.py --gpu")
-        return 0
-    console.print(
-        "No GPU is usable yet: follow the arrows above. CPU benchmarks run without: python src/benchmark.py"
-    )
-    return 1
+    console.print(f"\n{closing_line(findings)}", soft_wrap=True)
+    return 0 if usable_gpu(findings) else 1
 
 
 if __name__ == "__main__":

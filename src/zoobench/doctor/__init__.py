@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoobench.doctor.finding import Area, Finding, Level
-from zoobench.doctor.gpu import gpu_findings, usable_gpu
+from zoobench.doctor.gpu import closing_line, gpu_findings, usable_gpu
 from zoobench.doctor.software import Hub, Probe, ProbeResult, backend_findings, hub_findings
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ __all__ = [
     "Level",
     "Probe",
     "ProbeResult",
+    "closing_line",
     "examine",
     "findings_table",
     "gpu_findings",

@@ -29,7 +29,7 @@ DISTRIBUTIONS = {
     "nvrtc": "nvidia-cuda-nvrtc",
     "nvJitLink": "nvidia-nvjitlink",
 }
-"""Library → the distribution on PyPI that holds it. Up to CUDA 12 the names end in `-cu12`, later in nothing."""
+"""Library → the distribution on PyPI that holds it; up to CUDA 12 the names end in `-cu12`."""
 
 SONAME_IS_CUDA = frozenset({"cublas", "cublasLt", "cudart", "nvrtc", "nvJitLink"})
 """Libraries whose soname carries CUDA's own major version; the others count for themselves."""
@@ -85,6 +85,10 @@ def _always(cause: str, advice: str) -> Callable[[re.Match[str]], Diagnosis]:
 
 _PATTERNS: tuple[tuple[str, Callable[[re.Match[str]], Diagnosis]], ...] = (
     (
+        r"Found no NVIDIA driver",
+        _always("the runtime finds no NVIDIA driver", "install the driver, or run docker with --gpus all"),
+    ),
+    (
         r"CUDA driver version is insufficient|driver on your system is too old|CUDA failure 35\b",
         _always("the NVIDIA driver is too old for this CUDA build", DRIVER_ADVICE),
     ),
@@ -93,14 +97,14 @@ _PATTERNS: tuple[tuple[str, Callable[[re.Match[str]], Diagnosis]], ...] = (
         _always("the GPU's memory is full", "end the processes that hold it (nvidia-smi lists them)"),
     ),
     (
-        r"no kernel image is available|CUDA failure 209\b|not compatible with the current PyTorch installation",
+        r"no kernel image is available|CUDA failure 209\b|not compatible with the current PyTorch",
         _always(
             "this build has no kernels for this GPU's compute capability",
             "install a build that has them (a newer one for a new GPU, one for an older CUDA for an old GPU)",
         ),
     ),
     (
-        r"devices? (?:is|are) busy or unavailable|CUDA failure 46\b",
+        r"busy or unavailable|CUDA failure 46\b",
         _always(
             "the GPU refuses another process",
             "end the process that holds it, or set the compute mode: sudo nvidia-smi -c DEFAULT",

@@ -9,7 +9,7 @@ from typing import Any
 
 from zoobench.doctor.diagnosis import DRIVER_ADVICE, diagnose
 from zoobench.doctor.finding import Finding
-from zoobench.doctor.nvidia import card_findings, driver_finding, no_driver_finding, nvidia_card_on_bus
+from zoobench.doctor.nvidia import Nvml, card_findings, driver_finding, no_driver_finding, nvidia_card_on_bus
 from zoobench.doctor.software import Version, installed_version
 from zoobench.doctor.trial import Answer, run_trial
 from zoobench.machine.cpus import ROOT
@@ -42,39 +42,62 @@ def gpu_findings(
     Args:
         load_nvml, try_runtime, version, root: what is asked; tests give their own.
     """
-    nvml, start_error = None, None
-    try:
-        nvml = load_nvml()
-        nvml.nvmlInit()
-    except ImportError as error:
-        start_error = error
-    except Exception as error:
-        if nvml is None or not isinstance(error, nvml.NVMLError):
-            raise
-        start_error = error
+    nvml, error = _start(load_nvml)
     conflict = onnxruntime_conflict(version)
-    if nvml is None or start_error is not None:
-        driver = no_driver_finding(start_error, nvml, nvidia_card_on_bus(root), container(root))
-        return [driver, *conflict]
+    if nvml is None:
+        return [_no_binding(error), *conflict]
+    if error is not None:
+        return [no_driver_finding(error, nvml, nvidia_card_on_bus(root), container(root)), *conflict]
     try:
-        count = nvml.nvmlDeviceGetCount()
-        cuda = nvml.nvmlSystemGetCudaDriverVersion_v2() if count else 0
+        asks = Nvml(nvml)
+        count = asks.ask("DeviceGetCount") or 0
+        cuda = asks.ask("SystemGetCudaDriverVersion_v2") or 0
         findings = [driver_finding(nvml, count)]
-        own = frozenset({os.getpid(), os.getppid()})
         for index in range(count):
-            findings += card_findings(nvml, index, own)
+            findings += card_findings(nvml, index, frozenset({os.getpid()}))
     finally:
         nvml.nvmlShutdown()
+    findings += conflict
     if count:
-        findings += conflict
-        findings += [trial_finding(name, try_runtime(name), cuda // 1000) for name in _worth_trying(version)]
-        findings += [not_installed for name in TRIALS if (not_installed := _absent(name, version))]
+        findings += [
+            absent_finding(name, version) or trial_finding(name, try_runtime(name), cuda // 1000)
+            for name in TRIALS
+        ]
     return findings
+
+
+def _start(load_nvml: Callable[[], Any]) -> tuple[Any, Exception | None]:
+    """NVML, and why it did not start; (None, reason) without the binding."""
+    try:
+        nvml = load_nvml()
+    except ImportError as error:
+        return None, error
+    try:
+        nvml.nvmlInit()
+    except nvml.NVMLError as error:
+        return nvml, error
+    return nvml, None
+
+
+def _no_binding(error: Exception | None) -> Finding:
+    text = f"the NVML binding is missing ({error}), so nothing is known about GPUs"
+    return Finding(area="gpu", name="driver", level="problem", text=text, advice="pip install nvidia-ml-py")
 
 
 def usable_gpu(findings: Iterable[Finding]) -> bool:
     """Whether at least one runtime really ran its node on a GPU."""
     return any(f.area == "gpu" and f.name in TRIALS and f.level == "ok" for f in findings)
+
+
+def closing_line(findings: Iterable[Finding]) -> str:
+    """The whole in one line, with the command that comes next."""
+    findings = list(findings)
+    if usable_gpu(findings):
+        return "A GPU is ready. Next: python src/benchmark.py --gpu"
+    cpu = "The CPU backends need none: python src/benchmark.py"
+    if any(f.level == "problem" for f in findings):
+        return f"No GPU can be used until the problems above are solved. {cpu}"
+    return f"No GPU can be used on this machine. {cpu}"
 
 
 def onnxruntime_conflict(version: Version = installed_version) -> list[Finding]:
@@ -87,17 +110,13 @@ def onnxruntime_conflict(version: Version = installed_version) -> list[Finding]:
             area="gpu",
             name="onnxruntime packages",
             level="problem",
-            text=f"onnxruntime {cpu} and onnxruntime-gpu {gpu} are both installed, into the same folder; one hides the other",
+            text=f"onnxruntime {cpu} and onnxruntime-gpu {gpu} are both installed: one hides the other",
             advice=TWO_ONNXRUNTIMES,
         )
     ]
 
 
-def _worth_trying(version: Version) -> list[str]:
-    return [name for name in TRIALS if _absent(name, version) is None]
-
-
-def _absent(name: str, version: Version) -> Finding | None:
+def absent_finding(name: str, version: Version) -> Finding | None:
     """A runtime that is not installed for the GPU at all, with the command that installs it."""
     if name == "torch":
         missing = version("torch") is None

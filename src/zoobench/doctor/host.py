@@ -19,6 +19,7 @@ SAMPLE_S = 0.5
 CONTENDED = 0.10
 """Share of the usable CPUs that, used by others, makes a measurement invalid."""
 NOTICED = 0.03
+_BUSY = ("user", "nice", "system", "irq", "softirq")
 GIB = 2**30
 MEMORY_FLOOR, MEMORY_COMFORT = 1 * GIB, 4 * GIB
 DISK_FLOOR, DISK_COMFORT = 1 * GIB, 5 * GIB
@@ -154,7 +155,7 @@ def watch(seconds: float = SAMPLE_S) -> Activity:
     for cpu in cpus:
         if cpu < min(len(times_before), len(times_after)):
             before, after = times_before[cpu], times_after[cpu]
-            busy += sum(getattr(after, n) - getattr(before, n) for n in ("user", "system", "irq", "softirq"))
+            busy += sum(getattr(after, n) - getattr(before, n) for n in _BUSY)
             steal += after.steal - before.steal
     own = sum(
         used_after[key][0] - used_before[key][0]
@@ -202,7 +203,7 @@ def load_findings(activity: Activity) -> list[Finding]:
         text += f": {named}"
     elif level != "ok":
         text += ", by processes that are not visible from here (another container, or the host)"
-    advice = "stop them before a run, or raise --effort; above 10% results are marked invalid"
+    advice = "stop them before a run; what is measured beside more than 10% is marked invalid"
     findings = [
         Finding(
             area="load",
@@ -219,7 +220,7 @@ def load_findings(activity: Activity) -> list[Finding]:
                 name="steal",
                 level="warning",
                 text=f"the hypervisor takes {activity.steal:.0%} of our CPU time for other guests",
-                advice="use a machine with dedicated CPUs; burstable instances do this when their credits are spent",
+                advice="use a machine with dedicated CPUs; burstable ones do this when out of credits",
             )
         )
     return findings
@@ -246,7 +247,7 @@ def memory_findings(machine: Machine, available: int, swap_used: int) -> list[Fi
                 area="memory",
                 name="swap",
                 level="warning" if level != "ok" else "info",
-                text=f"{swap_used / GIB:.1f} GiB is swapped out; a model that is swapped in shows as a slow call",
+                text=f"{swap_used / GIB:.1f} GiB is swapped out; swapping shows as slow calls",
                 advice="sudo swapoff -a, where memory allows" if level == "ok" else advice,
             )
         )

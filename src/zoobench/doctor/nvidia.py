@@ -23,7 +23,7 @@ THROTTLES = {
     "ApplicationsClocksSetting": "an applications clocks setting",
     "SyncBoost": "a sync boost group",
 }
-"""NVML's clock-event reasons that slow a card down. Idle and display settings are left out: they are usual."""
+"""NVML's clock-event reasons that slow a card down. Idle and display are left out: they are usual."""
 
 
 class Nvml:
@@ -163,7 +163,7 @@ def _clocks(asks: Nvml, handle: Any, name: str) -> Finding | None:
         name=f"{name} clocks",
         level="warning",
         text=f"{text}; held down by {' and '.join(held)}",
-        advice="let it cool, check nvidia-smi -q -d PERFORMANCE,POWER; for steady clocks: sudo nvidia-smi -lgc MHZ",
+        advice="see nvidia-smi -q -d PERFORMANCE,POWER; for steady clocks: sudo nvidia-smi -lgc MHZ",
     )
 
 
@@ -212,8 +212,8 @@ def _mig(asks: Nvml, handle: Any, name: str) -> Finding | None:
         area="gpu",
         name=f"{name} MIG",
         level="warning",
-        text="the card is split into instances (MIG); figures are those of an instance, with neighbours on the card",
-        advice="name the instance in CUDA_VISIBLE_DEVICES (nvidia-smi -L lists them), or sudo nvidia-smi -mig 0",
+        text="the card is split into instances (MIG): figures are those of one, beside neighbours",
+        advice="choose one with CUDA_VISIBLE_DEVICES (nvidia-smi -L), or sudo nvidia-smi -mig 0",
     )
 
 

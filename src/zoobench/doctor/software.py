@@ -6,7 +6,7 @@ import importlib.metadata
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypedDict
 
-from zoobench.backends import BACKENDS, CUDA_BACKENDS, DEFAULT_BACKENDS, Row
+from zoobench.backends import BACKENDS, CUDA_BACKENDS, DEFAULT_BACKENDS
 from zoobench.doctor.finding import Finding, Level
 
 
@@ -54,7 +54,7 @@ def _backend_finding(name: str, answer: ProbeResult | None, gpu_present: bool, v
             name=name,
             level=_gravity(name, gpu_present),
             text=text,
-            advice=install_command(row, missing, version),
+            advice=install_command(missing, version),
         )
     if answer is not None and answer["reason"] is not None:
         reason, _, command = answer["reason"].partition("; ")
@@ -77,16 +77,15 @@ def _gravity(name: str, gpu_present: bool) -> Level:
     return "warning" if name in CUDA_BACKENDS and gpu_present else "info"
 
 
-def install_command(row: Row, missing: Sequence[str], version: Version = installed_version) -> str:
-    """The command that installs what a backend lacks.
+def install_command(missing: Sequence[str], version: Version = installed_version) -> str:
+    """The command that installs the distributions that a backend lacks.
 
     onnxruntime and onnxruntime-gpu unpack into one folder, so the one must go before the other comes.
     """
-    target = f"'zoobench[{row.extra}]'" if row.extra else " ".join(missing)
     rivals = {"onnxruntime": "onnxruntime-gpu", "onnxruntime-gpu": "onnxruntime"}
     present = [rivals[package] for package in missing if package in rivals and version(rivals[package])]
     first = f"pip uninstall -y {' '.join(present)} && " if present else ""
-    return f"{first}pip install {target}"
+    return f"{first}pip install {' '.join(missing)}"
 
 
 def hub_findings(hub: Hub | None) -> list[Finding]:

@@ -1,7 +1,7 @@
-"""One runtime, one node, one GPU: does it really run there? The only part of the doctor that imports runtimes.
+"""One runtime, one node, one GPU: does it really run there? The only part of the doctor to import runtimes.
 
-It is run as a program in a child process, `python -m zoobench.doctor.trial NAME ANSWER`: a CUDA library that is
-broken may take the process with it. The answer is a JSON file, since runtimes write to stdout as they please.
+It is run as a program in a child process, `python -m zoobench.doctor.trial NAME ANSWER`: a CUDA library that
+is broken may take the process with it. The answer is a file, since runtimes write to stdout as they please.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Answer(Frozen):
 
 
 def run_trial(name: str, timeout_s: float = TIMEOUT_S, python: str = sys.executable) -> Answer:
-    """Try `name` (`torch` or an ONNX Runtime execution provider) in a child process. Never raises for its failure.
+    """Try `name` (`torch` or an ONNX Runtime execution provider) in a child; its failure is an answer.
 
     The child gets no HF_TOKEN, and sits in a folder of its own for the profile that it writes.
     """
@@ -151,7 +151,7 @@ def _judged(max_rel: float, ran_on: tuple[str, ...], known: dict[str, Any]) -> A
 
 
 def _load_libraries(provider: str) -> None:
-    """CUDA, cuDNN and TensorRT from PyPI lie where the loader does not look; both packages offer to load them."""
+    """Libraries from PyPI lie where the loader does not look; both packages offer to load them."""
     import onnxruntime as ort
 
     if hasattr(ort, "preload_dlls"):
