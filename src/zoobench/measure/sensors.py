@@ -62,10 +62,10 @@ class Sensors:
 
     CPU figures are for the CPUs that this process may use, and their sum over those is 1.
 
-    /proc/stat counts in ticks of 10 ms, cut off and not rounded, so the difference of two readings is wrong by up
-    to one tick for each row that is read. Where we may use all CPUs the row of the sum is read, which is one;
-    else one a CPU. Half a tick for each is taken off what seems foreign: rounding alone then never shows more than
-    2% in a slot of 0.25 s, and never hides more than that.
+    /proc/stat counts in ticks of 10 ms, cut off and not rounded, so the difference of two readings is wrong by
+    up to one tick for each row that is read. Where we may use all CPUs the row of the sum is read, which is
+    one; else one a CPU. Half a tick for each is taken off what seems foreign: what is cut off idle time then
+    never shows as more than 2% in a slot of 0.25 s, and never hides more than three times that.
 
     Args:
         worker_pid: the process whose turn it is. Other workers of the same run count as foreign: they must be
