@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -10,11 +11,11 @@ from zoobench import machine
 from zoobench.backends import DEFAULT_BACKENDS
 from zoobench.catalog import MODEL_REGISTRY, find, load_registry
 from zoobench.driver import Observer, Settings, execute
-from zoobench.errors import UsageError
+from zoobench.errors import PrepareError, UsageError
 from zoobench.executors import Executor, open_executor
 from zoobench.plan import Request
 from zoobench.results.query import load_records
-from zoobench.spec import Case, Effort, ModelSpec, OptionValue, Precision
+from zoobench.spec import Artifact, Case, Effort, ModelSpec, OptionValue, Precision, WeightsPolicy
 
 if TYPE_CHECKING:
     from zoobench.results.record import Record
@@ -136,6 +137,56 @@ def run_request(
     return list(
         execute(asked, settings or Settings(), executor or open_executor("local"), observer or Quiet())
     )
+
+
+def export(
+    model: str | ModelSpec,
+    output: Path | None = None,
+    *,
+    opset: int | None = None,
+    weights: WeightsPolicy = WeightsPolicy.AUTO,
+    registry: Path | None = None,
+    allow_pickle: bool = False,
+    observer: Observer | None = None,
+) -> tuple[Artifact, Path]:
+    """Export one model to ONNX and validate it by running it.
+
+    Args:
+        output: the file to write, with its external data beside it; None: `MODEL.onnx` in the current folder.
+        opset: None: the catalog's.
+
+    Returns:
+        The artifact (its `validation` says how it compared with PyTorch) and the file that was written.
+
+    Raises:
+        PrepareError: it could not be downloaded, loaded or exported.
+        UsageError: `output` cannot be written.
+    """
+    spec = request([model], registry=registry).models[0]
+    if opset is not None:
+        if not 7 <= opset <= 30:
+            raise UsageError(f"--opset {opset} is out of range; 7 to 30 exist")
+        spec = spec.model_copy(update={"opset": opset})
+    watching = observer or Quiet()
+    (made,) = open_executor("local").prepare(
+        [(spec, ["onnx"])], weights=weights, allow_pickle=allow_pickle, on_progress=watching.preparing
+    )
+    for note in made.notes:
+        watching.note(f"{spec.name}: {note}")
+    if made.error is not None:
+        raise PrepareError(made.error)
+    artifact = made.artifacts["onnx"]
+    assert artifact.file is not None
+    target = output or Path(spec.name.strip("/").replace("/", "_").removesuffix(".onnx") + ".onnx")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(artifact.path / artifact.file, target)
+        for data in artifact.path.glob(f"{artifact.file}.*"):
+            # The graph names its external data by file name.
+            shutil.copyfile(data, target.parent / data.name)
+    except OSError as error:
+        raise UsageError(f"--output {target}: cannot be written ({error.strerror})") from error
+    return artifact, target
 
 
 def load_results(results_dir: Path | str = "results") -> list[Record]:

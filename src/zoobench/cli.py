@@ -105,13 +105,15 @@ def _dispatch(tokens: list[str]) -> Any:
 
 def build_app() -> App:
     """The parser, with every command of `COMMANDS`."""
-    from cyclopts import App
+    from cyclopts import App, Parameter
     from cyclopts.config import Env, Toml
 
     app = App(
         name="zoobench",
         version=__version__,
         help_format="plaintext",
+        # Every flag has one (ZOOBENCH_RUN_EFFORT and so on); naming them all would drown the help.
+        default_parameter=Parameter(show_env_var=False),
         config=[Toml(CONFIG_FILE, must_exist=False, search_parents=False), Env("ZOOBENCH_", command=True)],
     )
     for name, text in COMMANDS.items():

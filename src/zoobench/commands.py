@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,10 +15,12 @@ from zoobench import api
 from zoobench.backends import BACKENDS, CUDA_BACKENDS, DEFAULT_BACKENDS
 from zoobench.cli import COMMANDS, CONFIG_FILE, build_app
 from zoobench.errors import UsageError
+from zoobench.machine import usable_cpu_count
 from zoobench.outcome import Status
 from zoobench.spec import Effort, OnExisting, OptionValue, Precision, WeightsPolicy
 
 if TYPE_CHECKING:
+    from zoobench.driver import Settings
     from zoobench.plan import Request
     from zoobench.results.record import Record
 
@@ -119,8 +122,6 @@ def run(
     )
     if gpu:
         _insist_on_gpu(request)
-    if dry_run:
-        return _dry_run(request, max_case_time, weights, as_json=as_json)
     settings = Settings(
         results_dir=results_dir,
         on_existing=on_existing,
@@ -132,6 +133,8 @@ def run(
         wait=wait,
         argv=sys.argv,
     )
+    if dry_run:
+        return _dry_run(request, settings, as_json=as_json)
     with watch() as observer:
         records = api.run_request(request, settings=settings, observer=observer)
     _print_records(records, as_json=as_json)
@@ -157,7 +160,7 @@ def models(
     if as_json:
         _print_json([model.model_dump(mode="json") for model in known])
     else:
-        from zoobench.show.tables import models_table
+        from zoobench.show.listings import models_table
 
         _print_rich(models_table(known))
     return 0
@@ -192,12 +195,18 @@ def export(
     as_json
         Print the manifest as JSON.
     """
-    from zoobench.exporting import export_model
+    from zoobench.show.progress import watch
 
-    spec = api.request([model], registry=registry).models[0]
-    if opset is not None:
-        spec = type(spec).model_validate({**spec.model_dump(), "opset": opset})
-    artifact, file = export_model(spec, output, weights=weights, allow_pickle=allow_pickle)
+    with watch() as observer:
+        artifact, file = api.export(
+            model,
+            output,
+            opset=opset,
+            weights=weights,
+            registry=registry,
+            allow_pickle=allow_pickle,
+            observer=observer,
+        )
     check = artifact.validation
     if as_json:
         _print_json({"file": str(file), **artifact.model_dump(mode="json")})
@@ -305,11 +314,16 @@ def ls(*, as_json: Annotated[bool, Parameter(name="--json", negative=())] = Fals
         Print JSON.
     """
     from zoobench.prepare.cache import ArtifactCache
-    from zoobench.show.tables import cache_table
+    from zoobench.show.listings import cache_table
 
     entries = ArtifactCache().entries()
     if as_json:
-        _print_json([entry.as_dict() for entry in entries])
+        _print_json(
+            [
+                {**asdict(e), "made_at": e.made_at.isoformat(), "last_used": e.last_used.isoformat()}
+                for e in entries
+            ]
+        )
     else:
         _print_rich(cache_table(entries))
     return 0
@@ -396,15 +410,22 @@ def _insist_on_gpu(request: Request) -> None:
     )
 
 
-def _dry_run(request: Request, max_case_time: float | None, weights: WeightsPolicy, *, as_json: bool) -> int:
+def _dry_run(request: Request, settings: Settings, *, as_json: bool) -> int:
+    from zoobench.driver import effort_plan
     from zoobench.estimate import estimate
-    from zoobench.show.tables import estimate_table
+    from zoobench.plan import Inventory, check
+    from zoobench.show.listings import estimate_tables
 
-    found = estimate(request, api.open_executor("local"), max_case_time_s=max_case_time, weights=weights)
+    executor = api.open_executor("local")
+    check(request, cpus := usable_cpu_count())
+    inventory = Inventory(cpus, executor.probe(request.backends))
+    random = settings.weights is WeightsPolicy.RANDOM
+    weigh = (lambda _: None) if random else executor.weigh
+    found = estimate(request, inventory, effort_plan(request.effort, settings), weigh)
     if as_json:
         _print_json(found.as_dict())
     else:
-        _print_rich(estimate_table(found))
+        _print_rich(*estimate_tables(found))
     return 0
 
 
@@ -429,7 +450,7 @@ def _print_records(records: Sequence[Record], *, as_json: bool) -> None:
         return
     from zoobench.show.tables import console_table
 
-    _print_rich(console_table(records))
+    _print_rich(*console_table(records))
     for record in records:
         if record.error is not None:
             print(f"{record.status.value}: {record.case.label}: {record.error.message}", file=sys.stderr)

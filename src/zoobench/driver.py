@@ -171,8 +171,9 @@ def execute(request: Request, settings: Settings, executor: Executor, observer: 
     recover(settings.results_dir, observer)
     request = _with_inputs(request, settings)
     here = machine.describe()
-    plan.check(request, Inventory(machine.usable_cpu_count(), {}))
-    inventory = Inventory(machine.usable_cpu_count(), executor.probe(request.backends))
+    cpus = machine.usable_cpu_count()
+    plan.check(request, cpus)
+    inventory = Inventory(cpus, executor.probe(request.backends))
     planned = plan.plan(request, inventory)
     context = _Context(
         settings=settings,

@@ -73,7 +73,7 @@ def plan(request: Request, inventory: Inventory) -> Plan:
     Raises:
         UsageError: numbers or names that cannot be meant.
     """
-    check(request, inventory)
+    check(request, inventory.cpus)
     threads = request.threads or inventory.cpus
     groups: list[Group] = []
     skips: list[Skip] = []
@@ -93,8 +93,11 @@ def plan(request: Request, inventory: Inventory) -> Plan:
     return Plan(tuple(groups), tuple(skips))
 
 
-def check(request: Request, inventory: Inventory) -> None:
-    """Refuse what cannot be meant.
+def check(request: Request, cpus: int) -> None:
+    """Refuse what cannot be meant; needs no inventory, so it can come before anything is started.
+
+    Args:
+        cpus: how many this process may use, for the message.
 
     Raises:
         UsageError: one line naming the flag, the value and what would do.
@@ -114,9 +117,7 @@ def check(request: Request, inventory: Inventory) -> None:
         if not 1 <= batch <= MAX_BATCH:
             raise UsageError(f"--batch-sizes {batch} is out of range; 1 to {MAX_BATCH} can be measured")
     if request.threads is not None and not 1 <= request.threads <= 1024:
-        raise UsageError(
-            f"--threads {request.threads} is out of range; this process may use {inventory.cpus} CPUs"
-        )
+        raise UsageError(f"--threads {request.threads} is out of range; this process may use {cpus} CPUs")
     understood = {*COMMON_OPTIONS, *(o for name in request.backends for o in BACKENDS[name].options)}
     for option in request.options:
         if option not in understood:

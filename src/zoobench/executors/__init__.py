@@ -42,6 +42,10 @@ class Executor(Protocol):
         """Why each backend cannot run there; None when it can."""
         ...
 
+    def weigh(self, model: ModelSpec) -> int | None:
+        """Bytes of the model's download as the Hub tells them; None when it cannot be asked."""
+        ...
+
     def ceilings(self, threads: int, runtimes: Sequence[str]) -> Ceilings | None:
         """The machine's measured ceilings, measured now when they are not stored."""
         ...

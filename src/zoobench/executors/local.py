@@ -122,6 +122,16 @@ class LocalExecutor:
             if worker:
                 worker.close()
 
+    def weigh(self, model: ModelSpec) -> int | None:
+        """Bytes of the model's download as the Hub tells them; None when it cannot be asked."""
+        try:
+            found = self._once(
+                "prepare", "weigh", _PROBE_DEADLINE_S, secrets=True, model=model.model_dump(mode="json")
+            )
+        except WorkerError:
+            return None
+        return None if found is None else int(found)
+
     def run(
         self, groups: Iterable[Sequence[Seat]], plan: EffortPlan, *, seed: int, listener: Listener
     ) -> Iterator[GroupResult]:
@@ -149,8 +159,16 @@ class LocalExecutor:
             return InlineWorker(SessionRole(VirtualClock()))
         return WorkerProcess("session", self.launch, threads=case.threads)
 
-    def _once(self, role: str, verb: str, deadline_s: float, threads: int | None = None, **args: Any) -> Any:
-        worker = WorkerProcess(role, self.launch, threads=threads)
+    def _once(
+        self,
+        role: str,
+        verb: str,
+        deadline_s: float,
+        threads: int | None = None,
+        secrets: bool = False,
+        **args: Any,
+    ) -> Any:
+        worker = WorkerProcess(role, self.launch, threads=threads, secrets=secrets)
         try:
             if threads is not None:
                 args["threads"] = threads
@@ -186,5 +204,7 @@ def _preparation(reply: dict[str, Any], *, fake: bool) -> Preparation:
     return Preparation(model, artifacts, tuple(reply.get("notes", ())))
 
 
-def _open_sensor(worker: Worker) -> NoiseSensor | None:
-    return None if worker.pid is None else Sensors(worker_pid=worker.pid)
+def _open_sensor(case: Case, worker: Worker) -> NoiseSensor | None:
+    if worker.pid is None:
+        return None
+    return Sensors(worker_pid=worker.pid, gpu_index=0 if case.device == "cuda" else None)

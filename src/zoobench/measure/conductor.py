@@ -71,7 +71,7 @@ class Stage:
     """What the conductor stands on: how workers are made, who listens, and the machine's timer."""
 
     open_worker: Callable[[Case], Worker]
-    open_sensor: Callable[[Worker], NoiseSensor | None]
+    open_sensor: Callable[[Case, Worker], NoiseSensor | None]
     on_slot: Callable[[Case, Slot], None] = lambda case, slot: None
     on_progress: Callable[[Case, str], None] = lambda case, stage: None
     timer_ns: float = 50.0
@@ -185,7 +185,7 @@ def _raise_curtain(players: list[_Player], stage: Stage, *, first: bool) -> None
             continue
         finally:
             player.wall_s += time.perf_counter() - begin
-        player.sensor = stage.open_sensor(player.worker)
+        player.sensor = stage.open_sensor(case, player.worker)
         player.forks += 1
         loaded = _ask(
             player,

@@ -12,10 +12,12 @@ from zoobench.worker.roles import Emit
 
 
 class PrepareRole:
-    """Verb: `prepare`, with a `progress` event for every step."""
+    """Verbs: `prepare`, with a `progress` event for every step, and `weigh`, which fetches nothing."""
 
     def handle(self, verb: str, args: dict[str, Any], emit: Emit) -> Any:
         """Answer one verb."""
+        if verb == "weigh":
+            return _download_bytes(ModelSpec.model_validate(args["model"]))
         if verb != "prepare":
             raise ValueError(f"the prepare role has no verb {verb!r}")
         prepared = prepare_model(
@@ -27,3 +29,13 @@ class PrepareRole:
             progress=lambda text: emit("progress", text),
         )
         return prepared.model_dump(mode="json")
+
+
+def _download_bytes(spec: ModelSpec) -> int | None:
+    """What the Hub would send, bytes; None for a model that names none there."""
+    from zoobench.prepare import hub
+
+    if spec.hf_id is None:
+        return None
+    commit = hub.resolve(spec.hf_id, spec.revision)
+    return sum(size for _, size in hub.plan_download(spec.hf_id, commit))

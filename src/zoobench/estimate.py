@@ -1,0 +1,101 @@
+"""What a run would do and cost, without doing it: `zoobench run --dry-run`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from zoobench import plan
+from zoobench.backends import BACKENDS
+from zoobench.measure.effort import EffortPlan
+from zoobench.plan import Inventory, Request
+from zoobench.spec import ModelSpec
+
+_START_S = {"torch": 6.0, "onnx": 1.5, "fake": 0.0}
+"""Starting a worker, importing its runtime and loading a model: rough, on two cores."""
+_WARM_UP_S = (1.0, 15.0)
+_BYTES_PER_PARAMETER = 4
+
+
+@dataclass(frozen=True)
+class Download:
+    """What a model's weights weigh.
+
+    Attributes:
+        bytes: None when neither the Hub nor the catalog says.
+        exact: the Hub said so; else it is 4 bytes a parameter.
+    """
+
+    model: str
+    hf_id: str
+    bytes: int | None
+    exact: bool
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A run that was not made.
+
+    Attributes:
+        cells: (model, backend, precision, batch, device, threads) of each cell that would be measured.
+        skips: (label, reason) of each that would not.
+        downloads: of the models that come from the Hub; those that lie in its cache are not fetched again.
+        seconds: shortest and longest time for measuring, without downloads and exports.
+    """
+
+    cells: tuple[dict[str, Any], ...]
+    skips: tuple[tuple[str, str], ...]
+    downloads: tuple[Download, ...]
+    seconds: tuple[float, float]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return asdict(self)
+
+
+def estimate(
+    request: Request,
+    inventory: Inventory,
+    effort: EffortPlan,
+    weigh: Callable[[ModelSpec], int | None],
+) -> Estimate:
+    """Plan `request` and add up what it would take.
+
+    Args:
+        inventory: what this machine can do.
+        effort: the numbers of the request's effort.
+        weigh: asks the Hub how many bytes a model's download is; None when it does not say.
+    """
+    planned = plan.plan(request, inventory)
+    low = high = 0.0
+    for case in planned.cases:
+        if BACKENDS[case.backend].inline:
+            continue
+        start = _START_S[BACKENDS[case.backend].format]
+        low += effort.forks * (start + _WARM_UP_S[0]) + effort.min_time_s
+        high += effort.forks * (start + _WARM_UP_S[1]) + effort.max_case_time_s
+    used = {case.model for case in planned.cases if not BACKENDS[case.backend].inline}
+    return Estimate(
+        cells=tuple(
+            case.model_dump(
+                mode="json", include={"model", "backend", "precision", "batch", "device", "threads"}
+            )
+            for case in planned.cases
+        ),
+        skips=tuple((skip.case.label, skip.reason) for skip in planned.skips),
+        downloads=tuple(
+            _download(model, model.hf_id, weigh)
+            for model in request.models
+            if model.name in used and model.hf_id and model.path is None
+        ),
+        seconds=(low, high),
+    )
+
+
+def _download(model: ModelSpec, hf_id: str, weigh: Callable[[ModelSpec], int | None]) -> Download:
+    exact = weigh(model)
+    if exact is not None:
+        return Download(model.name, hf_id, exact, exact=True)
+    guess = model.parameters * _BYTES_PER_PARAMETER if model.parameters else None
+    return Download(model.name, hf_id, guess, exact=False)

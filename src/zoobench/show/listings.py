@@ -1,0 +1,98 @@
+"""Listings for the terminal that are not results: the catalog, the cache, a run that was not made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from zoobench.show.numbers import format_bytes
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from zoobench.estimate import Estimate
+    from zoobench.prepare.cache import CacheEntry
+    from zoobench.spec import ModelSpec
+
+
+def models_table(models: Iterable[ModelSpec]) -> Table:
+    """What `--models` knows by name; `—` where a fact is not known."""
+    table = _table("Model", "Hub id", "Parameters", "Input", "Top-1 published", "Licence")
+    for model in models:
+        table.add_row(
+            _text(model.name),
+            _text(model.hf_id or str(model.path or "—")),
+            f"{model.parameters / 1e6:.1f} M" if model.parameters else "—",
+            "×".join(map(str, model.input_shape)) if model.input_shape else "—",
+            f"{model.published.top1:.2f} %" if model.published else "—",
+            _text(model.licence or "—"),
+        )
+    return table
+
+
+def cache_table(entries: Sequence[CacheEntry]) -> RenderableType:
+    """The artifacts on disk, the last used first."""
+    if not entries:
+        return "the cache is empty"
+    table = _table("Model", "Format", "Size", "sha256", "Made", "Last used")
+    for entry in entries:
+        table.add_row(
+            _text(entry.model),
+            entry.format,
+            format_bytes(entry.size_bytes),
+            entry.sha256[:12],
+            f"{entry.made_at:%Y-%m-%d %H:%M}",
+            f"{entry.last_used:%Y-%m-%d %H:%M}",
+        )
+    table.caption = f"{len(entries)} artifacts, {format_bytes(sum(e.size_bytes for e in entries))}"
+    return table
+
+
+def estimate_tables(found: Estimate) -> list[RenderableType]:
+    """The cells, the downloads and the time of a run that was not made."""
+    cells = _table("Model", "Backend", "Precision", "Batch", "Device", "Threads")
+    cells.title = f"{len(found.cells)} cells would be measured"
+    for cell in found.cells:
+        cells.add_row(
+            *(_text(str(cell[k])) for k in ("model", "backend", "precision", "batch", "device", "threads"))
+        )
+    out: list[RenderableType] = [cells]
+    if found.skips:
+        skips = _table("Skipped", "Reason")
+        for label, reason in found.skips:
+            skips.add_row(_text(label), _text(reason))
+        out.append(skips)
+    if found.downloads:
+        downloads = _table("Download", "Hub id", "Size")
+        for each in found.downloads:
+            size = "unknown" if each.bytes is None else format_bytes(each.bytes)
+            downloads.add_row(_text(each.model), _text(each.hf_id), size if each.exact else f"about {size}")
+        downloads.caption = "what lies in the Hub's cache already is not fetched again"
+        out.append(downloads)
+    low, high = found.seconds
+    out.append(f"measuring takes {_minutes(low)} to {_minutes(high)}, downloads and exports not counted")
+    return out
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def _table(*heads: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left", pad_edge=False)
+    for head in heads:
+        table.add_column(
+            head, justify="right" if head in ("Parameters", "Size", "Batch", "Threads") else "left"
+        )
+    return table
+
+
+def _text(value: str) -> RenderableType:
+    """Names come from users and hubs: shown as they are, never read as markup or control characters."""
+    from rich.text import Text
+
+    return Text("".join(c if c.isprintable() else "?" for c in value))
