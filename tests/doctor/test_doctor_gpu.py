@@ -207,6 +207,10 @@ def test_what_is_wrong_with_a_card(
     assert finding.advice or level == "info"
 
 
+def test_no_runtime_is_started_for_a_driver_without_cards(tmp_path: Path) -> None:
+    assert set(look(tmp_path, FakeNvml(DeviceGetCount=0))) == {"driver"}
+
+
 def test_a_driver_before_535_knows_throttle_reasons(tmp_path: Path) -> None:
     nvml = FakeNvml(DeviceGetCurrentClocksEventReasons=NVMLError(13), DeviceGetCurrentClocksThrottleReasons=4)
     assert "power limit" in look(tmp_path, nvml)["GPU 0 clocks"].text

@@ -104,6 +104,32 @@ def test_a_busy_stranger_is_seen_and_our_own_child_is_not() -> None:
     assert 0 < activity.foreign <= 1
 
 
+def test_our_own_work_is_taken_off_and_steal_is_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two CPUs over one second: 1.5 s busy, 1.0 s of it ours; 0.2 s stolen; CPU 2 is not ours to use."""
+    ticks = {"user": 0.0, "nice": 0.0, "system": 0.0, "irq": 0.0, "softirq": 0.0, "steal": 0.0}
+
+    def cpu(**used: float) -> SimpleNamespace:
+        return SimpleNamespace(**{**ticks, **used})
+
+    looks = iter([[cpu()] * 3, [cpu(user=0.9, steal=0.2), cpu(nice=0.4, system=0.2), cpu(user=1.0)]])
+    processes = iter(
+        [
+            {(1, 0.0): (5.0, "ours"), (2, 0.0): (7.0, "theirs"), (3, 0.0): (0.0, "idle")},
+            {(1, 0.0): (6.0, "ours"), (2, 0.0): (7.5, "theirs"), (3, 9.0): (9.0, "pid used again")},
+        ]
+    )
+    clock = iter([100.0, 101.0])
+    monkeypatch.setattr(host, "usable_cpus", lambda: (0, 1))
+    monkeypatch.setattr(host, "_own_tree", lambda: {1})
+    monkeypatch.setattr(host, "_cpu_seconds", lambda: next(processes))
+    monkeypatch.setattr(host, "psutil", SimpleNamespace(cpu_times=lambda percpu: next(looks)))
+    monkeypatch.setattr(host, "time", SimpleNamespace(sleep=lambda _: None, monotonic=lambda: next(clock)))
+    activity = host.watch()
+    assert activity.foreign == pytest.approx(0.25)
+    assert activity.steal == pytest.approx(0.1)
+    assert activity.processes == ((2, "theirs", pytest.approx(0.5)),)
+
+
 def test_memory_and_swap() -> None:
     assert [f.level for f in host.memory_findings(MACHINE, 8 * GIB, 0)] == ["ok"]
     assert [f.level for f in host.memory_findings(MACHINE, 2 * GIB, GIB)] == ["warning", "warning"]

@@ -32,6 +32,19 @@ def test_a_provider_that_is_not_in_the_build() -> None:
     assert "CPUExecutionProvider" in answer.available
 
 
+def test_a_silent_fallback_to_the_cpu_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The provider is listed, its libraries do not load, and onnxruntime quietly takes the CPU."""
+    ort = pytest.importorskip("onnxruntime")
+    if "CUDAExecutionProvider" in ort.get_available_providers():
+        pytest.skip("this onnxruntime has the provider")
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.chdir(tmp_path)
+    with pytest.warns(UserWarning, match="CUDAExecutionProvider"):
+        answer = trial.try_provider("CUDAExecutionProvider")
+    assert not answer.ran
+    assert answer.error == "the node ran on CPUExecutionProvider instead"
+
+
 def test_a_child_that_dies_is_an_answer(tmp_path: Path) -> None:
     answer = trial.run_trial("torch", python=script(tmp_path, "echo libcudart is broken >&2; kill -SEGV $$"))
     assert answer.error == "the child process died (signal 11)"
