@@ -77,7 +77,7 @@ def test_load(foreign: float, level: str) -> None:
 
 
 def test_load_from_beyond_the_container() -> None:
-    assert "not visible" in host.load_findings(host.Activity(0.3, 0.0))[0].text
+    assert "does not show" in host.load_findings(host.Activity(0.3, 0.0))[0].text
 
 
 def test_steal() -> None:

@@ -202,7 +202,7 @@ def load_findings(activity: Activity) -> list[Finding]:
         named = ", ".join(f"{name} (pid {pid}) {share:.0%} of one" for pid, name, share in activity.processes)
         text += f": {named}"
     elif level != "ok":
-        text += ", by processes that are not visible from here (another container, or the host)"
+        text += ": many small ones, or processes that this container does not show"
     advice = "stop them before a run; what is measured beside more than 10% is marked invalid"
     findings = [
         Finding(

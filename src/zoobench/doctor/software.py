@@ -37,7 +37,8 @@ def backend_findings(
 
     Args:
         probe: asks the backends themselves, in a probe worker; None looks only at what is installed.
-        gpu_present: False makes what a CUDA backend lacks a remark, for it could not run anyway.
+        gpu_present: False leaves a CUDA backend without advice: it could not run anyway, and installing
+            onnxruntime-gpu would take the CPU build away.
     """
     names = [name for name, row in BACKENDS.items() if not row.inline]
     answers = probe(names) if probe is not None else {}
@@ -47,8 +48,12 @@ def backend_findings(
 def _backend_finding(name: str, answer: ProbeResult | None, gpu_present: bool, version: Version) -> Finding:
     row = BACKENDS[name]
     missing = [package for package in row.packages if version(package) is None]
+    text = f"{' and '.join(missing)} not installed"
+    if not missing:
+        text = ", ".join(f"{package} {version(package)}" for package in row.packages)
+    if row.device == "cuda" and not gpu_present:
+        return Finding(area="backends", name=name, level="info", text=f"no GPU to run it on; {text}")
     if missing:
-        text = f"{' and '.join(missing)} not installed"
         return Finding(
             area="backends",
             name=name,
@@ -65,10 +70,7 @@ def _backend_finding(name: str, answer: ProbeResult | None, gpu_present: bool, v
             text=reason,
             advice=command or None,
         )
-    versions = ", ".join(f"{package} {version(package)}" for package in row.packages)
-    if answer is None and row.device == "cuda" and not gpu_present:
-        return Finding(area="backends", name=name, level="info", text=f"{versions}; no GPU to run it on")
-    return Finding(area="backends", name=name, level="ok", text=versions)
+    return Finding(area="backends", name=name, level="ok", text=text)
 
 
 def _gravity(name: str, gpu_present: bool) -> Level:
