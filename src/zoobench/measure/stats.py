@@ -179,12 +179,10 @@ def describe(slots: Sequence[Slot]) -> Latency | None:
     looped = any(slot.inner_loops > 1 for slot in slots)
     over_forks = len(forks) >= MIN_FORKS_FOR_T
     p50, p50_interval, inflation = _percentile_with_interval(forks, pooled, ordered, 0.50, over_forks)
-    p95, p95_interval, _ = (
-        (None, None, None) if looped else _percentile_with_interval(forks, pooled, ordered, 0.95, over_forks)
-    )
-    p99, p99_interval, _ = (
-        (None, None, None) if looped else _percentile_with_interval(forks, pooled, ordered, 0.99, over_forks)
-    )
+    p95, p95_interval, p99, p99_interval = None, None, None, None
+    if not looped:
+        p95, p95_interval, _ = _percentile_with_interval(forks, pooled, ordered, 0.95, over_forks)
+        p99, p99_interval, _ = _percentile_with_interval(forks, pooled, ordered, 0.99, over_forks)
     drifts = [d for samples in forks if (d := drift(samples)) is not None]
     return Latency(
         n=len(pooled),
