@@ -1,0 +1,9 @@
+"""`python src/benchmark.py …` is `zoobench run …` with the models that model_registry.py beside it adds."""
+
+import sys
+
+import model_registry  # noqa: F401 - what it adds can be named in --models
+from zoobench.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["run", *sys.argv[1:]]))
