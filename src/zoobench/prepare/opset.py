@@ -1,8 +1,8 @@
 """Bring an exported graph down to the opset that was asked.
 
 torch's exporter makes opset 18 at the least. The step from 18 to 17, the catalog's default, is made here:
-onnx's own converter has no way down for Split and Pad, and leaves an attribute on ReduceMean that opset 17 does
-not know. The changes of 18 are listed in onnx's Changelog.md, version 18.
+onnx's own converter has no way down for Split and Pad, and leaves an attribute on ReduceMean that opset 17
+does not know. The changes of 18 are listed in onnx's Changelog.md, version 18.
 """
 
 from __future__ import annotations

@@ -1,0 +1,196 @@
+"""A user's own .onnx file is a model like any other, and may be hostile."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from zoobench.errors import PrepareError
+from zoobench.prepare import ArtifactCache, Prepared, prepare_model
+from zoobench.prepare.build import load_reference
+from zoobench.spec import ModelSpec, WeightsPolicy
+from zoobench.tasks import open_task
+
+SHAPE = (3, 8, 8)
+WEIGHT = np.random.default_rng(1).standard_normal((3 * 8 * 8, 5)).astype(np.float32)
+
+
+def classifier(batch: int | str = "batch", height: int | str = 8, kind: int = TensorProto.FLOAT) -> Any:
+    nodes = [
+        helper.make_node("Cast", ["image"], ["cast"], to=TensorProto.FLOAT),
+        helper.make_node("Flatten", ["cast"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "w"], ["scores"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "classifier",
+        [helper.make_tensor_value_info("image", kind, [batch, 3, height, 8])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [batch, 5])],
+        [numpy_helper.from_array(WEIGHT, "w")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def with_external_data(folder: Path, location: str = "weights.bin") -> Path:
+    folder.mkdir(exist_ok=True)
+    file = folder / "net.onnx"
+    onnx.save_model(classifier(), file, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    if location != "weights.bin":
+        model = onnx.load(file, load_external_data=False)
+        for entry in model.graph.initializer[0].external_data:
+            if entry.key == "location":
+                entry.value = location
+        file.write_bytes(model.SerializeToString())
+    return file
+
+
+def prepare(file: Path, **more: Any) -> Prepared:
+    spec = ModelSpec(name=file.stem, path=file, library="onnx", **more)
+    return prepare_model(
+        spec,
+        formats=["torch", "onnx"],
+        weights=WeightsPolicy.AUTO,
+        allow_pickle=False,
+        cache=ArtifactCache(file.parent / "cache"),
+    )
+
+
+def refusal(file: Path, **more: Any) -> str:
+    with pytest.raises(PrepareError) as caught:
+        prepare(file, **more)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert str(file) in message
+    return message
+
+
+def saved(folder: Path, model: Any) -> Path:
+    onnx.save(model, folder / "net.onnx")
+    return folder / "net.onnx"
+
+
+def test_a_file_becomes_an_onnx_artifact(tmp_path: Path) -> None:
+    prepared = prepare(saved(tmp_path, classifier()))
+    assert list(prepared.artifacts) == ["onnx"]
+    assert "no PyTorch module" in prepared.notes[0]
+    assert prepared.model.input_shape == SHAPE
+    artifact = prepared.artifacts["onnx"]
+    assert (artifact.input_name, artifact.input_shape, artifact.weights) == ("image", SHAPE, "local")
+    assert (artifact.dynamic_batch, artifact.fixed_batch, artifact.opset) == (True, None, 17)
+    assert artifact.validation is not None
+    assert artifact.validation.passed
+    assert "optimisations disabled" in artifact.validation.reference
+    inputs = open_task("image_classification").check_inputs(SHAPE)
+    assert np.allclose(load_reference(artifact.path), inputs.reshape(8, -1) @ WEIGHT, rtol=1e-4, atol=1e-4)
+
+
+def test_the_second_time_it_comes_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = saved(tmp_path, classifier())
+    first = prepare(file)
+    monkeypatch.setattr("zoobench.prepare.onnx_file.build_from_file", None)
+    assert prepare(file) == first
+
+
+def test_a_fixed_batch_is_told(tmp_path: Path) -> None:
+    artifact = prepare(saved(tmp_path, classifier(batch=2))).artifacts["onnx"]
+    assert (artifact.dynamic_batch, artifact.fixed_batch) == (False, 2)
+
+
+def test_external_data_comes_along(tmp_path: Path) -> None:
+    artifact = prepare(with_external_data(tmp_path)).artifacts["onnx"]
+    assert (artifact.path / "weights.bin").stat().st_size == WEIGHT.nbytes
+    assert artifact.size_bytes > WEIGHT.nbytes
+
+
+def test_other_external_data_is_another_model(tmp_path: Path) -> None:
+    file = with_external_data(tmp_path)
+    first = prepare(file).artifacts["onnx"].sha256
+    (tmp_path / "weights.bin").write_bytes((WEIGHT * 2).tobytes())
+    assert prepare(file).artifacts["onnx"].sha256 != first
+
+
+@pytest.mark.parametrize(
+    "location", ["../secret.bin", "/etc/passwd", "sub/../../secret.bin", "..\\secret", ""]
+)
+def test_external_data_outside_the_folder_is_refused(tmp_path: Path, location: str) -> None:
+    (tmp_path / "secret.bin").write_bytes(WEIGHT.tobytes())
+    assert "refused" in refusal(with_external_data(tmp_path / "model", location))
+
+
+def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
+    secret = tmp_path / "secret.bin"
+    secret.write_bytes(WEIGHT.tobytes())
+    file = with_external_data(tmp_path / "model")
+    (file.parent / "weights.bin").unlink()
+    (file.parent / "weights.bin").symlink_to(secret)
+    assert "link out of" in refusal(file)
+
+
+@pytest.mark.parametrize("name", ["net.onnx", "manifest.json", "reference.npz"])
+def test_external_data_cannot_take_the_name_of_another_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"")
+    assert "rename it" in refusal(with_external_data(tmp_path, name))
+
+
+def test_missing_and_truncated_external_data(tmp_path: Path) -> None:
+    file = with_external_data(tmp_path)
+    os.truncate(tmp_path / "weights.bin", 10)
+    assert "truncated" in refusal(file)
+    (tmp_path / "weights.bin").unlink()
+    assert "missing" in refusal(file)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
+def test_a_truncated_file(tmp_path: Path, share: float) -> None:
+    file = saved(tmp_path, classifier())
+    os.truncate(file, int(file.stat().st_size * share))
+    refusal(file)
+
+
+@pytest.mark.parametrize(
+    "content", [b"PK\x03\x04 a zip", b"<html>404</html>", b"\x00" * 100, os.urandom(300)]
+)
+def test_not_an_onnx_file(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "net.onnx").write_bytes(content)
+    refusal(tmp_path / "net.onnx")
+
+
+def test_no_such_file(tmp_path: Path) -> None:
+    assert "no such file" in refusal(tmp_path / "net.onnx")
+
+
+def test_an_open_axis_besides_the_batch(tmp_path: Path) -> None:
+    assert "axes 2 (height)" in refusal(saved(tmp_path, classifier(height="height")))
+
+
+def test_another_input_type(tmp_path: Path) -> None:
+    assert "not float32" in refusal(saved(tmp_path, classifier(kind=TensorProto.UINT8)))
+
+
+def test_more_than_one_input(tmp_path: Path) -> None:
+    model = classifier()
+    model.graph.input.append(helper.make_tensor_value_info("mask", TensorProto.FLOAT, [1]))
+    assert "2 inputs (image, mask)" in refusal(saved(tmp_path, model))
+
+
+def test_another_shape_than_asked(tmp_path: Path) -> None:
+    assert "not (3, 224, 224)" in refusal(saved(tmp_path, classifier()), img_size=224)
+
+
+def test_a_graph_that_does_not_hold_together(tmp_path: Path) -> None:
+    model = classifier()
+    model.graph.node[2].input[1] = "nowhere"
+    refusal(saved(tmp_path, model))
+
+
+def test_an_operator_that_nobody_knows(tmp_path: Path) -> None:
+    model = classifier()
+    model.graph.node[2].domain = "nobody.knows"
+    model.opset_import.append(helper.make_opsetid("nobody.knows", 1))
+    refusal(saved(tmp_path, model))
