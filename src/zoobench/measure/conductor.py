@@ -195,6 +195,7 @@ def _raise_curtain(players: list[_Player], stage: Stage, *, first: bool) -> None
             case=case.model_dump(mode="json"),
             artifact={**player.seat.artifact.model_dump(mode="json"), "path": str(player.seat.artifact.path)},
             inputs=player.seat.inputs,
+            fork=player.forks - 1,
         )
         first_call = _ask(player, stage, "first_call", limits.first_call)
         check = _ask(player, stage, "check", limits.check)
@@ -202,8 +203,7 @@ def _raise_curtain(players: list[_Player], stage: Stage, *, first: bool) -> None
         warm = _ask(player, stage, "warm_up", limits.warm_up)
         if player.worker is None:
             continue
-        # One settling call and, unless the model is slow, the least number of timed ones.
-        player.expected_slot_s = (1 + rules.SLOT_MIN_CALLS) * warm["window_medians_ms"][-1] / 1e3
+        player.expected_slot_s = _expected_slot_s(case, warm["window_medians_ms"][-1] / 1e3)
         if first:
             start_s = player.worker.start_s + loaded["import_s"]
             player.facts = {
@@ -233,8 +233,17 @@ def _play(
                 if player.alive and not _out_of_time(player, plan):
                     _take_turn(player, plan, stage, fork, round_number, position)
             round_number += 1
-            if all(not p.alive or enough(p.slots, plan, p.measured_s, fork + 1) for p in players):
+            if all(_may_rest(player, plan, fork) for player in players):
                 return
+
+
+def _may_rest(player: _Player, plan: EffortPlan, fork: int) -> bool:
+    # A fork that used little of its time must not make a later one wait for it: each has a share of its own.
+    return (
+        not player.alive
+        or _out_of_time(player, plan)
+        or enough(player.slots, plan, player.measured_s, fork + 1)
+    )
 
 
 def _out_of_time(player: _Player, plan: EffortPlan) -> bool:
@@ -261,10 +270,15 @@ def _take_turn(
         noise=player.sensor.after(snapshot, reply["cpu_s"]) if player.sensor else Noise(),
     )
     player.slots.append(slot)
-    spent_s = (slot.settling_ns + sum(slot.samples_ns) * slot.inner_loops) / 1e9
-    player.fork_s += spent_s
-    player.measured_s += spent_s
+    player.fork_s += reply["elapsed_ns"] / 1e9
+    player.measured_s += reply["elapsed_ns"] / 1e9
     stage.on_slot(case, slot)
+
+
+def _expected_slot_s(case: Case, call_s: float) -> float:
+    """A settling call, then as many as a slot must hold, each after the case's gap."""
+    calls = 1 + max(rules.SLOT_MIN_CALLS, rules.SLOT_MIN_S / max(call_s, 1e-9))
+    return calls * (call_s + float(case.options.get("gap_ms", 0.0)) / 1e3)
 
 
 def _budget(player: _Player, plan: EffortPlan, stage: Stage) -> dict[str, float]:
