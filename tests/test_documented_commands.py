@@ -1,0 +1,169 @@
+"""The documented commands, word for word, as typed in a checkout: here a copy of it, so that nothing is left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.loopback_hub import LoopbackHub, tiny_timm_repo
+
+ROOT = Path(__file__).resolve().parents[1]
+NOBODY_LISTENS = "http://127.0.0.1:9"
+YOUR_MODEL = (
+    'MODEL_REGISTRY["your_model"] = {"name": "your_model", "hf_id": "org/model-name", '
+    '"task": "classification", "img_size": 224, "opset": 17}\n'
+)
+
+
+class Checkout:
+    """A copy of what the documented commands use, with an environment that is its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "checkout"
+        for name in ("src", "diagnos"):
+            shutil.copytree(ROOT / name, self.folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        self.environment = {
+            **os.environ,
+            "HF_ENDPOINT": NOBODY_LISTENS,
+            "HF_HOME": str(folder / "hf"),
+            "ZOOBENCH_CACHE": str(folder / "cache"),
+            "ZOOBENCH_LOCK": str(folder / "measuring.lock"),
+            "CUDA_VISIBLE_DEVICES": "",
+        }
+        self.environment.pop("PYTHONPATH", None)
+
+    def type(self, line: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a line that begins with `python`."""
+        program, *words = line.split()
+        assert program == "python"
+        return subprocess.run(
+            [sys.executable, *words],
+            cwd=cwd or self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=230,
+        )
+
+    def add_your_model(self) -> None:
+        with (self.folder / "src/model_registry.py").open("a") as file:
+            file.write(YOUR_MODEL)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    return Checkout(tmp_path)
+
+
+def records(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
+
+
+def test_measure_then_report(checkout: Checkout) -> None:
+    done = checkout.type(
+        "python src/benchmark.py --models resnet18 resnet50 efficientnet_b0 --batch-sizes 1 4 8 --backends fake"
+    )
+    assert done.returncode == 0, done.stderr
+    for text in ("resnet18", "resnet50", "efficientnet_b0", "Batch 1", "Batch 4", "Batch 8"):
+        assert text in done.stdout
+    assert "9 cells" in done.stderr
+
+    done = checkout.type("python src/report_generator.py --results-dir results --output RESULTS.md")
+    assert done.returncode == 0, done.stderr
+    report = (checkout.folder / "RESULTS.md").read_text("utf-8")
+    for text in ("resnet18", "resnet50", "efficientnet_b0"):
+        assert text in report
+    assert (checkout.folder / "results.csv").is_file()
+
+
+def test_the_scripts_are_the_commands(checkout: Checkout) -> None:
+    for script, command in (("benchmark", "run"), ("report_generator", "report"), ("exporter", "export")):
+        by_path = checkout.type(f"python src/{script}.py --help")
+        assert by_path.returncode == 0, by_path.stderr
+        checkout.environment["PYTHONPATH"] = str(checkout.folder / "src")
+        assert by_path.stdout == checkout.type(f"python -m zoobench {command} --help").stdout
+        del checkout.environment["PYTHONPATH"]
+
+
+def test_they_run_the_code_beside_them_from_any_folder(checkout: Checkout, tmp_path: Path) -> None:
+    version = checkout.folder / "src/zoobench/_version.py"
+    version.write_text('__version__ = "0.0.0.beside"\n')
+    script = checkout.folder / "src/benchmark.py"
+    done = checkout.type(
+        f"python {script} --models resnet18 --backends fake --results-dir found", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    (manifest,) = (tmp_path / "found/runs").glob("*/manifest.json")
+    assert json.loads(manifest.read_text())["versions"]["zoobench"] == "0.0.0.beside"
+
+
+def test_a_model_of_your_own(checkout: Checkout) -> None:
+    done = checkout.type("python src/benchmark.py --models your_model --backends fake --json")
+    assert done.returncode == 2
+    assert "your_model" in done.stderr
+
+    checkout.add_your_model()
+    done = checkout.type("python src/benchmark.py --models your_model --backends fake --json")
+    assert done.returncode == 0, done.stderr
+    (record,) = records(done)
+    assert record["model"]["name"] == "your_model"
+    assert record["model"]["hf_id"] == "org/model-name"
+
+
+@pytest.mark.parametrize(
+    "line", ["python src/benchmark.py --models your_model", "python src/exporter.py your_model"]
+)
+def test_the_placeholder_fails_with_a_clear_line(line: str, checkout: Checkout) -> None:
+    checkout.add_your_model()
+    done = checkout.type(line)
+    assert done.returncode == 2
+    assert "the Hub cannot be reached and 'org/model-name' has no known architecture" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_model_of_your_own_that_exists(checkout: Checkout, loopback_hub: LoopbackHub) -> None:
+    loopback_hub.add("org/model-name", tiny_timm_repo())
+    checkout.environment["HF_ENDPOINT"] = loopback_hub.url
+    checkout.add_your_model()
+    done = checkout.type("python src/benchmark.py --models your_model --json")
+    assert done.returncode == 0, done.stderr
+    found = {record["case"]["backend"]: record for record in records(done)}
+    assert set(found) == {"pytorch", "onnx_cpu"}
+    for record in found.values():
+        assert record["status"] == "ok"
+        assert record["model"]["weights"] == "pretrained"
+        assert len(record["model"]["revision"]) == 40
+        assert record["latency"]["p50_ms"] > 0
+    assert found["onnx_cpu"]["artifact"]["opset"] == 17
+
+    done = checkout.type("python src/exporter.py your_model --output your_model.onnx")
+    assert done.returncode == 0, done.stderr
+    assert (checkout.folder / "your_model.onnx").stat().st_size > 0
+    assert "passed" in done.stdout
+
+
+@pytest.mark.slow
+def test_gpu_without_a_gpu_says_what_it_would_have_run_and_what_to_do(checkout: Checkout) -> None:
+    done = checkout.type("python src/benchmark.py --gpu")
+    assert done.returncode == 2
+    assert "resnet18 · onnx_cuda · batch 1" in done.stderr
+    assert "torch sees no CUDA device" in done.stderr
+    assert "diagnos/check_gpu.py" in done.stderr
+    assert not (checkout.folder / "results").exists()
+
+
+@pytest.mark.slow
+def test_the_gpu_check(checkout: Checkout) -> None:
+    done = checkout.type("python diagnos/check_gpu.py")
+    assert done.returncode == 1, done.stderr
+    assert "torch" in done.stdout
