@@ -1,4 +1,4 @@
-"""`python src/report_generator.py …` is `zoobench report …`."""
+"""`python src/report_generator.py --results-dir results --output RESULTS.md` is `zoobench report` with the same."""
 
 import sys
 

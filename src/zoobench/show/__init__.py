@@ -1,0 +1,1 @@
+"""Show: results become tables, charts and reports. Nothing here measures or judges."""

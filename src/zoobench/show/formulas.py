@@ -1,0 +1,51 @@
+"""What every number in a report means. The report prints these; documentation points here."""
+
+from __future__ import annotations
+
+from zoobench.show.numbers import GREEN_BELOW_MS, RED_ABOVE_MS
+
+FORMULAS: tuple[tuple[str, str], ...] = (
+    (
+        "Latency (ms)",
+        "p50 of the timed calls, from inputs on the host to outputs on the host. Each turn starts with a settling "
+        "call, which is not counted. No call is removed as an outlier.",
+    ),
+    ("p50, p95, p99", "the order statistic x[⌊n·p⌋] of the n sorted samples, without interpolation."),
+    (
+        "Interval",
+        "95%, two-sided, in brackets: the order statistics at the binomial quantiles of the rank, for the effective "
+        "count n_eff = n / VIF, where VIF, the variance inflation from correlated calls, is estimated from blocks "
+        "of 50. With three forks or more it runs over forks, else within one process, where it says nothing of "
+        "how a fresh process would differ.",
+    ),
+    ("—", "not known, or not supported by the number of samples; never the maximum in a percentile's place."),
+    (
+        "Light",
+        f"🟢 p50 below {GREEN_BELOW_MS:g} ms, 🟡 from {GREEN_BELOW_MS:g} to {RED_ABOVE_MS:g} ms, "
+        f"🔴 above {RED_ABOVE_MS:g} ms; none where the number is invalid.",
+    ),
+    ("Throughput (items/s)", "batch size / mean latency of one stream of calls."),
+    ("Size (MB)", "all files of the artifact that was run, 1 MB = 10⁶ bytes."),
+    (
+        "Peak memory (MB)",
+        "highest resident set of the measuring process, the runtime and its libraries included.",
+    ),
+    (
+        "Speed-up",
+        "p50 of PyTorch / p50 of the other backend, same model, weights, batch, precision, threads and machine; "
+        "its interval is low / high to high / low of the two intervals, which is conservative. Over many pairs: "
+        "the geometric mean.",
+    ),
+    (
+        "Share of the limit",
+        "the larger of FLOPs / peak FLOP/s and bytes / peak bytes/s (weights and one batch's input and output), "
+        "divided by p50. The peaks were measured on this machine, the best over the runtimes present. 100% is the "
+        "hardware's limit; the bound says which of the two is larger.",
+    ),
+    ("First call", "the first call after loading, which includes what the runtime puts off until then."),
+    (
+        "Verdict",
+        "valid: nothing speaks against the number. Unstable: it may move when measured again. Invalid: it must not "
+        "be ranked or compared, and is left out of charts and speed-ups.",
+    ),
+)

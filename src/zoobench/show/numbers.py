@@ -1,0 +1,80 @@
+"""How numbers are written: three significant digits, never an exponent, `—` for what is not known."""
+
+from __future__ import annotations
+
+import math
+
+from zoobench.outcome import Interval
+
+DASH = "—"
+DIGITS = 3
+GREEN_BELOW_MS = 10.0
+RED_ABOVE_MS = 50.0
+
+
+def decimals_for(value: float) -> int:
+    """Decimal places that leave `value` three significant digits; never negative."""
+    if value == 0 or not math.isfinite(value):
+        return 0
+    places = DIGITS - 1 - math.floor(math.log10(abs(value)))
+    gains_a_digit = round(abs(value), places) >= 10.0 ** (DIGITS - places)
+    return min(max(0, places - gains_a_digit), 9)
+
+
+def format_number(value: float | None) -> str:
+    """`9.528` → `9.53`, `1234.5` → `1234`; `—` for None, NaN and infinities."""
+    if value is None or not math.isfinite(value):
+        return DASH
+    return f"{value:.{decimals_for(value)}f}"
+
+
+def format_ms(value: float | None) -> str:
+    """Milliseconds, without the unit: it stands in the column's head."""
+    return format_number(value)
+
+
+def format_interval(interval: Interval | None, beside: float | None = None) -> str:
+    """`[9.41, 9.70]`, with as many decimals as the number it stands beside; empty for None."""
+    if interval is None or not all(map(math.isfinite, interval)):
+        return ""
+    places = decimals_for(interval[0] if beside is None else beside)
+    return f"[{interval[0]:.{places}f}, {interval[1]:.{places}f}]"
+
+
+def with_interval(value: float | None, interval: Interval | None) -> str:
+    """`9.53 [9.41, 9.70]`, or the number alone where there is no interval."""
+    beside = format_interval(interval, value)
+    return f"{format_number(value)} {beside}" if beside and value is not None else format_number(value)
+
+
+def format_bytes(value: float | None) -> str:
+    """Decimal units: `46.8 MB`."""
+    if value is None or not math.isfinite(value):
+        return DASH
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(value) < 1000:
+            return f"{format_number(value)} {unit}"
+        value /= 1000
+    return f"{format_number(value)} TB"
+
+
+def format_megabytes(value: float | None) -> str:
+    """Bytes as MB (10⁶ bytes), without the unit."""
+    return format_number(None if value is None else value / 1e6)
+
+
+def format_share(value: float | None) -> str:
+    """0.4213 → `42.1%`."""
+    return DASH if value is None or not math.isfinite(value) else f"{format_number(value * 100)}%"
+
+
+def format_ratio(value: float) -> str:
+    """1.858 → `1.86×`."""
+    return f"{format_number(value)}×"
+
+
+def traffic_light(p50_ms: float) -> str:
+    """Green below 10 ms, yellow from 10 to 50 ms, red above."""
+    if p50_ms < GREEN_BELOW_MS:
+        return "🟢"
+    return "🟡" if p50_ms <= RED_ABOVE_MS else "🔴"

@@ -1,0 +1,301 @@
+"""Reports: everything a results folder holds, as Markdown with charts, one HTML page, or JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from zoobench import __version__
+from zoobench.errors import UsageError
+from zoobench.results.query import (
+    Cell,
+    Loaded,
+    Parts,
+    Run,
+    collector_paused,
+    latest_cells,
+    load_records,
+)
+from zoobench.results.record import Record
+from zoobench.show import sections
+from zoobench.show.charts import Chart, draw_svg, latency_chart, speedup_chart, throughput_chart
+from zoobench.show.document import (
+    Block,
+    Command,
+    Heading,
+    Items,
+    Paragraph,
+    Picture,
+    to_html,
+    to_markdown,
+)
+from zoobench.show.formulas import FORMULAS
+from zoobench.show.sheet import csv_text
+from zoobench.show.speedup import Speedup, find_pairs, summarise
+from zoobench.show.tables import Notes, is_fake, machine_label
+
+Format = Literal["md", "html", "json"]
+
+TITLE = "Benchmark results"
+MOST_MACHINES_WITH_CHARTS = 4
+MOST_COMMANDS = 5
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """What was written.
+
+    Attributes:
+        report: the report itself.
+        table: the documented table as CSV; None for JSON, which holds everything.
+        charts: SVG files, each of which the Markdown shows; empty for HTML, which holds them, and for JSON.
+        cells: how many cells the report shows.
+        problems: what could not be read; the report lists it too.
+    """
+
+    report: Path
+    table: Path | None
+    charts: tuple[Path, ...]
+    cells: int
+    problems: tuple[str, ...]
+
+    @property
+    def beside(self) -> tuple[Path, ...]:
+        """Every file beside the report."""
+        return (*((self.table,) if self.table else ()), *self.charts)
+
+
+def write_report(results_dir: Path, output: Path, fmt: Format = "md") -> ReportFiles:
+    """Report on everything under `results_dir`.
+
+    Writes `output`; beside it, for Markdown and HTML, `results.csv`, and for Markdown the charts in
+    `<stem of output>_charts/`. Every file appears whole or not at all.
+
+    Raises:
+        UsageError: there is nothing to report on, or a file cannot be written.
+    """
+    if output.is_dir():
+        raise UsageError(f"'{output}' is a folder; name the report's file, such as '{output / 'RESULTS.md'}'")
+    with collector_paused():
+        return _write_report(results_dir, output, fmt)
+
+
+def _write_report(results_dir: Path, output: Path, fmt: Format) -> ReportFiles:
+    loaded = load_records(results_dir, Parts.ALL if fmt == "json" else Parts.FOR_TABLES)
+    if not loaded.records:
+        raise UsageError(_nothing_to_report(results_dir, loaded))
+    cells = latest_cells(loaded.records)
+    views = _views(cells)
+    table = None
+    charts: list[Path] = []
+    if fmt == "json":
+        text = _json_text(views, loaded)
+    else:
+        table = output.with_name("results.csv")
+        _write(table, csv_text(cells))
+        page = _Page(views, loaded, f"{output.stem}_charts")
+        blocks = page.blocks(f"zoobench report --results-dir {_word(results_dir)} --output {_word(output)}")
+        text = to_markdown(blocks) if fmt == "md" else to_html(TITLE, blocks)
+        if fmt == "md":
+            charts = [output.with_name(page.folder) / Path(p.path).name for p in page.pictures]
+            for path, picture in zip(charts, page.pictures, strict=True):
+                _write(path, picture.svg)
+    _write(output, text)
+    return ReportFiles(output, table, tuple(charts), len(cells), tuple(loaded.problems))
+
+
+def _word(path: Path) -> str:
+    return shlex.quote(str(path))
+
+
+def _nothing_to_report(results_dir: Path, loaded: Loaded) -> str:
+    if loaded.problems:
+        more = f" (and {len(loaded.problems) - 1} more)" if len(loaded.problems) > 1 else ""
+        return f"no record in '{results_dir}' can be read: {loaded.problems[0]}{more}"
+    return (
+        f"'{results_dir}' holds no results yet; measure first with `zoobench run --results-dir {results_dir}`"
+    )
+
+
+@dataclass(frozen=True)
+class _View:
+    """What may be ranked together: the real, or the fake, cells of one machine."""
+
+    cells: list[Cell]
+    fake: bool
+
+    @property
+    def records(self) -> list[Record]:
+        return [c.record for c in self.cells]
+
+    @property
+    def title(self) -> str:
+        label = machine_label(self.cells[-1].record.machine)
+        return f"Fake backend (virtual clock, nothing was measured) · {label}" if self.fake else label
+
+    def speedups(self) -> list[Speedup]:
+        return summarise(find_pairs(self.records))
+
+
+def _views(cells: Sequence[Cell]) -> list[_View]:
+    """Real cells before fake ones, machine by machine."""
+    groups: dict[tuple[bool, str], list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault((is_fake(cell.record), cell.record.machine.fingerprint), []).append(cell)
+    return [_View(group, fake) for (fake, _), group in sorted(groups.items(), key=lambda item: item[0][0])]
+
+
+@dataclass
+class _Page:
+    """The report as blocks; `pictures` gathers the charts that were drawn on the way."""
+
+    views: list[_View]
+    loaded: Loaded
+    folder: str
+    pictures: list[Picture] = field(default_factory=list)
+
+    def blocks(self, report_command: str) -> list[Block]:
+        real = [v.cells for v in self.views if not v.fake] or [v.cells for v in self.views]
+        blocks: list[Block] = [
+            Heading(1, TITLE),
+            Paragraph(sections.summary_sentence(real), strong=True),
+        ]
+        for number, view in enumerate(self.views):
+            blocks += self._machine(view, number)
+        blocks += [Heading(2, "What the numbers mean"), Items(tuple((f"{t}:", m) for t, m in FORMULAS))]
+        blocks += [
+            Heading(2, "How to reproduce"),
+            Command((*_run_commands(self.loaded, self.views), report_command)),
+            Paragraph(f"Written by zoobench {__version__}; the table with every number is in results.csv."),
+        ]
+        return blocks + sections.problems_section(self.loaded.problems)
+
+    def _machine(self, view: _View, number: int) -> list[Block]:
+        notes, cells, speedups = Notes(), view.cells, view.speedups()
+        pairs = [pair for speedup in speedups for pair in speedup.pairs]
+        tables = sections.results_section(cells, notes)
+        return [
+            Heading(2, view.title),
+            *tables,
+            *sections.notes_section(notes),
+            *self._chart(latency_chart(cells), number),
+            Heading(3, "Against PyTorch"),
+            *sections.speedup_section(speedups),
+            *self._chart(speedup_chart(pairs), number),
+            *sections.throughput_section(cells),
+            *self._chart(throughput_chart(cells), number),
+            *sections.start_section(cells),
+            *sections.limit_section(cells),
+            *sections.failure_section(cells),
+            *sections.machine_section(view.records),
+        ]
+
+    def _chart(self, chart: Chart | None, number: int) -> list[Block]:
+        if chart is None:
+            return []
+        if number >= MOST_MACHINES_WITH_CHARTS:
+            return [Paragraph(f"Charts are drawn for the first {MOST_MACHINES_WITH_CHARTS} machines only.")]
+        prefix = f"machine_{number + 1}_" if len(self.views) > 1 else ""
+        picture = Picture(f"{self.folder}/{prefix}{chart.name}.svg", draw_svg(chart), chart.caption)
+        self.pictures.append(picture)
+        return [picture]
+
+
+def _run_commands(loaded: Loaded, views: Iterable[_View]) -> list[str]:
+    """The commands of the runs whose records are shown, newest first."""
+    shown = {record.run_id for view in views for record in view.records}
+    runs: list[Run] = [run for run in reversed(loaded.runs) if run.run_id in shown and run.argv]
+    commands = list(dict.fromkeys(_typed(run.argv) for run in runs))
+    if len(commands) > MOST_COMMANDS:
+        commands[MOST_COMMANDS:] = [f"# and {len(commands) - MOST_COMMANDS} other commands"]
+    return commands
+
+
+def _typed(argv: Sequence[str]) -> str:
+    """What was typed to get this argv; where the program lies on that machine is left out."""
+    program, *words = argv
+    if program.endswith("__main__.py"):
+        program = "python -m zoobench"
+    elif program.endswith(".py"):
+        program = f"python {shlex.quote(Path(program).name if program.startswith('/') else program)}"
+    else:
+        program = shlex.quote(Path(program).name)
+    return f"{program} {shlex.join(words)}".rstrip()
+
+
+def _json_text(views: Sequence[_View], loaded: Loaded) -> str:
+    machines = [
+        {
+            "fingerprint": view.records[-1].machine.fingerprint,
+            "fake": view.fake,
+            "speedups": [_speedup_json(s) for s in view.speedups()],
+            "records": [
+                {
+                    **c.record.model_dump(mode="json"),
+                    "later_attempt": c.later and c.later.model_dump(mode="json"),
+                }
+                for c in view.cells
+            ],
+        }
+        for view in views
+    ]
+    body = {
+        "zoobench": __version__,
+        "summary": sections.summary_sentence(
+            [v.cells for v in views if not v.fake] or [v.cells for v in views]
+        ),
+        "machines": machines,
+        "problems": loaded.problems,
+        "formulas": dict(FORMULAS),
+    }
+    return json.dumps(body, indent=1, ensure_ascii=False) + "\n"
+
+
+def _speedup_json(speedup: Speedup) -> dict[str, Any]:
+    return {
+        "backend": speedup.pairs[0].other.case.backend,
+        "baseline": speedup.pairs[0].base.case.backend,
+        "geometric_mean": speedup.geometric_mean,
+        "lowest": speedup.slowest.ratio,
+        "highest": speedup.fastest.ratio,
+        "sentence": speedup.sentence,
+        "pairs": [
+            {
+                "model": p.other.case.model,
+                "batch": p.other.case.batch,
+                "precision": p.other.case.precision.value,
+                "ratio": p.ratio,
+                "interval": p.interval,
+                "verdict": p.verdict,
+                "stable": p.is_stable,
+                "same_run": p.took_turns,
+                "cases": [p.base.case.id, p.other.case.id],
+            }
+            for p in speedup.pairs
+        ],
+    }
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a whole file or none: a reader never sees half a report, and an older one survives a full disk."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8", errors="replace", newline="\n") as file:
+                file.write(text)
+            Path(name).chmod(0o644)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise UsageError(
+            f"cannot write '{path}': {error.strerror}; name another file with --output"
+        ) from None

@@ -1,0 +1,69 @@
+"""The documented table as CSV: raw numbers, one row a cell, safe to open in a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+
+from zoobench.outcome import Interval
+from zoobench.results.query import Cell
+from zoobench.results.record import Record
+from zoobench.show.document import plain
+
+Value = str | int | float | None
+
+COLUMNS = (
+    "machine", "model", "hf_id", "weights", "backend", "options", "device", "precision", "batch", "threads",
+    "scenario", "arm", "status", "verdict", "reasons", "p50_ms", "p50_low_ms", "p50_high_ms", "p95_ms", "p95_low_ms",
+    "p95_high_ms", "p99_ms", "mean_ms", "calls", "throughput_per_s", "size_bytes", "peak_bytes", "load_s",
+    "first_call_ms", "roofline_fraction", "roofline_bound", "effort", "run_id", "recorded_at", "measurement_key",
+    "later_attempt", "error_stage", "error_message",
+)  # fmt: skip
+
+
+def csv_text(cells: Iterable[Cell]) -> str:
+    """A header and one row a cell, numbers in full precision, empty where not known."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows([_guard(value) for value in _row(cell)] for cell in cells)
+    return out.getvalue()
+
+
+def _guard(value: Value) -> Value:
+    """A spreadsheet runs text that starts like a formula: a quote in front makes it text (OWASP, CSV injection)."""
+    if not isinstance(value, str):
+        return value
+    return f"'{plain(value)}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else plain(value)
+
+
+def _row(cell: Cell) -> tuple[Value, ...]:
+    r = cell.record
+    case = r.case
+    asked: tuple[Value, ...] = (
+        r.machine.fingerprint, case.model, r.model.hf_id, r.model.weights, case.backend,
+        " ".join(f"{name}={value}" for name, value in sorted(case.options.items())), case.device,
+        case.precision.value, case.batch, case.threads, case.scenario, case.arm,
+    )  # fmt: skip
+    reasons = "; ".join(f"{x.code}: {x.message}" for x in r.verdict.reasons) if r.verdict else None
+    judged: tuple[Value, ...] = (r.status.value, r.verdict.value.value if r.verdict else None, reasons)
+    rest: tuple[Value, ...] = (
+        r.throughput_per_s, r.artifact.size_bytes if r.artifact else None, r.memory.peak_bytes if r.memory else None,
+        r.load_s, r.first_call_ms, r.roofline_fraction, r.roofline_bound, r.effort, r.run_id, r.recorded_at,
+        r.measurement_key, cell.later.status.value if cell.later else None,
+        r.error.stage if r.error else None, r.error.message if r.error else None,
+    )  # fmt: skip
+    return *asked, *judged, *_latency(r), *rest
+
+
+def _latency(record: Record) -> tuple[Value, ...]:
+    x = record.latency
+    if x is None:
+        return (None,) * 9
+    p50, p95 = _ends(x.p50_interval_ms), _ends(x.p95_interval_ms)
+    return x.p50_ms, *p50, x.p95_ms, *p95, x.p99_ms, x.mean_ms, x.n
+
+
+def _ends(interval: Interval | None) -> tuple[Value, Value]:
+    return interval or (None, None)
