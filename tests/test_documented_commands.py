@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -167,3 +168,105 @@ def test_the_gpu_check(checkout: Checkout) -> None:
     done = checkout.type("python diagnos/check_gpu.py")
     assert done.returncode == 1, done.stderr
     assert "torch" in done.stdout
+
+
+def recipe(heading: str) -> dict[str, list[str]]:
+    """The code blocks of a section of CONTRIBUTING.md, by language, in their order."""
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    section = text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    blocks: dict[str, list[str]] = {}
+    for language, code in re.findall(r"^```(\w+)\n(.*?)^```", section, re.DOTALL | re.MULTILINE):
+        blocks.setdefault(language, []).append(code)
+    return blocks
+
+
+def edit(file: Path, old: str, new: str) -> None:
+    text = file.read_text("utf-8")
+    assert text.count(old) == 1, f"{file} has {text.count(old)} times {old!r}"
+    file.write_text(text.replace(old, new))
+
+
+def write(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+
+
+def apply_recipes(folder: Path) -> None:
+    package, tests = folder / "src/zoobench", folder / "tests"
+    (model,) = recipe("Add a model")["toml"]
+    with (package / "catalog/models.toml").open("a") as file:
+        file.write(f"\n{model}")
+    module, row, test = recipe("Add a backend")["python"]
+    write(package / "backends/onnx_reference.py", module)
+    edit(
+        package / "backends/__init__.py",
+        "BACKENDS: dict[str, Row] = {\n",
+        f"BACKENDS: dict[str, Row] = {{\n{row}",
+    )
+    write(tests / "backends/test_onnx_reference.py", test)
+    task = recipe("Add a task")
+    module, row, word, runs_on, test = task["python"]
+    write(package / "tasks/image_embedding.py", module)
+    edit(package / "tasks/__init__.py", "TASKS: dict[str, str] = {", f"TASKS: dict[str, str] = {{\n{row}")
+    edit(
+        package / "spec.py",
+        'Task = Annotated[Literal["image_classification"], BeforeValidator(lambda v: TASK_ALIASES.get(v, v))]\n',
+        word,
+    )
+    edit(
+        package / "backends/__init__.py", '    tasks: tuple[str, ...] = ("image_classification",)\n', runs_on
+    )
+    write(tests / "tasks/test_image_embedding.py", test)
+    (registry,) = task["toml"]
+    write(folder / "mine.toml", registry)
+
+
+def save_small_network(file: Path) -> None:
+    """One linear layer: (batch, 3, 8, 8) → (batch, 5)."""
+    import numpy as np
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    weights = np.random.Generator(np.random.PCG64(1)).normal(size=(3 * 64, 5)).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("Flatten", ["pixels"], ["flat"]), helper.make_node("MatMul", ["flat", "w"], ["y"])],
+        "small",
+        [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["batch", 3, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 5])],
+        [numpy_helper.from_array(weights, "w")],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), file)
+
+
+@pytest.mark.slow
+def test_the_recipes_work_as_they_stand(checkout: Checkout) -> None:
+    apply_recipes(checkout.folder)
+    save_small_network(checkout.folder / "model.onnx")
+
+    checkout.environment["PYTHONPATH"] = "src"
+    done = checkout.type("python -m pytest -q -c /dev/null --rootdir . tests")
+    assert done.returncode == 0, done.stdout
+    assert "2 passed" in done.stdout
+    del checkout.environment["PYTHONPATH"]
+
+    done = checkout.type(
+        "python src/benchmark.py --models model.onnx --backends onnx_cpu onnx_reference --json"
+    )
+    assert done.returncode == 0, done.stderr
+    assert {record["case"]["backend"] for record in records(done)} == {"onnx_cpu", "onnx_reference"}
+    assert all(record["check"]["passed"] for record in records(done))
+
+    done = checkout.type(
+        "python src/benchmark.py --registry mine.toml --models embedder --backends onnx_cpu --json"
+    )
+    assert done.returncode == 0, done.stderr
+    (record,) = records(done)
+    assert record["model"]["task"] == "image_embedding"
+    assert record["check"]["top1_agreement"] == 1.0
+
+    done = checkout.type(
+        "python src/benchmark.py --models resnet26 --weights random --backends pytorch --json"
+    )
+    assert done.returncode == 0, done.stderr
+    (record,) = records(done)
+    assert record["model"]["weights"] == "random"
