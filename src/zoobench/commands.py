@@ -14,7 +14,7 @@ from cyclopts import App, Parameter
 from zoobench import api
 from zoobench.backends import BACKENDS, CUDA_BACKENDS, DEFAULT_BACKENDS
 from zoobench.cli import COMMANDS, CONFIG_FILE, build_app
-from zoobench.errors import UsageError
+from zoobench.errors import INTERRUPTED_EXIT, USAGE_EXIT, UsageError
 from zoobench.machine import usable_cpu_count
 from zoobench.outcome import Status
 from zoobench.spec import Effort, OnExisting, OptionValue, Precision, WeightsPolicy
@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from zoobench.results.record import Record
 
 Names = Annotated[list[str] | None, Parameter(consume_multiple=True, negative=())]
-Numbers = Annotated[
-    list[int] | None, Parameter(consume_multiple=True, negative=(), allow_leading_hyphen=True)
-]
+Numbers = Annotated[list[int] | None, Parameter(consume_multiple=True, negative=())]
+_SHOWN_CELLS = 100
+"""More than a person reads on a terminal; drawing thousands of rows takes seconds."""
+
 Flag = Annotated[bool, Parameter(negative=())]
 
 
@@ -138,7 +139,10 @@ def run(
     with watch() as observer:
         records = api.run_request(request, settings=settings, observer=observer)
     _print_records(records, as_json=as_json)
-    return _exit_code(records)
+    code = _exit_code(records)
+    if code == USAGE_EXIT:
+        print("zoobench: nothing could be measured; the reasons stand above", file=sys.stderr)
+    return code
 
 
 def models(
@@ -433,10 +437,10 @@ def _exit_code(records: Sequence[Record]) -> int:
     """0 when every cell was measured, 1 when one failed, 2 when nothing could be, 130 when interrupted."""
     statuses = {record.status for record in records}
     if Status.INTERRUPTED in statuses:
-        return 130
+        return INTERRUPTED_EXIT
     if Status.OK not in statuses:
         measured = any(record.latency for record in records)
-        return 1 if measured or not _all_refused(records) else 2
+        return 1 if measured or not _all_refused(records) else USAGE_EXIT
     return 0 if statuses <= {Status.OK, Status.SKIPPED} else 1
 
 
@@ -450,10 +454,11 @@ def _print_records(records: Sequence[Record], *, as_json: bool) -> None:
         return
     from zoobench.show.tables import console_table
 
-    _print_rich(*console_table(records))
-    for record in records:
-        if record.error is not None:
-            print(f"{record.status.value}: {record.case.label}: {record.error.message}", file=sys.stderr)
+    _print_rich(*console_table(records[:_SHOWN_CELLS]))
+    if len(records) > _SHOWN_CELLS:
+        print(
+            f"the first {_SHOWN_CELLS} of {len(records)} cells; `zoobench report` shows all", file=sys.stderr
+        )
 
 
 def _print_json(value: Any) -> None:

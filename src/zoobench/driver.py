@@ -34,10 +34,9 @@ from zoobench.results.record import (
     summarise_noise,
 )
 from zoobench.results.store import RunWriter, check_results_dir, now, unfinished
-from zoobench.spec import Artifact, Case, Effort, ModelSpec, OnExisting, WeightsPolicy, stable_hash
+from zoobench.spec import Artifact, Case, Effort, ModelSpec, OnExisting, Seat, WeightsPolicy, stable_hash
 
 if TYPE_CHECKING:
-    from zoobench.measure.conductor import Seat
     from zoobench.measure.effort import EffortPlan
 
 
@@ -225,8 +224,6 @@ def _prepare(
 
 def _sort_out(planned: Plan, context: _Context) -> tuple[list[Record], list[list[Seat]], list[Record]]:
     """Split the cells: measured before, to be measured now (by group), and refused with the reason."""
-    from zoobench.measure.conductor import Seat
-
     existing = _existing(context)
     inputs = str(context.settings.inputs.resolve()) if context.settings.inputs else None
     done: list[Record] = []

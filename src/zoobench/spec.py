@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -222,6 +223,21 @@ class Artifact(Frozen):
     recipe: dict[str, Any] = Field(default_factory=dict)
     made_with: dict[str, str] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Seat:
+    """A case with what it needs to run.
+
+    Attributes:
+        provider: under which name the evidence must show the graph; None: any on the case's device.
+        inputs: an .npz file with the tensors to time, None for the task's own.
+    """
+
+    case: Case
+    artifact: Artifact
+    provider: str | None = None
+    inputs: str | None = None
 
 
 REFERENCE_FILE = "reference.npz"

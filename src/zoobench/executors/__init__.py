@@ -11,9 +11,10 @@ from zoobench.spec import Artifact, Case, ModelSpec, WeightsPolicy
 
 if TYPE_CHECKING:
     from zoobench.machine import Ceilings
-    from zoobench.measure.conductor import GroupResult, Seat
+    from zoobench.measure.conductor import GroupResult
     from zoobench.measure.effort import EffortPlan
     from zoobench.outcome import Slot
+    from zoobench.spec import Seat
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoobench import machine
 from zoobench.backends import BACKENDS
 from zoobench.executors import Listener, Preparation
 from zoobench.measure.channel import InlineWorker, Launch, Worker, WorkerError, WorkerProcess
-from zoobench.measure.conductor import Deadlines, GroupResult, NoiseSensor, Seat, Stage, conduct
-from zoobench.measure.effort import EffortPlan
-from zoobench.measure.sensors import Sensors, timer_resolution_ns
-from zoobench.spec import Artifact, Case, ModelSpec, WeightsPolicy
+from zoobench.spec import Artifact, Case, ModelSpec, Seat, WeightsPolicy
+
+if TYPE_CHECKING:
+    from zoobench.measure.conductor import Deadlines, GroupResult, NoiseSensor
+    from zoobench.measure.effort import EffortPlan
 
 _PROBE_DEADLINE_S = 180.0
 _PREPARE_DEADLINE_S = 4 * 3600.0
@@ -34,7 +35,7 @@ class LocalExecutor:
     ) -> None:
         self.cache = cache or machine.cache_folder()
         self.launch = launch or Launch()
-        self.deadlines = deadlines or Deadlines()
+        self.deadlines = deadlines
 
     def probe(self, backends: Sequence[str]) -> dict[str, str | None]:
         """Ask each backend in a worker; the fake one needs no asking."""
@@ -136,6 +137,10 @@ class LocalExecutor:
         self, groups: Iterable[Sequence[Seat]], plan: EffortPlan, *, seed: int, listener: Listener
     ) -> Iterator[GroupResult]:
         """Measure group after group."""
+        # Only a run that measures pays for importing the numerical libraries.
+        from zoobench.measure.conductor import Deadlines, Stage, conduct
+        from zoobench.measure.sensors import timer_resolution_ns
+
         stage = Stage(
             open_worker=self._open_session,
             open_sensor=_open_sensor,
@@ -143,7 +148,7 @@ class LocalExecutor:
             on_progress=listener.on_progress,
             timer_ns=timer_resolution_ns(),
             hyperthreads=any(len(core) > 1 for core in machine.hyperthread_siblings(machine.usable_cpus())),
-            deadlines=self.deadlines,
+            deadlines=self.deadlines or Deadlines(),
         )
         for number, seats in enumerate(groups):
             result = conduct(seats, plan, stage, seed=seed + number)
@@ -152,7 +157,7 @@ class LocalExecutor:
                 return
 
     def _open_session(self, case: Case) -> Worker:
-        if BACKENDS[case.backend].inline and case.options.get("fake_clock", "virtual") == "virtual":
+        if BACKENDS[case.backend].inline and case.options.get("fake_clock") != "wall":
             from zoobench.backends.fake import VirtualClock
             from zoobench.worker.session import SessionRole
 
@@ -207,4 +212,6 @@ def _preparation(reply: dict[str, Any], *, fake: bool) -> Preparation:
 def _open_sensor(case: Case, worker: Worker) -> NoiseSensor | None:
     if worker.pid is None:
         return None
+    from zoobench.measure.sensors import Sensors
+
     return Sensors(worker_pid=worker.pid, gpu_index=0 if case.device == "cuda" else None)

@@ -19,24 +19,9 @@ from zoobench.measure.effort import EffortPlan
 from zoobench.measure.stats import describe, enough, throughput_per_s
 from zoobench.measure.verdict import judge
 from zoobench.outcome import CaseError, CaseResult, Check, Evidence, Memory, Noise, Slot, Status, WarmUp
-from zoobench.spec import Artifact, Case
+from zoobench.spec import Case, Seat
 
 _STATUS = {"timeout": Status.TIMEOUT, "out_of_memory": Status.OUT_OF_MEMORY}
-
-
-@dataclass(frozen=True)
-class Seat:
-    """A case with what it needs to run.
-
-    Attributes:
-        provider: under which name the evidence must show the graph; None: any on the case's device.
-        inputs: an .npz file with the tensors to time, None for the task's own.
-    """
-
-    case: Case
-    artifact: Artifact
-    provider: str | None = None
-    inputs: str | None = None
 
 
 @dataclass(frozen=True)
