@@ -1,22 +1,17 @@
-"""Charts: Vega-Lite specifications as plain dictionaries, drawn to SVG without a browser.
-
-The specifications are written out rather than built with a chart library, whose import alone would cost more
-than reading and drawing everything else in a report. Every chart is one function from records to a `Chart`.
-"""
+"""Charts: one function each, from records to a `Chart`, with one colour a backend everywhere."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from zoobench.outcome import VerdictValue
-from zoobench.results.query import Cell
+from zoobench.outcome import Interval, VerdictValue
 from zoobench.results.record import Record
 from zoobench.show.document import plain
 from zoobench.show.numbers import format_number, format_ratio
 from zoobench.show.speedup import Pair
-from zoobench.show.tables import backend_label, has_verdict, in_order, is_believable, p50
+from zoobench.show.svg import DIM, GRID, INK, Drawing, fit, round_ticks, text_width
+from zoobench.show.tables import backend_label, has_verdict, p50
 from zoobench.spec import Case, Precision
 
 MOST_MODELS, MOST_PANELS, MOST_SERIES, MOST_BATCHES = 30, 12, 8, 4
@@ -34,65 +29,52 @@ _COLOURS = {
 """One colour a backend in every chart: Okabe and Ito's palette (2008), its yellow darkened to stand on white."""
 
 _OTHER_COLOUR = "#7A7A7A"
-_INK, _DIM, _GRID = "#1c2126", "#5b6570", "#e3e7eb"
-_FONT = "Helvetica, Arial, 'Liberation Sans', sans-serif"
+_PAD, _GAP, _LEGEND, _TITLE, _AXIS = 14, 22, 28, 22, 42
+"""Pixels: around the picture, between panels, heights of the legend, of a panel's title, of its lower axis."""
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart before it is drawn: its file's name, its Vega-Lite specification, and what it shows in words."""
+    """A chart: its file's name without the ending, its SVG, and what it shows in words."""
 
     name: str
-    spec: dict[str, Any]
+    svg: str
     caption: str
 
 
-def draw_svg(chart: Chart) -> str:
-    """Render to SVG. Needs no network and no display."""
-    import vl_convert
+@dataclass(frozen=True)
+class _Mark:
+    """One number of a chart, with its interval, how it is written, and how strongly it is drawn."""
 
-    svg: str = vl_convert.vegalite_to_svg(chart.spec, vl_version="6.4", allowed_base_urls=[])
-    return svg
+    value: float
+    interval: Interval | None
+    text: str
+    opacity: float = 1.0
+
+    @property
+    def high(self) -> float:
+        return max(self.value, self.interval[1] if self.interval else self.value)
 
 
-def latency_chart(cells: Iterable[Cell]) -> Chart | None:
-    """Bars of p50 per model and backend, whiskers for the interval, one panel a batch size."""
-    scope = _Scope.of([c.record for c in in_order(cells) if is_believable(c.record)])
+def latency_chart(records: Sequence[Record]) -> Chart | None:
+    """Bars of p50 per model and backend, whiskers for the interval, one panel a batch size.
+
+    Args:
+        records: believable ones, in the order in which they are shown.
+    """
+    scope = _Scope.of(records)
     if not scope.records:
         return None
-    panels = [_latency_panel(scope, batch, first=i == 0) for i, batch in enumerate(scope.batches)]
-    caption = "Median latency (p50, ms, shorter is better) with its 95% interval."
-    if any(has_verdict(r, VerdictValue.UNSTABLE) for r in scope.records):
-        caption += " Pale bars are unstable."
-    return Chart("latency", _page({"hconcat": panels, "spacing": 14}), caption + scope.remark)
-
-
-def _latency_panel(scope: _Scope, batch: int, first: bool) -> dict[str, Any]:
-    rows = []
+    marks: dict[_Place, _Mark] = {}
     for record in scope.records:
-        if record.case.batch != batch or record.latency is None:
-            continue
-        low, high = record.latency.p50_interval_ms or (p50(record), p50(record))
-        unstable = has_verdict(record, VerdictValue.UNSTABLE)
-        rows.append({
-            **scope.place(record), "value": p50(record), "low": low, "high": high,
-            "text": format_number(p50(record)), "opacity": 0.45 if unstable else 1.0,
-        })  # fmt: skip
-    room = 1.22 * max((max(row["high"], row["value"]) for row in rows), default=1.0)
-    x = {
-        "type": "quantitative",
-        "title": "p50 (ms)",
-        "scale": {"domain": [0, room]},
-        "axis": {"tickCount": 4},
-    }
-    bar = {
-        "mark": {"type": "bar", "height": {"band": 0.9}},
-        "encoding": {
-            "x": {**x, "field": "value"},
-            "opacity": {"field": "opacity", "scale": None, "legend": None},
-        },
-    }
-    return _panel(scope, f"batch {batch}", rows, [bar, _whisker(x, _INK), _number(x)], first)
+        interval = record.latency.p50_interval_ms if record.latency else None
+        opacity = 0.45 if has_verdict(record, VerdictValue.UNSTABLE) else 1.0
+        marks[_place(record)] = _Mark(p50(record), interval, format_number(p50(record)), opacity)
+    caption = "Median latency (p50, ms, shorter is better) with its 95% interval."
+    if any(mark.opacity < 1 for mark in marks.values()):
+        caption += " Pale bars are unstable."
+    caption += scope.remark
+    return Chart("latency", _rows_of_panels(scope, marks, "p50 (ms)", _bar, caption), caption)
 
 
 def speedup_chart(pairs: Sequence[Pair]) -> Chart | None:
@@ -101,77 +83,169 @@ def speedup_chart(pairs: Sequence[Pair]) -> Chart | None:
     if not scope.records:
         return None
     shown = {id(r) for r in scope.records}
-    rows = [
-        {
-            **scope.place(p.other), "batch": p.other.case.batch, "value": p.ratio, "text": format_ratio(p.ratio),
-            "low": p.interval[0] if p.interval else p.ratio, "high": p.interval[1] if p.interval else p.ratio,
-        }
-        for p in pairs if id(p.other) in shown
-    ]  # fmt: skip
-    highest = max(row["high"] for row in rows)
-    x = {
-        "type": "quantitative",
-        "title": "speed-up (×)",
-        "scale": {"domain": [0, max(1.25 * highest, 1.2)]},
-        "axis": {"tickCount": 4},
+    marks = {
+        _place(p.other): _Mark(p.ratio, p.interval, format_ratio(p.ratio), 1.0 if p.is_stable else 0.45)
+        for p in pairs
+        if id(p.other) in shown
     }
-    point = {
-        "mark": {"type": "point", "filled": True, "size": 55, "opacity": 1},
-        "encoding": {"x": {**x, "field": "value"}},
-    }
-    line = {
-        "data": {"values": [{"one": 1}]},
-        "mark": {"type": "rule", "color": _INK, "strokeDash": [4, 3]},
-        "encoding": {"x": {**x, "field": "one"}, "y": None, "yOffset": None, "color": None},
-    }
-    panels = []
-    for i, batch in enumerate(scope.batches):
-        own = [row for row in rows if row["batch"] == batch]
-        panels.append(
-            _panel(scope, f"batch {batch}", own, [line, _whisker(x), point, _number(x)], first=i == 0)
-        )
     base = " / ".join(sorted({p.base.case.backend for p in pairs}))
-    caption = f"Speed-up over {base} (ratio of p50, longer is better) with its conservative interval; dashed: equal."
-    return Chart("speedup", _page({"hconcat": panels, "spacing": 14}), caption + scope.remark)
+    caption = (
+        f"Speed-up over {base} (ratio of p50, more is better) with its conservative interval; dashed: equal."
+    )
+    if any(mark.opacity < 1 for mark in marks.values()):
+        caption += " Pale points hold an unstable number."
+    caption += scope.remark
+    svg = _rows_of_panels(scope, marks, "speed-up (×)", _point, caption, common_scale=True, reference=1.0)
+    return Chart("speedup", svg, caption)
 
 
-def throughput_chart(cells: Iterable[Cell]) -> Chart | None:
+_Place = tuple[str, str, int]
+_Draw = Callable[[Drawing, _Mark, float, float, Callable[[float], float], str], None]
+
+
+def _bar(
+    out: Drawing, mark: _Mark, y: float, height: float, at: Callable[[float], float], colour: str
+) -> None:
+    out.rect(at(0), y + 0.5, at(mark.value) - at(0), height - 1.5, colour, mark.opacity)
+    _whisker(out, mark, y + height / 2 - 0.25, at, INK)
+
+
+def _point(
+    out: Drawing, mark: _Mark, y: float, height: float, at: Callable[[float], float], colour: str
+) -> None:
+    _whisker(out, mark, y + height / 2, at, colour)
+    out.dot(at(mark.value), y + height / 2, colour, mark.opacity)
+
+
+def _whisker(out: Drawing, mark: _Mark, y: float, at: Callable[[float], float], colour: str) -> None:
+    if mark.interval is not None:
+        out.line((at(mark.interval[0]), y), (at(mark.interval[1]), y), colour, 1.5)
+
+
+def _rows_of_panels(
+    scope: _Scope,
+    marks: dict[_Place, _Mark],
+    unit: str,
+    draw: _Draw,
+    caption: str,
+    *,
+    common_scale: bool = False,
+    reference: float = 0.0,
+) -> str:
+    """Models down the side, labelled once; panels side by side, one a batch size."""
+    out = Drawing()
+    labels = max(text_width(fit(model, 190)) for model in scope.models) + 8
+    width = 640 / max(len(scope.batches), 2)
+    step = 15 if len(scope.models) <= 12 else 12
+    row = len(scope.series) * step + 8
+    top = _PAD + _LEGEND + _TITLE
+    bottom = top + row * len(scope.models)
+    for i, model in enumerate(scope.models):
+        out.text(_PAD + labels - 8, top + row * (i + 0.5), fit(model, 190), anchor="end")
+    _legend(out, scope, _PAD + labels)
+    for i, batch in enumerate(scope.batches):
+        left = _PAD + labels + i * (width + _GAP)
+        own = [mark for (_, _, b), mark in marks.items() if common_scale or b == batch]
+        highest = max([mark.high for mark in own] + [reference])
+        scale = _Scale(left, width, highest, room=max((text_width(m.text, 11) for m in own), default=0) + 10)
+        out.text(left, _PAD + _LEGEND + _TITLE / 2 - 2, f"batch {batch}", bold=True, size=13)
+        _lower_axis(out, scale, top, bottom, unit)
+        if reference:
+            out.line((scale.at(reference), top), (scale.at(reference), bottom), INK, 1, dash="4 3")
+        for m, model in enumerate(scope.models):
+            for s, (series, colour) in enumerate(scope.colours.items()):
+                mark = marks.get((model, series, batch))
+                if mark is not None:
+                    y = top + row * m + 4 + s * step
+                    draw(out, mark, y, step, scale.at, colour)
+                    out.text(scale.at(mark.high) + 6, y + step / 2, mark.text, size=11)
+    full = _PAD * 2 + labels + len(scope.batches) * (width + _GAP) - _GAP
+    return out.finish(max(full, _legend_end(scope, _PAD + labels)), bottom + _AXIS + _PAD, caption)
+
+
+class _Scale:
+    """Values from 0 along `width` pixels from `left`, with `room` pixels to the right of the highest."""
+
+    def __init__(self, left: float, width: float, highest: float, room: float) -> None:
+        self.left, self.width = left, width
+        self.end = highest * width / max(width - room, width / 3) or 1.0
+        self.ticks = [t for t in round_ticks(self.end, about=4) if t <= self.end * 1.0001]
+
+    def at(self, value: float) -> float:
+        """The pixel of a value."""
+        return self.left + self.width * value / self.end
+
+
+def _lower_axis(out: Drawing, scale: _Scale, top: float, bottom: float, unit: str) -> None:
+    for tick in scale.ticks:
+        out.line((scale.at(tick), top), (scale.at(tick), bottom), GRID)
+        out.text(scale.at(tick), bottom + 13, f"{tick:g}", anchor="middle", size=11)
+    out.line((scale.left, bottom), (scale.left + scale.width, bottom), DIM)
+    out.text(scale.left + scale.width / 2, bottom + 32, unit, anchor="middle", colour=DIM)
+
+
+def throughput_chart(records: Sequence[Record]) -> Chart | None:
     """Throughput against batch size, one panel a model, one line a backend; None with a single batch size."""
-    records = [c.record for c in in_order(cells) if is_believable(c.record) and c.record.throughput_per_s]
-    scope = _Scope.of(records, most_models=MOST_PANELS, most_batches=12)
+    scope = _Scope.of([r for r in records if r.throughput_per_s], most_models=MOST_PANELS, most_batches=12)
     if len(scope.batches) < 2:
         return None
-    panels = [_throughput_panel(scope, model, first=i % 3 == 0) for i, model in enumerate(scope.models)]
-    caption = "Throughput (items/s, higher is better) against batch size; every panel has its own scale."
-    return Chart("throughput", _page({"concat": panels, "columns": 3, "spacing": 18}), caption + scope.remark)
+    caption = "Throughput (items/s, more is better) against batch size; every panel has its own scale."
+    caption += scope.remark
+    values = {_place(r): r.throughput_per_s or 0.0 for r in scope.records}
+    out = Drawing()
+    _legend(out, scope, _PAD)
+    width, height, margin, columns = 205.0, 150.0, 58.0, 3
+    for i, model in enumerate(scope.models):
+        left = _PAD + margin + (i % columns) * (width + margin + 14)
+        top = _PAD + _LEGEND + _TITLE + (i // columns) * (height + _TITLE + _AXIS + 12)
+        _throughput_panel(out, scope, model, values, (left, top, width, height))
+    rows, across = -(-len(scope.models) // columns), min(len(scope.models), columns)
+    full = _PAD * 2 + across * (width + margin + 14) - 14
+    tall = _PAD * 2 + _LEGEND + rows * (height + _TITLE + _AXIS + 12) - 12
+    return Chart("throughput", out.finish(max(full, _legend_end(scope, _PAD)), tall, caption), caption)
 
 
-def _throughput_panel(scope: _Scope, model: str, first: bool) -> dict[str, Any]:
-    known = {(_series(r.case), r.case.batch): r.throughput_per_s for r in scope.records if _model(r) == model}
-    # Every batch gets a row: a null breaks the line, so that it does not run through cells without a number.
-    rows = [
-        {"series": series, "batch": batch, "value": known.get((series, batch))}
-        for series in scope.series
-        for batch in scope.batches
-    ]
-    return {
-        "title": model,
-        "width": 215,
-        "height": 150,
-        "data": {"values": rows},
-        "mark": {"type": "line", "strokeWidth": 2, "point": {"size": 45, "filled": True}},
-        "encoding": {
-            "x": {"field": "batch", "type": "ordinal", "title": "batch size", "axis": {"labelAngle": 0}},
-            "y": {
-                "field": "value",
-                "type": "quantitative",
-                "title": "items/s" if first else None,
-                "axis": {"tickCount": 4},
-                "scale": {"zero": True, "nice": 4},
-            },
-            "color": scope.colour_encoding(),
-        },
-    }
+def _throughput_panel(
+    out: Drawing,
+    scope: _Scope,
+    model: str,
+    values: dict[_Place, float],
+    box: tuple[float, float, float, float],
+) -> None:
+    left, top, width, height = box
+    ticks = round_ticks(max((v for (m, _, _), v in values.items() if m == model), default=1.0))
+    xs = {b: left + width * (i + 0.5) / len(scope.batches) for i, b in enumerate(scope.batches)}
+    out.text(left, top - _TITLE / 2 - 2, fit(model, width * 0.92, 13), bold=True, size=13)
+    for tick in ticks:
+        y = top + height * (1 - tick / ticks[-1])
+        out.line((left, y), (left + width, y), DIM if tick == 0 else GRID)
+        out.text(left - 6, y, f"{tick:g}", anchor="end", size=11)
+    out.text(left - 46, top + height / 2, "items/s", anchor="middle", colour=DIM, turned=True)
+    for batch, x in xs.items():
+        out.text(x, top + height + 13, str(batch), anchor="middle", size=11)
+    out.text(left + width / 2, top + height + 32, "batch size", anchor="middle", colour=DIM)
+    for series, colour in scope.colours.items():
+        run: list[tuple[float, float]] = []
+        for batch in scope.batches:
+            value = values.get((model, series, batch))
+            if value is None:  # a line must not run through a cell without a number
+                out.path(run, colour)
+                run = []
+            else:
+                run.append((xs[batch], top + height * (1 - value / ticks[-1])))
+                out.dot(*run[-1], colour)
+        out.path(run, colour)
+
+
+def _legend(out: Drawing, scope: _Scope, left: float) -> None:
+    for series, colour in scope.colours.items():
+        out.rect(left, _PAD + 2, 12, 12, colour)
+        out.text(left + 17, _PAD + 8, fit(series, 230))
+        left += text_width(fit(series, 230)) + 36
+
+
+def _legend_end(scope: _Scope, left: float) -> float:
+    return left + sum(text_width(fit(series, 230)) + 36 for series in scope.series)
 
 
 @dataclass(frozen=True)
@@ -186,36 +260,36 @@ class _Scope:
 
     @classmethod
     def of(
-        cls, records: list[Record], most_models: int = MOST_MODELS, most_batches: int = MOST_BATCHES
+        cls, records: Sequence[Record], most_models: int = MOST_MODELS, most_batches: int = MOST_BATCHES
     ) -> _Scope:
-        models, remark = _first(dict.fromkeys(_model(r) for r in records), most_models, "fastest models")
-        series, more = _first(dict.fromkeys(_series(r.case) for r in records), MOST_SERIES, "backends")
+        """The first models of `records` and the first backends among those; the first record of equal places."""
+        models, remark = _first((r.case.model for r in records), most_models, "models")
+        kept = set(models)
+        records = [r for r in records if r.case.model in kept]
+        series, more = _first((_series(r.case) for r in records), MOST_SERIES, "backends")
         every = sorted({r.case.batch for r in records})
         batches = _spread(every, most_batches)
         if batches != every:
-            more += f" Batches {', '.join(map(str, batches))} of {len(every)} are shown."
-        kept = {(m, s, b) for m in models for s in series for b in batches}
+            more += f" Of {len(every)} batch sizes {', '.join(map(str, batches))} are shown."
         inside: dict[tuple[str, str, int], Record] = {}
-        for r in records:
-            key = (_model(r), _series(r.case), r.case.batch)
-            if key in kept:
-                inside.setdefault(key, r)
-        series = sorted({s for _, s, _ in inside}, key=_series_order)
-        return cls(list(inside.values()), models, series, batches, remark + more)
+        for record in records:
+            place = (record.case.model, _series(record.case), record.case.batch)
+            if place[1] in series and place[2] in batches:
+                inside.setdefault(place, record)
+        models = list(dict.fromkeys(map(plain, models)))
+        return cls(list(inside.values()), models, sorted(series, key=_series_order), batches, remark + more)
 
-    def place(self, record: Record) -> dict[str, Any]:
-        return {"model": _model(record), "series": _series(record.case)}
-
-    def colour_encoding(self) -> dict[str, Any]:
-        domain = {"domain": self.series, "range": _series_colours(self.series)}
-        return {"field": "series", "type": "nominal", "title": None, "scale": domain}
+    @property
+    def colours(self) -> dict[str, str]:
+        """Series → colour."""
+        return dict(zip(self.series, _series_colours(self.series), strict=True))
 
 
 def _first(names: Iterable[str], most: int, what: str) -> tuple[list[str], str]:
-    every = list(names)
+    every = list(dict.fromkeys(names))
     if len(every) <= most:
         return every, ""
-    return every[:most], f" The {most} first of {len(every)} {what} are shown."
+    return every[:most], f" The first {most} of {len(every)} {what} are shown."
 
 
 def _spread(every: list[int], most: int) -> list[int]:
@@ -223,6 +297,10 @@ def _spread(every: list[int], most: int) -> list[int]:
     if len(every) <= most:
         return every
     return [every[i * (len(every) - 1) // (most - 1)] for i in range(most)]
+
+
+def _place(record: Record) -> _Place:
+    return _model(record), _series(record.case), record.case.batch
 
 
 def _model(record: Record) -> str:
@@ -259,69 +337,3 @@ def _series_colours(series: Sequence[str]) -> list[str]:
 def _paler(colour: str, share: float) -> str:
     parts = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
     return "#" + "".join(f"{round(part + (255 - part) * share):02X}" for part in parts)
-
-
-def _whisker(x: dict[str, Any], colour: str | None = None) -> dict[str, Any]:
-    mark: dict[str, Any] = {"type": "rule", "strokeWidth": 1.5}
-    encoding: dict[str, Any] = {"x": {**x, "field": "low"}, "x2": {"field": "high"}}
-    if colour is not None:
-        mark["color"] = colour
-        encoding["color"] = None
-    return {"mark": mark, "encoding": encoding}
-
-
-def _number(x: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "mark": {
-            "type": "text",
-            "align": "left",
-            "dx": 5,
-            "baseline": "middle",
-            "fontSize": 11,
-            "color": _INK,
-        },
-        "encoding": {"x": {**x, "field": "high"}, "text": {"field": "text"}, "color": None},
-    }
-
-
-def _panel(
-    scope: _Scope, title: str, rows: list[dict[str, Any]], layers: list[dict[str, Any]], first: bool
-) -> dict[str, Any]:
-    """One panel of a row of panels: models down the side (labelled on the first panel only), backends beside."""
-    step = 15 if len(scope.models) <= 12 else 13
-    axis = {"labelLimit": 190, "ticks": False, "domain": False} if first else None
-    return {
-        "title": title,
-        "width": 640 // max(len(scope.batches), 2),
-        "height": len(scope.models) * (len(scope.series) * step + 8) + 8,
-        "data": {"values": rows},
-        "encoding": {
-            "y": {
-                "field": "model", "type": "nominal", "title": None, "axis": axis,
-                "scale": {"domain": scope.models, "paddingInner": 0.18, "paddingOuter": 0.1},
-            },
-            "yOffset": {"field": "series", "type": "nominal", "scale": {"domain": scope.series}},
-            "color": scope.colour_encoding(),
-        },
-        "layer": layers,
-    }  # fmt: skip
-
-
-def _page(body: dict[str, Any]) -> dict[str, Any]:
-    words = {"labelFont": _FONT, "titleFont": _FONT, "labelColor": _INK, "titleColor": _DIM}
-    return {
-        "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
-        "background": "white",
-        "padding": 12,
-        "config": {
-            "font": _FONT,
-            "view": {"stroke": None},
-            "axis": {
-                **words, "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal",
-                "labelPadding": 5, "gridColor": _GRID, "domainColor": _DIM, "tickColor": _DIM,
-            },
-            "legend": {**words, "orient": "top", "labelFontSize": 12, "symbolType": "square", "labelLimit": 260},
-            "title": {"font": _FONT, "fontSize": 13, "color": _INK, "anchor": "start", "frame": "group", "limit": 230},
-        },
-        **body,
-    }  # fmt: skip

@@ -229,7 +229,7 @@ li { margin: .2rem 0; overflow-wrap: anywhere; }
 .wide { overflow-x: auto; margin: .8rem 0; }
 table { border-collapse: collapse; font-size: .9rem; min-width: 60%; }
 th, td { padding: .35rem .7rem; text-align: left; border-bottom: 1px solid var(--line); vertical-align: top;
-  overflow-wrap: anywhere; }
+  overflow-wrap: break-word; max-width: 34rem; }
 th { color: var(--dim); font-weight: 600; border-bottom-width: 2px; }
 tbody tr:nth-child(even) { background: var(--band); }
 .n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }

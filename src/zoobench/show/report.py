@@ -14,7 +14,6 @@ from typing import Any, Literal
 from zoobench import __version__
 from zoobench.errors import UsageError
 from zoobench.results.query import (
-    Cell,
     Loaded,
     Parts,
     Run,
@@ -22,9 +21,8 @@ from zoobench.results.query import (
     latest_cells,
     load_records,
 )
-from zoobench.results.record import Record
 from zoobench.show import sections
-from zoobench.show.charts import Chart, draw_svg, latency_chart, speedup_chart, throughput_chart
+from zoobench.show.charts import Chart, latency_chart, speedup_chart, throughput_chart
 from zoobench.show.document import (
     Block,
     Command,
@@ -37,8 +35,9 @@ from zoobench.show.document import (
 )
 from zoobench.show.formulas import FORMULAS
 from zoobench.show.sheet import csv_text
-from zoobench.show.speedup import Speedup, find_pairs, summarise
-from zoobench.show.tables import Notes, is_fake, machine_label
+from zoobench.show.speedup import Speedup
+from zoobench.show.tables import Notes
+from zoobench.show.view import View, views_of
 
 Format = Literal["md", "html", "json"]
 
@@ -91,7 +90,7 @@ def _write_report(results_dir: Path, output: Path, fmt: Format) -> ReportFiles:
     if not loaded.records:
         raise UsageError(_nothing_to_report(results_dir, loaded))
     cells = latest_cells(loaded.records)
-    views = _views(cells)
+    views = views_of(cells)
     table = None
     charts: list[Path] = []
     if fmt == "json":
@@ -123,48 +122,19 @@ def _nothing_to_report(results_dir: Path, loaded: Loaded) -> str:
     )
 
 
-@dataclass(frozen=True)
-class _View:
-    """What may be ranked together: the real, or the fake, cells of one machine."""
-
-    cells: list[Cell]
-    fake: bool
-
-    @property
-    def records(self) -> list[Record]:
-        return [c.record for c in self.cells]
-
-    @property
-    def title(self) -> str:
-        label = machine_label(self.cells[-1].record.machine)
-        return f"Fake backend (virtual clock, nothing was measured) · {label}" if self.fake else label
-
-    def speedups(self) -> list[Speedup]:
-        return summarise(find_pairs(self.records))
-
-
-def _views(cells: Sequence[Cell]) -> list[_View]:
-    """Real cells before fake ones, machine by machine."""
-    groups: dict[tuple[bool, str], list[Cell]] = {}
-    for cell in cells:
-        groups.setdefault((is_fake(cell.record), cell.record.machine.fingerprint), []).append(cell)
-    return [_View(group, fake) for (fake, _), group in sorted(groups.items(), key=lambda item: item[0][0])]
-
-
 @dataclass
 class _Page:
     """The report as blocks; `pictures` gathers the charts that were drawn on the way."""
 
-    views: list[_View]
+    views: list[View]
     loaded: Loaded
     folder: str
     pictures: list[Picture] = field(default_factory=list)
 
     def blocks(self, report_command: str) -> list[Block]:
-        real = [v.cells for v in self.views if not v.fake] or [v.cells for v in self.views]
         blocks: list[Block] = [
             Heading(1, TITLE),
-            Paragraph(sections.summary_sentence(real), strong=True),
+            Paragraph(sections.summary_sentence(self.views), strong=True),
         ]
         for number, view in enumerate(self.views):
             blocks += self._machine(view, number)
@@ -176,24 +146,23 @@ class _Page:
         ]
         return blocks + sections.problems_section(self.loaded.problems)
 
-    def _machine(self, view: _View, number: int) -> list[Block]:
-        notes, cells, speedups = Notes(), view.cells, view.speedups()
-        pairs = [pair for speedup in speedups for pair in speedup.pairs]
-        tables = sections.results_section(cells, notes)
+    def _machine(self, view: View, number: int) -> list[Block]:
+        notes = Notes()
+        tables = sections.results_section(view, notes)
         return [
             Heading(2, view.title),
             *tables,
             *sections.notes_section(notes),
-            *self._chart(latency_chart(cells), number),
+            *self._chart(latency_chart(view.believable), number),
             Heading(3, "Against PyTorch"),
-            *sections.speedup_section(speedups),
-            *self._chart(speedup_chart(pairs), number),
-            *sections.throughput_section(cells),
-            *self._chart(throughput_chart(cells), number),
-            *sections.start_section(cells),
-            *sections.limit_section(cells),
-            *sections.failure_section(cells),
-            *sections.machine_section(view.records),
+            *sections.speedup_section(view),
+            *self._chart(speedup_chart(view.pairs), number),
+            *sections.throughput_section(view),
+            *self._chart(throughput_chart(view.believable), number),
+            *sections.start_section(view),
+            *sections.limit_section(view),
+            *sections.failure_section(view),
+            *sections.machine_section(view),
         ]
 
     def _chart(self, chart: Chart | None, number: int) -> list[Block]:
@@ -202,12 +171,12 @@ class _Page:
         if number >= MOST_MACHINES_WITH_CHARTS:
             return [Paragraph(f"Charts are drawn for the first {MOST_MACHINES_WITH_CHARTS} machines only.")]
         prefix = f"machine_{number + 1}_" if len(self.views) > 1 else ""
-        picture = Picture(f"{self.folder}/{prefix}{chart.name}.svg", draw_svg(chart), chart.caption)
+        picture = Picture(f"{self.folder}/{prefix}{chart.name}.svg", chart.svg, chart.caption)
         self.pictures.append(picture)
         return [picture]
 
 
-def _run_commands(loaded: Loaded, views: Iterable[_View]) -> list[str]:
+def _run_commands(loaded: Loaded, views: Iterable[View]) -> list[str]:
     """The commands of the runs whose records are shown, newest first."""
     shown = {record.run_id for view in views for record in view.records}
     runs: list[Run] = [run for run in reversed(loaded.runs) if run.run_id in shown and run.argv]
@@ -229,12 +198,12 @@ def _typed(argv: Sequence[str]) -> str:
     return f"{program} {shlex.join(words)}".rstrip()
 
 
-def _json_text(views: Sequence[_View], loaded: Loaded) -> str:
+def _json_text(views: Sequence[View], loaded: Loaded) -> str:
     machines = [
         {
-            "fingerprint": view.records[-1].machine.fingerprint,
+            "fingerprint": view.newest.machine.fingerprint,
             "fake": view.fake,
-            "speedups": [_speedup_json(s) for s in view.speedups()],
+            "speedups": [_speedup_json(s) for s in view.speedups],
             "records": [
                 {
                     **c.record.model_dump(mode="json"),
@@ -247,9 +216,7 @@ def _json_text(views: Sequence[_View], loaded: Loaded) -> str:
     ]
     body = {
         "zoobench": __version__,
-        "summary": sections.summary_sentence(
-            [v.cells for v in views if not v.fake] or [v.cells for v in views]
-        ),
+        "summary": sections.summary_sentence(views),
         "machines": machines,
         "problems": loaded.problems,
         "formulas": dict(FORMULAS),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
 
-from zoobench.outcome import Status
-from zoobench.results.query import Cell
+from zoobench.outcome import Status, VerdictValue
 from zoobench.results.record import Record
 from zoobench.show.document import Block, Column, Heading, Items, Paragraph, Table
 from zoobench.show.numbers import (
@@ -18,7 +18,7 @@ from zoobench.show.numbers import (
     format_ratio,
     format_share,
 )
-from zoobench.show.speedup import Pair, Speedup
+from zoobench.show.speedup import Pair
 from zoobench.show.tables import (
     Field,
     Notes,
@@ -26,24 +26,23 @@ from zoobench.show.tables import (
     case_fields,
     documented_table,
     in_order,
-    is_believable,
     is_measured,
-    machine_label,
     make_table,
     notes_table,
     status_label,
 )
+from zoobench.show.view import View
 
-MOST_ROWS = 1000
-"""Of one table in a report; the rest stands in results.csv, and the report says so."""
+MOST_ROWS, MOST_BATCHES = 300, 12
+"""Rows of one table in a report, and its columns of batch sizes; the rest stands in results.csv, and the report says so."""
 
 _BATCH: Field = (Column("Batch", "right"), lambda r: str(r.case.batch))
 
 
-def results_section(cells: Sequence[Cell], notes: Notes) -> list[Block]:
+def results_section(view: View, notes: Notes) -> list[Block]:
     """The documented table, one for each batch size."""
-    blocks: list[Block] = [Paragraph(_intervals_sentence(cells))]
-    for batch, group in by_batch(cells).items():
+    blocks: list[Block] = [Paragraph(_intervals_sentence(view))]
+    for batch, group in by_batch(view.cells).items():
         shown = [c for c in in_order(group) if c.record.status is not Status.SKIPPED]
         if shown:
             blocks.append(Heading(3, f"Batch size {batch}"))
@@ -52,8 +51,8 @@ def results_section(cells: Sequence[Cell], notes: Notes) -> list[Block]:
     return blocks
 
 
-def _intervals_sentence(cells: Iterable[Cell]) -> str:
-    kinds = {c.record.latency.interval_kind for c in cells if c.record.latency}
+def _intervals_sentence(view: View) -> str:
+    kinds = {r.latency.interval_kind for r in view.records if r.latency}
     scope = {"within_process": "within one process", "over_forks": "over fresh processes"}
     where = f" ({' or '.join(scope[kind] for kind in sorted(kinds))})" if kinds else ""
     return f"Latency is p50 with its 95% interval{where}; every cell's verdict says whether to believe it."
@@ -64,19 +63,13 @@ def _rest(rows: int) -> list[Block]:
     return [Paragraph(f"{left} more rows are in results.csv.")] if left > 0 else []
 
 
-def _bounded(table: Table) -> list[Block]:
-    return [replace(table, rows=table.rows[:MOST_ROWS]), *_rest(len(table.rows))]
-
-
-def speedup_section(speedups: Sequence[Speedup]) -> list[Block]:
+def speedup_section(view: View) -> list[Block]:
     """The line by how much ONNX Runtime is faster, and every pair behind it."""
-    if not speedups:
+    if not view.speedups:
         return [
             Paragraph("No cell has a PyTorch counterpart on this machine, so there is no speed-up to tell.")
         ]
-    pairs = sorted(
-        (pair for s in speedups for pair in s.pairs), key=lambda p: (p.other.case.model, p.other.case.batch)
-    )
+    pairs = sorted(view.pairs, key=lambda p: (p.other.case.model, p.other.case.batch))
     by_record = {id(p.other): p for p in pairs}
 
     def of_pair(show: Callable[[Pair], str]) -> Callable[[Record], str]:
@@ -90,7 +83,7 @@ def speedup_section(speedups: Sequence[Speedup]) -> list[Block]:
         (Column("Speed-up", "right"), of_pair(_ratio)),
         (Column("Beyond the interval"), of_pair(lambda p: p.verdict + _pair_caution(p))),
     ]
-    sentences = [Paragraph(s.sentence, strong=True) for s in speedups]
+    sentences = [Paragraph(s.sentence, strong=True) for s in view.speedups]
     return [*sentences, make_table(fields, [p.other for p in pairs[:MOST_ROWS]]), *_rest(len(pairs))]
 
 
@@ -108,30 +101,38 @@ def _pair_caution(pair: Pair) -> str:
     return unstable + ("" if pair.took_turns else " · different runs")
 
 
-def throughput_section(cells: Iterable[Cell]) -> list[Block]:
+def throughput_section(view: View) -> list[Block]:
     """Throughput of each model and backend at each batch size."""
-    measured = [c.record for c in in_order(cells) if is_believable(c.record)]
-    batches = sorted({r.case.batch for r in measured})
+    batches = sorted({r.case.batch for r in view.believable})
     if len(batches) < 2:
         return []
-    names = case_fields(measured)
-    rows: dict[tuple[str, ...], dict[int, str]] = {}
-    for record in measured:
-        row = rows.setdefault(tuple(show(record) for _, show in names), {})
-        row[record.case.batch] = format_number(record.throughput_per_s)
-    columns = (*(c for c, _ in names), *(Column(f"batch {b}", "right") for b in batches))
-    table = Table(columns, [(*name, *(row.get(b, DASH) for b in batches)) for name, row in rows.items()])
-    return [Heading(3, "Throughput against batch size (items/s)"), *_bounded(table)]
+    shown = batches[:MOST_BATCHES]
+    groups: dict[Hashable, list[Record]] = {}
+    for record in view.believable:
+        case = record.case
+        key = (case.model, case.backend, case.precision, case.threads, case.shape, case.scenario, case.arm)
+        groups.setdefault((*key, tuple(sorted(case.options.items()))), []).append(record)
+    names = case_fields([group[0] for group in groups.values()])
+    rows = []
+    for group in list(groups.values())[:MOST_ROWS]:
+        at = {r.case.batch: format_number(r.throughput_per_s) for r in group}
+        rows.append((*(show(group[0]) for _, show in names), *(at.get(b, DASH) for b in shown)))
+    table = Table((*(c for c, _ in names), *(Column(f"batch {b}", "right") for b in shown)), rows)
+    heading = Heading(3, "Throughput against batch size (items/s)")
+    more = len(batches) - len(shown)
+    wider = [Paragraph(f"{more} more batch sizes are in results.csv.")] if more else []
+    return [heading, table, *_rest(len(groups)), *wider]
 
 
-def start_section(cells: Iterable[Cell]) -> list[Block]:
+def start_section(view: View) -> list[Block]:
     """What it takes before the first steady call: worker start, load, compilation, first call, warm-up."""
-    loaded = [c for c in cells if c.record.load_s is not None]
-    records = [c.record for group in by_batch(loaded).values() for c in in_order(group)]
+    records = [r for r in view.records if r.load_s is not None]
+    records.sort(key=lambda r: r.case.batch)
     if not records:
         return []
+    shown = records[:MOST_ROWS]
     fields: list[Field] = [
-        *case_fields(records),
+        *case_fields(shown),
         _BATCH,
         (Column("Worker start (s)", "right"), lambda r: format_number(r.worker_start_s)),
         (Column("Load (s)", "right"), lambda r: format_number(r.load_s)),
@@ -140,29 +141,26 @@ def start_section(cells: Iterable[Cell]) -> list[Block]:
         (Column("Warm-up (s)", "right"), lambda r: format_number(r.warm_up.seconds if r.warm_up else None)),
         (Column("Steady"), lambda r: DASH if r.warm_up is None else "yes" if r.warm_up.steady else "no"),
     ]
-    if any(r.compile_s is not None for r in records):
+    if any(r.compile_s is not None for r in shown):
         compile_time: Field = (Column("Compile (s)", "right"), lambda r: format_number(r.compile_s))
         fields.insert(-4, compile_time)
-    return [Heading(3, "Start-up, first call and warm-up"), *_table_of(fields, records)]
+    return [Heading(3, "Start-up, first call and warm-up"), make_table(fields, shown), *_rest(len(records))]
 
 
-def limit_section(cells: Iterable[Cell]) -> list[Block]:
+def limit_section(view: View) -> list[Block]:
     """How near each cell comes to what the hardware can do."""
-    records = [c.record for c in cells if c.record.roofline_fraction is not None and is_believable(c.record)]
+    records = [r for r in view.believable if r.roofline_fraction is not None]
     if not records:
         return []
     records.sort(key=lambda r: -(r.roofline_fraction or 0))
+    shown = records[:MOST_ROWS]
     fields: list[Field] = [
-        *case_fields(records),
+        *case_fields(shown),
         _BATCH,
         (Column("Share of the limit", "right"), lambda r: format_share(r.roofline_fraction)),
         (Column("Bound by"), lambda r: r.roofline_bound or DASH),
     ]
-    return [Heading(3, "How near the hardware's limit"), *_table_of(fields, records)]
-
-
-def _table_of(fields: Sequence[Field], records: Sequence[Record]) -> list[Block]:
-    return [make_table(fields, records[:MOST_ROWS]), *_rest(len(records))]
+    return [Heading(3, "How near the hardware's limit"), make_table(fields, shown), *_rest(len(records))]
 
 
 @dataclass(frozen=True)
@@ -171,10 +169,10 @@ class _Stop:
     shown_instead: Record | None
 
 
-def failure_section(cells: Iterable[Cell]) -> list[Block]:
+def failure_section(view: View) -> list[Block]:
     """Cells without numbers, and later attempts that failed where older numbers are shown."""
-    stops = [_Stop(c.record, None) for c in cells if c.record.status is not Status.OK]
-    stops += [_Stop(c.later, c.record) for c in cells if c.later is not None]
+    stops = [_Stop(c.record, None) for c in view.cells if c.record.status is not Status.OK]
+    stops += [_Stop(c.later, c.record) for c in view.cells if c.later is not None]
     if not stops:
         return []
     stops.sort(key=lambda s: (s.record.status is Status.SKIPPED, s.record.case.model))
@@ -186,13 +184,14 @@ def failure_section(cells: Iterable[Cell]) -> list[Block]:
         return f"{message} (the table shows the numbers of run {shown.run_id})" if shown else message
 
     records = [s.record for s in stops]
+    shown = records[:MOST_ROWS]
     fields: list[Field] = [
-        *case_fields(records),
+        *case_fields(shown),
         _BATCH,
         (Column("Status"), status_label),
         (Column("Reason"), reason),
     ]
-    return [Heading(3, "Failures and skips"), *_table_of(fields, records)]
+    return [Heading(3, "Failures and skips"), make_table(fields, shown), *_rest(len(records))]
 
 
 def notes_section(notes: Notes) -> list[Block]:
@@ -200,9 +199,9 @@ def notes_section(notes: Notes) -> list[Block]:
     return [Heading(3, "Notes on the verdicts"), notes_table(notes)] if notes.notes else []
 
 
-def machine_section(records: Sequence[Record]) -> list[Block]:
+def machine_section(view: View) -> list[Block]:
     """Who measured, with what."""
-    machine = records[-1].machine
+    machine, records = view.newest.machine, view.records
     facts = [
         ("CPU:", machine.cpu_model or DASH),
         ("CPUs usable / of the host:", f"{machine.cpus_usable or DASH} / {machine.cpus_host or DASH}"),
@@ -234,27 +233,26 @@ def problems_section(problems: Sequence[str]) -> list[Block]:
     return [Heading(2, "What could not be read"), Items(listed), *more]
 
 
-def summary_sentence(machines: Sequence[Sequence[Cell]]) -> str:
-    """One sentence over everything: the fastest cell on each machine, how much was measured, what to believe."""
-    records = [c.record for cells in machines for c in cells]
+def summary_sentence(views: Sequence[View]) -> str:
+    """One sentence over everything real: how much was measured, what to believe, the fastest cell."""
+    views = [v for v in views if not v.fake] or views
+    records = [r for view in views for r in view.records]
     measured = [r for r in records if is_measured(r)]
-    verdicts = [r.verdict.value.value for r in measured if r.verdict]
-    tally = [f"{n} {word}" for word in ("valid", "unstable", "invalid") if (n := verdicts.count(word))]
-    statuses = [r.status.value for r in records if r.status is not Status.OK]
-    lost = [f"{statuses.count(word)} {word.replace('_', ' ')}" for word in dict.fromkeys(statuses)]
+    verdicts = Counter(r.verdict.value for r in measured if r.verdict)
+    tally = [f"{verdicts[value]} {value.value}" for value in VerdictValue if verdicts[value]]
+    lost = Counter(r.status for r in records if r.status is not Status.OK)
     models, backends = ({r.case.model for r in measured}, {r.case.backend for r in measured})
     text = (
         f"{_count(len(measured), 'cell')} measured ({', '.join(tally) or 'none judged'}) over "
         f"{_count(len(models), 'model')} and {_count(len(backends), 'backend')}"
     )
-    text += f", {', '.join(lost)}" if lost else ""
-    if len(machines) != 1:
-        return f"{text}, on {len(machines)} machines, which are never ranked together."
-    best = next((c.record for c in in_order(machines[0]) if is_believable(c.record)), None)
-    where = f", on {machine_label(records[-1].machine)}"
-    if best is None:
-        return f"{text}{where}; no number among them can be believed."
-    return f"{text}{where}; fastest: {best.case.label}, {_p50(best)} ms."
+    text += "".join(f", {n} {status.value.replace('_', ' ')}" for status, n in lost.items())
+    if len(views) != 1:
+        return f"{text}, on {len(views)} machines, which are never ranked together."
+    if not views[0].believable:
+        return f"{text}, on {views[0].title}; no number among them can be believed."
+    best = views[0].believable[0]
+    return f"{text}, on {views[0].title}; fastest: {best.case.label}, {_p50(best)} ms."
 
 
 def _count(n: int, noun: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable
+from functools import lru_cache
 
 from zoobench.outcome import Interval
 from zoobench.results.query import Cell
@@ -12,6 +13,8 @@ from zoobench.results.record import Record
 from zoobench.show.document import plain
 
 Value = str | int | float | None
+
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 COLUMNS = (
     "machine", "model", "hf_id", "weights", "backend", "options", "device", "precision", "batch", "threads",
@@ -27,15 +30,14 @@ def csv_text(cells: Iterable[Cell]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows([_guard(value) for value in _row(cell)] for cell in cells)
+    writer.writerows([_guard(v) if isinstance(v, str) else v for v in _row(cell)] for cell in cells)
     return out.getvalue()
 
 
-def _guard(value: Value) -> Value:
+@lru_cache(maxsize=65536)
+def _guard(text: str) -> str:
     """A spreadsheet runs text that starts like a formula: a quote in front makes it text (OWASP, CSV injection)."""
-    if not isinstance(value, str):
-        return value
-    return f"'{plain(value)}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else plain(value)
+    return f"'{plain(text)}" if text.startswith(_FORMULA_STARTS) else plain(text)
 
 
 def _row(cell: Cell) -> tuple[Value, ...]:

@@ -1,0 +1,59 @@
+"""What may be ranked together: the cells of one machine, sorted once for all that is shown of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+from zoobench.results.query import Cell
+from zoobench.results.record import Record
+from zoobench.show.speedup import Pair, Speedup, find_pairs, summarise
+from zoobench.show.tables import in_order, is_believable, is_fake, machine_label
+
+
+class View:
+    """The real, or the fake, cells of one machine; never empty.
+
+    Attributes:
+        cells: in their ranking's order, see `tables.in_order`.
+        fake: they were made by the `fake` backend.
+    """
+
+    def __init__(self, cells: Sequence[Cell], fake: bool) -> None:
+        self.cells = in_order(cells)
+        self.fake = fake
+        self.newest = max((c.record for c in cells), key=lambda r: r.recorded_at)
+
+    @property
+    def title(self) -> str:
+        """The machine, and that nothing was measured where the numbers are fake."""
+        label = machine_label(self.newest.machine)
+        return f"Fake backend (virtual clock, nothing was measured) · {label}" if self.fake else label
+
+    @cached_property
+    def records(self) -> list[Record]:
+        """Every cell's record."""
+        return [c.record for c in self.cells]
+
+    @cached_property
+    def believable(self) -> list[Record]:
+        """The records that may be ranked, compared and drawn."""
+        return [r for r in self.records if is_believable(r)]
+
+    @cached_property
+    def speedups(self) -> list[Speedup]:
+        """Every backend against PyTorch."""
+        return summarise(find_pairs(self.believable))
+
+    @property
+    def pairs(self) -> list[Pair]:
+        """The pairs behind `speedups`."""
+        return [pair for speedup in self.speedups for pair in speedup.pairs]
+
+
+def views_of(cells: Sequence[Cell]) -> list[View]:
+    """Real cells before fake ones, machine by machine in the order of first appearance."""
+    groups: dict[tuple[bool, str], list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault((is_fake(cell.record), cell.record.machine.fingerprint), []).append(cell)
+    return [View(group, fake) for (fake, _), group in sorted(groups.items(), key=lambda item: item[0][0])]
