@@ -91,6 +91,9 @@ class Row:
 COMMON_OPTIONS = ("gap_ms", "io_binding", "inputs_sha256")
 """Options of the scenario and the boundary, which every backend honours."""
 
+FLAGS = ("io_binding", "channels_last")
+"""Options that are true or false and nothing else."""
+
 _TORCH = ("torch", "timm", "transformers")
 _EAGER_OPTIONS = ("channels_last",)
 _COMPILE_OPTIONS = ("channels_last", "compile_mode")

@@ -4,8 +4,9 @@ It proves the harness. On the virtual clock a call moves the clock and takes no 
 waits busily in a real worker process. It never ranks beside real backends.
 
 Options: `fake_p50_ms`, `fake_sigma` (lognormal), `fake_slowdown` (factor), `fake_drift` (relative growth over a
-second), `fake_seed`, `fake_outliers` (share of calls ten times as long), `fake_fault` (`load`, `slot`, `hang`,
-`die`, `memory`, `nan`, `constant`).
+second: since the virtual clock's zero, so that sessions on one clock share one drifting machine; on the wall
+clock since loading), `fake_seed`, `fake_outliers` (share of calls ten times as long), `fake_clock` (`virtual`,
+`wall`), `fake_fault` (`load`, `slot`, `hang`, `die`, `memory`, `nan`, `constant`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from zoobench.backends import Tensors
 
 FAULTS = ("load", "slot", "hang", "die", "memory", "nan", "constant")
+PROCESS_FAULTS = ("hang", "die")
+"""They take their whole process with them, so they need one of their own."""
+CLOCKS = ("virtual", "wall")
 _BATCH_EXPONENT = 0.8
 
 
@@ -43,11 +47,16 @@ class VirtualClock:
         """Let time pass."""
         self.now_ns += nanoseconds
 
+    def pause(self, seconds: float) -> None:
+        """What `time.sleep` is on the wall clock."""
+        self.wait(round(seconds * 1e9))
+
 
 class Fake:
-    """The backend; `clock` is set by the session role."""
+    """The backend; `clock` and `fork` are set by the session role."""
 
     clock: Callable[[], int] = staticmethod(time.perf_counter_ns)
+    fork: int = 0
 
     def unavailable(self) -> str | None:
         """It always runs."""
@@ -61,17 +70,23 @@ class Fake:
         fault = str(case.options.get("fake_fault", ""))
         if fault and fault not in FAULTS:
             raise UsageError(f"fake_fault {fault!r} is unknown; one of {', '.join(FAULTS)}")
+        if case.options.get("fake_clock", "virtual") not in CLOCKS:
+            raise UsageError(
+                f"fake_clock {case.options['fake_clock']!r} is unknown; one of {', '.join(CLOCKS)}"
+            )
+        if fault in PROCESS_FAULTS and isinstance(self.clock, VirtualClock):
+            raise UsageError(f"fake_fault {fault!r} would end this process; add fake_clock=wall")
         if fault == "load":
             raise RuntimeError("the fake backend was told to fail at load")
         if fault == "memory":
             raise MemoryError("the fake backend was told to run out of memory: cannot allocate memory")
-        return FakeSession(case, artifact, self.clock, fault)
+        return FakeSession(case, self.clock, fault, self.fork)
 
 
 class FakeSession:
     """Lognormal latencies with median `fake_p50_ms` · batch^0.8 · `fake_slowdown`."""
 
-    def __init__(self, case: Case, artifact: Artifact, clock: Callable[[], int], fault: str) -> None:
+    def __init__(self, case: Case, clock: Callable[[], int], fault: str, fork: int) -> None:
         self.case, self.clock, self.fault = case, clock, fault
         options = case.options
         self.median_ns = (
@@ -84,10 +99,10 @@ class FakeSession:
         self.drift = float(options.get("fake_drift", 0.0))
         self.outliers = float(options.get("fake_outliers", 0.0))
         seed = int(options.get("fake_seed", 0))
-        self.rng = np.random.Generator(np.random.PCG64([seed, int(stable_hash([case.id]), 16) % 2**63]))
+        self.rng = np.random.Generator(np.random.PCG64([seed, fork, int(stable_hash([case.id]), 16) % 2**63]))
         self.calls = 0
-        self.start_ns = clock()
-        self._block = iter(())  # type: ignore[var-annotated]
+        self.start_ns = 0 if isinstance(clock, VirtualClock) else clock()
+        self._block: Iterator[float] = iter(())
 
     def bind(self, inputs: Tensors) -> Callable[[], Tensors]:
         """The call waits its latency and returns two finite, varying numbers an item."""
@@ -125,7 +140,7 @@ class FakeSession:
         factor = 1.0 + self.drift * (self.clock() - self.start_ns) / 1e9
         if self.outliers and self.rng.random() < self.outliers:
             factor *= 10
-        return max(1, round(self.median_ns * value * factor))
+        return max(1, int(self.median_ns * value * factor + 0.5))
 
     def _wait(self, nanoseconds: int) -> None:
         if isinstance(self.clock, VirtualClock):

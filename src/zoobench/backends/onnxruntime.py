@@ -28,12 +28,15 @@ GRAPH_OPTIMIZATIONS = {
     "none": "ORT_DISABLE_ALL",
 }
 _PROFILED_CALLS = 3
+_TF32_OVERRIDE = "NVIDIA_TF32_OVERRIDE"
+"""NVIDIA's libraries read it: 0 keeps TF32 off whatever a program asks for."""
 
 
 class OnnxCpu:
     """The CPU execution provider."""
 
     provider = "CPUExecutionProvider"
+    extra = "cpu"
 
     def unavailable(self) -> str | None:
         """The provider must be in this build of onnxruntime."""
@@ -42,7 +45,7 @@ class OnnxCpu:
         if self.provider not in ort.get_available_providers():
             return (
                 f"this onnxruntime has no {self.provider} (it has {', '.join(ort.get_available_providers())}); "
-                "pip uninstall onnxruntime, then pip install 'zoobench[cuda]'"
+                f"pip uninstall onnxruntime, then pip install 'zoobench[{self.extra}]'"
             )
         return None
 
@@ -63,6 +66,7 @@ class OnnxCuda(OnnxCpu):
     """The CUDA execution provider."""
 
     provider = "CUDAExecutionProvider"
+    extra = "cuda"
 
     def unavailable(self) -> str | None:
         """The provider must be built in, and a GPU must answer."""
@@ -77,6 +81,15 @@ class OnnxTensorRT(OnnxCuda):
     """The TensorRT execution provider; the engine is built at load and bound to this machine."""
 
     provider = "TensorrtExecutionProvider"
+    extra = "tensorrt"
+
+    def load(self, artifact: Artifact, case: Case) -> OrtSession:
+        """Pin TF32 as well: the builder allows it by default, and onnxruntime has no option for it."""
+        if case.precision is Precision.TF32:
+            os.environ.pop(_TF32_OVERRIDE, None)
+        else:
+            os.environ[_TF32_OVERRIDE] = "0"
+        return super().load(artifact, case)
 
     def providers(self, artifact: Artifact, case: Case) -> list[Any]:
         """One optimisation profile for the case's batch, so that the engine is built once."""
@@ -153,7 +166,7 @@ class OrtSession:
         def run_bound() -> Tensors:
             session.run_with_iobinding(binding)
             binding.synchronize_outputs()
-            return dict(zip(names, (_OnDevice(v) for v in binding.get_outputs()), strict=True))  # type: ignore[arg-type]
+            return dict(zip(names, (_OnDevice(v) for v in binding.get_outputs()), strict=True))
 
         return run_bound
 
@@ -198,8 +211,10 @@ class OrtSession:
         options = self.session.get_provider_options()
         if options.get("TensorrtExecutionProvider", {}).get("trt_fp16_enable") in ("1", "True"):
             return "fp16"
-        cuda = options.get("CUDAExecutionProvider", {})
-        return "tf32" if kind == "fp32" and cuda.get("use_tf32") == "1" else kind
+        tf32 = options.get("CUDAExecutionProvider", {}).get("use_tf32") == "1" or (
+            "TensorrtExecutionProvider" in options and os.environ.get(_TF32_OVERRIDE) != "0"
+        )
+        return "tf32" if kind == "fp32" and tf32 else kind
 
     def close(self) -> None:
         """Drop the session."""

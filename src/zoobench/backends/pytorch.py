@@ -165,7 +165,8 @@ class TorchSession:
         name = str(parameter.dtype).removeprefix("torch.")
         precision = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}.get(name, name)
         on_cuda = parameter.device.type == "cuda"
-        if precision == "fp32" and on_cuda and torch.backends.cuda.matmul.allow_tf32:
+        tf32 = torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32
+        if precision == "fp32" and on_cuda and tf32:
             precision = "tf32"
         details: dict[str, Any] = {
             "boundary": "device_to_device" if self.case.options.get("io_binding") else "host_to_host",

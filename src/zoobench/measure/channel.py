@@ -16,10 +16,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import zoobench
-from zoobench.worker.protocol import WORKER_PROTOCOL, ErrorBody, decode, describe_error, encode
+from zoobench.worker.protocol import WORKER_PROTOCOL, ErrorBody, Message, decode, describe_error, encode
 
 OnEvent = Callable[[str, Any], None]
 
@@ -129,21 +129,29 @@ class WorkerProcess:
                 start_new_session=True,
             )
         except OSError as error:
+            self._close_files()
             raise WorkerError(
                 "error", f"the worker's interpreter {launch.python} cannot be started: {error}"
             ) from error
         finally:
             os.close(child_read)
             os.close(child_write)
+        try:
+            self._shake_hands()
+        except BaseException:
+            # Ctrl-C too: nobody else knows of this process yet.
+            self.close()
+            raise
+        self.start_s = time.perf_counter() - begin
+
+    def _shake_hands(self) -> None:
         hello = self._receive(0, time.monotonic() + _START_DEADLINE_S, "start", None)
         if hello.get("protocol") != WORKER_PROTOCOL:
-            self.close()
             raise WorkerError(
                 "error",
                 f"the worker speaks protocol {hello.get('protocol')}, this zoobench speaks {WORKER_PROTOCOL}; "
                 "both sides need the same version",
             )
-        self.start_s = time.perf_counter() - begin
 
     @property
     def pid(self) -> int:
@@ -166,17 +174,19 @@ class WorkerProcess:
         return self._receive(number, time.monotonic() + deadline_s, verb, on_event)
 
     def close(self) -> None:
-        """End the process: closing its pipe asks it, the kill makes sure."""
-        for descriptor in (self._write, self._read):
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
-        self._write = self._read = -1
-        self._kill()
+        """End the process and free what it held; a second time does nothing."""
+        if not self._log.closed:
+            self._kill()
+            self._close_files()
+
+    def _close_files(self) -> None:
+        os.close(self._write)
+        os.close(self._read)
         self._log.close()
 
     def _receive(self, number: int, deadline: float, verb: str, on_event: OnEvent | None) -> Any:
         while True:
-            message = decode(self._line(deadline, verb))
+            message = self._message(deadline, verb)
             if message.get("id") != number:
                 continue
             if "event" in message:
@@ -187,6 +197,22 @@ class WorkerProcess:
                 return message["result"]
             body: ErrorBody = message["error"]
             raise WorkerError(body.get("kind", "error"), body["message"], body, self._stderr_tail())
+
+    def _message(self, deadline: float, verb: str) -> Message:
+        line = self._line(deadline, verb)
+        try:
+            message = decode(line)
+        except ValueError:
+            message = None
+        if not isinstance(message, dict) or not {"event", "ok"} & message.keys():
+            self._kill()
+            raise WorkerError(
+                "died",
+                f"the worker answered {verb!r} with {line[:80]!r}, which is no message; it was killed",
+                None,
+                self._stderr_tail(),
+            )
+        return cast("Message", message)
 
     def _line(self, deadline: float, verb: str) -> bytes:
         poller = select.poll()
@@ -209,17 +235,18 @@ class WorkerProcess:
         return line
 
     def _death(self) -> WorkerError:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(timeout=5)
-        code, tail = self.process.returncode, self._stderr_tail()
+        try:
+            code, tail = self.process.wait(timeout=5), self._stderr_tail()
+        except subprocess.TimeoutExpired:
+            self._kill()
+            return WorkerError(
+                "died", "the worker closed its pipe without ending; it was killed", None, self._stderr_tail()
+            )
         if code == -signal.SIGKILL and _oom_kills() > self._oom_kills:
             return WorkerError(
                 "out_of_memory", "the kernel killed the worker because memory ran out", None, tail
             )
-        if code is not None and code < 0:
-            how = f"was killed by {signal.Signals(-code).name}"
-        else:
-            how = f"ended with exit code {code}"
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         return WorkerError("died", f"the worker {how}", None, tail)
 
     def _kill(self) -> None:
@@ -229,9 +256,10 @@ class WorkerProcess:
         self.process.wait()
 
     def _stderr_tail(self) -> str | None:
-        self._log.seek(0, os.SEEK_END)
-        self._log.seek(max(0, self._log.tell() - 16384))
-        lines = self._log.read().decode(errors="replace").strip().splitlines()
+        # The worker writes at the position that both share, so reading must not move it.
+        log = self._log.fileno()
+        start = max(0, os.fstat(log).st_size - 16384)
+        lines = os.pread(log, 16384, start).decode(errors="replace").strip().splitlines()
         return "\n".join(lines[-_STDERR_LINES:]) or None
 
 

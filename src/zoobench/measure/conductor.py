@@ -186,7 +186,7 @@ def _raise_curtain(players: list[_Player], stage: Stage, *, first: bool) -> None
         check = _ask(player, stage, "check", limits.check)
         stage.on_progress(case, "warm_up")
         warm = _ask(player, stage, "warm_up", limits.warm_up)
-        if player.worker is None:
+        if warm is None:
             continue
         player.expected_slot_s = _expected_slot_s(case, warm["window_medians_ms"][-1] / 1e3)
         if first:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import time
 from collections.abc import Callable
 from typing import Any, Protocol, TypedDict, cast
 
@@ -35,6 +36,7 @@ class Scenario(Protocol):
         clock: Callable[[], int],
         budget: SlotBudget,
         gap_ms: float = 0.0,
+        pause: Callable[[float], None] = time.sleep,
     ) -> dict[str, Any]:
         """Run one slot and return its samples."""
         ...

@@ -33,15 +33,18 @@ class SingleStream:
         clock: Clock,
         budget: SlotBudget,
         gap_ms: float = 0.0,
+        pause: Callable[[float], None] = time.sleep,
     ) -> dict[str, Any]:
         """A settling call (caches and threads are cold after the others' turns), then the timed calls.
 
         Args:
             budget: what the slot must and may hold.
-            gap_ms: pause before each call, outside the timing.
+            gap_ms: pause before each sample, outside the timing.
+            pause: lets that many seconds pass.
 
         Returns:
-            settling_ns; samples_ns, nanoseconds a call, in time order; inner_loops, the calls per sample.
+            settling_ns; samples_ns, nanoseconds a call, in time order; inner_loops, the calls per sample;
+            elapsed_ns, the whole slot with its gaps.
         """
         begin = clock()
         call()
@@ -55,21 +58,26 @@ class SingleStream:
             if len(samples) >= budget["slow_min_calls"] and clock() > end_at:
                 break
             if gap_ms:
-                time.sleep(gap_ms / 1e3)
+                pause(gap_ms / 1e3)
             start = clock()
             for _ in range(loops):
                 call()
             elapsed = clock() - start
             timed_ns += elapsed
             samples.append(round(elapsed / loops))
-        return {"settling_ns": settling_ns, "samples_ns": samples, "inner_loops": loops}
+        return {
+            "settling_ns": settling_ns,
+            "samples_ns": samples,
+            "inner_loops": loops,
+            "elapsed_ns": clock() - begin,
+        }
 
 
 def warm_up(call: Callable[[], Any], clock: Clock) -> WarmUp:
     """Call until three consecutive windows' medians lie within 5% of each other.
 
     At least 10 calls and 1 s. A window is at least 10 calls and 0.25 s, or 3 calls when one takes over 100 ms.
-    It is given up after 300 calls or 15 s, but never before the third window.
+    It is given up after 300 calls or 15 s, but never before the third window, nor before those least figures.
     """
     medians: list[float] = []
     calls, begin = 0, clock()
@@ -87,9 +95,9 @@ def warm_up(call: Callable[[], Any], clock: Clock) -> WarmUp:
         medians.append(statistics.median(window) / 1e6)
         seconds = (clock() - begin) / 1e9
         last = medians[-3:]
-        steady = len(last) == 3 and max(last) <= (1 + _STEADY) * min(last)
-        if steady and calls >= _MIN_CALLS and seconds >= _MIN_S:
-            break
-        if len(medians) >= 3 and (calls >= _CAP_CALLS or seconds >= _CAP_S):
+        if len(last) < 3 or calls < _MIN_CALLS or seconds < _MIN_S:
+            continue
+        steady = max(last) <= (1 + _STEADY) * min(last)
+        if steady or calls >= _CAP_CALLS or seconds >= _CAP_S:
             break
     return WarmUp(calls=calls, seconds=seconds, steady=steady, window_medians_ms=tuple(medians))

@@ -21,6 +21,9 @@ def main(argv: list[str]) -> int:
         int(argv[argv.index("--read") + 1]),
         int(argv[argv.index("--write") + 1]),
     )
+    for descriptor in (read_fd, write_fd):
+        # A compiler that outlives this process would keep the pipe open, and the parent waiting.
+        os.set_inheritable(descriptor, False)
     _die_with(parent=int(argv[argv.index("--parent") + 1]))
     # The terminal's Ctrl-C is the parent's to handle; it ends its workers itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

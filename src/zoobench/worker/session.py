@@ -6,16 +6,19 @@ it would spoil the memory figure.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import resource
 import time
-from collections.abc import Callable
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoobench.backends import open_backend
+from zoobench.backends import FLAGS, open_backend
 from zoobench.errors import UsageError
 from zoobench.outcome import Check, Memory
 from zoobench.scenarios import SlotBudget, open_scenario
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 
 _TOLERANCE = {Precision.TF32: 2e-2, Precision.FP16: 2e-2, Precision.BF16: 2e-2}
 _SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
+# What numpy and zipfile throw at files that are damaged, of another kind (TypeError: a bare .npy), or encrypted.
+_UNREADABLE = (OSError, ValueError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 class SessionRole:
@@ -58,9 +63,12 @@ class SessionRole:
         return verbs[verb](**args)
 
     def load(
-        self, case: dict[str, Any], artifact: dict[str, Any], inputs: str | None = None
+        self, case: dict[str, Any], artifact: dict[str, Any], inputs: str | None = None, fork: int = 0
     ) -> dict[str, Any]:
-        """Import the runtime, load the artifact and bind the inputs that will be timed."""
+        """Import the runtime, load the artifact and bind the inputs that will be timed.
+
+        Only the fake backend looks at `fork`, the number of this fresh process: real ones differ by themselves.
+        """
         self._case = Case.model_validate(case)
         self._artifact = Artifact.model_validate(artifact)
         if self._artifact.fixed_batch not in (None, self._case.batch):
@@ -68,10 +76,15 @@ class SessionRole:
                 f"{self._case.model}: the graph's batch axis is fixed at {self._artifact.fixed_batch}, so batch "
                 f"{self._case.batch} cannot run; export it with a dynamic batch axis"
             )
+        for name in FLAGS:
+            if not isinstance(self._case.options.get(name, False), bool):
+                raise UsageError(f"{name}={self._case.options[name]}: true or false is needed")
         begin = self.clock()
         backend = open_backend(self._case.backend)
         if hasattr(backend, "clock"):
             backend.clock = self.clock
+        if hasattr(backend, "fork"):
+            backend.fork = fork
         reason = backend.unavailable()
         if reason is not None:
             raise UsageError(f"{self._case.backend}: {reason}")
@@ -105,7 +118,10 @@ class SessionRole:
         outputs = self._run_items(items)
         # A session with its own inputs bound must be bound to the timed ones again.
         self._call = self._session.bind(self._timed_inputs(self._inputs_file))
-        reference = np.load(reference_file)["outputs"] if reference_file.is_file() else None
+        reference = None
+        if reference_file.is_file():
+            with np.load(reference_file) as arrays:
+                reference = arrays["outputs"]
         tolerance = _TOLERANCE.get(self._case.precision, self._artifact.tolerance)
         judged = self._case.precision not in (Precision.INT8, Precision.INT4)
         task = open_task(self._artifact.task)
@@ -119,20 +135,18 @@ class SessionRole:
         return warm_up(self._bound(), self.clock).model_dump(mode="json")
 
     def slot(self, budget: SlotBudget) -> dict[str, Any]:
-        """One turn: drive the scenario with the garbage collector out of the way."""
+        """One turn of the scenario."""
         assert self._case
         scenario = open_scenario(self._case.scenario)
         gap_ms = float(self._case.options.get("gap_ms", 0.0))
-        gc.collect()
-        gc.freeze()
-        gc.disable()
-        try:
+        # A virtual clock lets time pass by itself, and nothing on it can be disturbed.
+        pause = getattr(self.clock, "pause", None)
+        with contextlib.nullcontext() if pause else _no_garbage_collection():
             cpu_before = _cpu_seconds()
-            samples = scenario.drive(self._bound(), clock=self.clock, budget=budget, gap_ms=gap_ms)
+            samples = scenario.drive(
+                self._bound(), clock=self.clock, budget=budget, gap_ms=gap_ms, pause=pause or time.sleep
+            )
             cpu_s = _cpu_seconds() - cpu_before
-        finally:
-            gc.enable()
-            gc.unfreeze()
         return {**samples, "cpu_s": cpu_s}
 
     def memory(self) -> dict[str, Any]:
@@ -202,13 +216,15 @@ def read_inputs(file: Path, name: str, item_shape: tuple[int, ...]) -> np.ndarra
                     f"{file}: no array named {name!r}; it holds {', '.join(arrays.files) or 'nothing'}"
                 )
             array = np.asarray(arrays[key])
-    except (OSError, ValueError, AttributeError, EOFError) as error:
+        with np.errstate(all="ignore"):
+            floats = np.ascontiguousarray(array, dtype=np.float32)
+    except _UNREADABLE as error:
         raise UsageError(f"{file}: cannot be read as an .npz file of numbers ({error})") from error
     if array.ndim != len(item_shape) + 1 or array.shape[1:] != tuple(item_shape) or not len(array):
         raise UsageError(
             f"{file}: {key!r} has shape {array.shape}; (items, {', '.join(map(str, item_shape))}) is needed"
         )
-    return np.ascontiguousarray(array, dtype=np.float32)
+    return floats
 
 
 def fill_batch(items: np.ndarray, batch: int) -> np.ndarray:
@@ -243,6 +259,8 @@ def compare_outputs(
         return Check(**alive, compared=False)
     if reference.shape != outputs.shape:
         return Check(**alive, compared=True, passed=False, tolerance=tolerance)
+    # float64: outputs that went wild must be judged, not overflow on the way.
+    outputs, reference = outputs.astype(np.float64), reference.astype(np.float64)
     difference = np.abs(outputs - reference)
     scale = float(np.abs(reference).max())
     norms = np.linalg.norm(outputs, axis=1) * np.linalg.norm(reference, axis=1)
@@ -258,6 +276,18 @@ def compare_outputs(
         tolerance=tolerance,
         passed=None if tolerance is None else max_rel <= tolerance,
     )
+
+
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.unfreeze()
 
 
 def _cpu_seconds() -> float:
