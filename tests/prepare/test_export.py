@@ -150,6 +150,13 @@ def test_when_every_rung_fails_all_reasons_are_told_in_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_a_refused_rung_wrote_does_not_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rungs(monkeypatch, first=_written("batch"))
+    with pytest.raises(PrepareError, match="no such operator"):
+        export_onnx(None, tmp_path, input_shape=(4,), accept=_raise)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_full_disk_is_no_reason_for_the_next_rung(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any) -> Any:
         raise OSError(28, "No space left on device")

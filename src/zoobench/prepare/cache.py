@@ -129,6 +129,10 @@ class ArtifactCache:
                 folder.mkdir()
                 try:
                     return self._keep(key, build(folder), folder)
+                except Exception as error:
+                    if _disk_is_full(error):
+                        raise PrepareError(self._no_room(folder)) from error
+                    raise
                 finally:
                     shutil.rmtree(folder, ignore_errors=True)
 
@@ -272,20 +276,18 @@ class ArtifactCache:
     def _explained_disk(self) -> Iterator[None]:
         try:
             yield
-        except Exception as error:
-            if _disk_is_full(error):
-                raise PrepareError(self._no_room()) from error
-            if isinstance(error, OSError) and str(self.root) in str(error.filename):
-                raise PrepareError(
-                    f"the cache {self.root} cannot be used ({error.strerror}); set ZOOBENCH_CACHE to another"
-                ) from error
-            raise
+        except OSError as error:
+            if str(self.root) not in str(error.filename):
+                raise
+            raise PrepareError(
+                f"the cache {self.root} cannot be used ({error.strerror}); set ZOOBENCH_CACHE to another"
+            ) from error
 
-    def _no_room(self) -> str:
-        free = shutil.disk_usage(self.root).free
+    def _no_room(self, folder: Path) -> str:
+        written = sum(_files_of(folder).values())
         return (
-            f"no room left in the cache {self.root}: {free} bytes are free; "
-            f"free some (zoobench cache prune), or set ZOOBENCH_CACHE to another disk"
+            f"no room left in the cache {self.root}: the disk was full after {written} bytes of the artifact; "
+            f"make room (zoobench cache prune), or set ZOOBENCH_CACHE to another disk"
         )
 
 
