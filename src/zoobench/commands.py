@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from cyclopts import App, Parameter
 
@@ -15,11 +15,13 @@ from zoobench import api
 from zoobench.backends import BACKENDS, CUDA_BACKENDS, DEFAULT_BACKENDS
 from zoobench.cli import COMMANDS, CONFIG_FILE, build_app
 from zoobench.errors import INTERRUPTED_EXIT, USAGE_EXIT, UsageError
+from zoobench.executors import open_executor
 from zoobench.machine import usable_cpu_count
 from zoobench.outcome import Status
 from zoobench.spec import Effort, OnExisting, OptionValue, Precision, WeightsPolicy
 
 if TYPE_CHECKING:
+    from zoobench.doctor.software import Probe
     from zoobench.driver import Settings
     from zoobench.plan import Request
     from zoobench.results.record import Record
@@ -269,7 +271,7 @@ def doctor(
     from zoobench.executors.local import LocalExecutor
 
     executor = LocalExecutor()
-    findings = examine(executor.probe_details, hub=executor.reach, results_dir=results_dir)
+    findings = examine(cast("Probe", executor.probe_details), hub=executor.reach, results_dir=results_dir)
     if as_json:
         _print_json([finding.model_dump(mode="json") for finding in findings])
     else:
@@ -397,7 +399,7 @@ def _options(pairs: Sequence[str], *, gap_ms: float, io_binding: bool) -> dict[s
 
 def _insist_on_gpu(request: Request) -> None:
     """`--gpu` without a usable GPU is refused before anything is measured."""
-    reasons = api.open_executor("local").probe(CUDA_BACKENDS)
+    reasons = open_executor("local").probe(CUDA_BACKENDS)
     if any(reason is None for reason in reasons.values()):
         return
     cells = [
@@ -420,7 +422,7 @@ def _dry_run(request: Request, settings: Settings, *, as_json: bool) -> int:
     from zoobench.plan import Inventory, check
     from zoobench.show.listings import estimate_tables
 
-    executor = api.open_executor("local")
+    executor = open_executor("local")
     check(request, cpus := usable_cpu_count())
     inventory = Inventory(cpus, executor.probe(request.backends))
     random = settings.weights is WeightsPolicy.RANDOM

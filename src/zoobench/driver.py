@@ -22,6 +22,7 @@ from zoobench._version import __version__
 from zoobench.backends import BACKENDS
 from zoobench.errors import UsageError
 from zoobench.executors import Executor, Listener, Preparation
+from zoobench.machine import Ceilings
 from zoobench.outcome import CaseError, CaseResult, Status
 from zoobench.plan import Inventory, Plan, Request
 from zoobench.results.query import load_records
@@ -98,7 +99,7 @@ class _Context:
     effort: Effort
     machine: MachineInfo
     seed: int
-    ceilings: machine.Ceilings | None = None
+    ceilings: Ceilings | None = None
     preparations: dict[str, Preparation] = field(default_factory=dict)
     versions: dict[str, dict[str, str]] = field(default_factory=dict)
     models: dict[str, ModelSpec] = field(default_factory=dict)
@@ -339,7 +340,7 @@ def effort_plan(effort: Effort, settings: Settings) -> EffortPlan:
     )
 
 
-def _ceilings(groups: list[list[Seat]], executor: Executor, observer: Observer) -> machine.Ceilings | None:
+def _ceilings(groups: list[list[Seat]], executor: Executor, observer: Observer) -> Ceilings | None:
     real = [seat.case for seats in groups for seat in seats if not BACKENDS[seat.case.backend].inline]
     if not any(case.device == "cpu" for case in real):
         return None

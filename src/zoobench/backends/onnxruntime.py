@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
@@ -72,6 +73,12 @@ class OnnxCuda(OnnxCpu):
         """The provider must be built in, and a GPU must answer."""
         return super().unavailable() or _no_gpu()
 
+    def import_runtime(self, artifact: Artifact) -> None:
+        """Import onnxruntime and load the CUDA and cuDNN libraries that came as packages."""
+        import onnxruntime as ort
+
+        ort.preload_dlls()
+
     def providers(self, artifact: Artifact, case: Case) -> list[Any]:
         """TF32 is pinned: off for fp32, on for tf32."""
         return [(self.provider, {"use_tf32": int(case.precision is Precision.TF32)}), "CPUExecutionProvider"]
@@ -90,6 +97,13 @@ class OnnxTensorRT(OnnxCuda):
         else:
             os.environ[_TF32_OVERRIDE] = "0"
         return super().load(artifact, case)
+
+    def import_runtime(self, artifact: Artifact) -> None:
+        """Also import tensorrt, which loads its libraries where the provider finds them."""
+        super().import_runtime(artifact)
+        # A TensorRT of the system's own needs no package.
+        with contextlib.suppress(ImportError):
+            import tensorrt  # noqa: F401
 
     def providers(self, artifact: Artifact, case: Case) -> list[Any]:
         """One optimisation profile for the case's batch, so that the engine is built once."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,20 +70,39 @@ class LocalExecutor:
         stored = machine.load_ceilings(fingerprint, threads, self.cache)
         if stored and set(runtimes) <= set(stored.by_runtime):
             return stored
-        measured = []
+        measured, quiet = [], True
         for runtime in runtimes:
             try:
-                measured.append(
-                    self._once("probe", "ceilings", _CEILINGS_DEADLINE_S, threads=threads, runtime=runtime)
-                )
+                one, disturbed = self._ceiling(runtime, threads)
             except WorkerError:
                 # A runtime that is not installed has no ceiling to add.
                 continue
+            measured.append(one)
+            quiet = quiet and not disturbed
         if not measured:
             return None
         found = machine.combine(fingerprint, threads, measured)
-        machine.save_ceilings(found, self.cache)
+        # Ceilings that others pulled down serve this run; kept, they would flatter every later one.
+        if quiet:
+            machine.save_ceilings(found, self.cache)
         return found
+
+    def _ceiling(self, runtime: str, threads: int) -> tuple[dict[str, Any], bool]:
+        """One runtime's ceilings, and whether others used the CPUs meanwhile."""
+        from zoobench.measure.sensors import Sensors, process_cpu_s
+        from zoobench.measure.verdict import CONTENDED_CPU
+
+        worker = WorkerProcess("probe", self.launch, threads=threads)
+        try:
+            sensor = Sensors(worker_pid=worker.pid)
+            snapshot, used = sensor.before(), process_cpu_s(worker.pid) or 0.0
+            found = worker.request(
+                "ceilings", {"threads": threads, "runtime": runtime}, deadline_s=_CEILINGS_DEADLINE_S
+            )
+            noise = sensor.after(snapshot, (process_cpu_s(worker.pid) or 0.0) - used)
+            return found, (noise.foreign_cpu or 0.0) > CONTENDED_CPU
+        finally:
+            worker.close()
 
     def prepare(
         self,
@@ -214,4 +234,10 @@ def _open_sensor(case: Case, worker: Worker) -> NoiseSensor | None:
         return None
     from zoobench.measure.sensors import Sensors
 
-    return Sensors(worker_pid=worker.pid, gpu_index=0 if case.device == "cuda" else None)
+    return Sensors(worker_pid=worker.pid, gpu_index=_gpu_index() if case.device == "cuda" else None)
+
+
+def _gpu_index() -> int | None:
+    """The device that the runtimes call 0, in NVML's order; None when it is named by something else than a number."""
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
+    return int(first) if first.isdigit() else None
