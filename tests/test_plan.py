@@ -1,0 +1,95 @@
+"""The plan: pure, so every rule is tried without starting anything."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from zoobench.errors import UsageError
+from zoobench.plan import Inventory, Request, check, plan
+from zoobench.spec import ModelSpec, Precision
+
+A = ModelSpec(name="a", hf_id="org/a")
+B = ModelSpec(name="b", hf_id="org/b")
+FILE = ModelSpec(name="f.onnx", library="onnx", path="/models/f.onnx")
+HERE = Inventory(4, {})
+
+
+def asked(**changes: object) -> Request:
+    return dataclasses.replace(Request(models=[A], backends=["pytorch", "onnx_cpu"]), **changes)
+
+
+def test_cases_of_one_model_and_batch_form_a_group_in_the_order_asked() -> None:
+    planned = plan(asked(models=[A, B], batch_sizes=[1, 8]), HERE)
+    seen = [[(c.model, c.backend, c.batch) for c in group.cases] for group in planned.groups]
+    assert seen == [
+        [("a", "pytorch", 1), ("a", "onnx_cpu", 1)],
+        [("a", "pytorch", 8), ("a", "onnx_cpu", 8)],
+        [("b", "pytorch", 1), ("b", "onnx_cpu", 1)],
+        [("b", "pytorch", 8), ("b", "onnx_cpu", 8)],
+    ]
+    assert not planned.skips
+    assert {c.threads for c in planned.cases} == {4}
+
+
+def test_a_backend_that_cannot_run_here_is_a_skip_with_its_reason() -> None:
+    planned = plan(asked(), Inventory(4, {"onnx_cpu": "it is not installed"}))
+    assert [c.backend for c in planned.cases] == ["pytorch"]
+    assert [(s.case.backend, s.reason) for s in planned.skips] == [("onnx_cpu", "it is not installed")]
+
+
+def test_a_precision_that_a_backend_does_not_run_is_a_skip() -> None:
+    planned = plan(asked(precisions=[Precision.FP32, Precision.BF16]), HERE)
+    assert [(s.case.backend, s.case.precision) for s in planned.skips] == [("onnx_cpu", Precision.BF16)]
+    assert "it runs fp32" in planned.skips[0].reason
+
+
+def test_an_onnx_file_is_not_given_to_pytorch() -> None:
+    planned = plan(asked(models=[FILE]), HERE)
+    assert [c.backend for c in planned.cases] == ["onnx_cpu"]
+    assert "use onnx_cpu or openvino" in planned.skips[0].reason
+
+
+def test_an_option_reaches_only_the_backends_that_understand_it() -> None:
+    planned = plan(asked(options={"graph_optimization": "none", "gap_ms": 5.0}), HERE)
+    options = {c.backend: c.options for c in planned.cases}
+    assert options == {"pytorch": {"gap_ms": 5.0}, "onnx_cpu": {"gap_ms": 5.0, "graph_optimization": "none"}}
+
+
+def test_the_identity_of_a_case_is_stable_and_tells_every_field_apart() -> None:
+    first, again = plan(asked(), HERE).cases[0], plan(asked(), HERE).cases[0]
+    assert first.id == again.id
+    others = [
+        *plan(asked(batch_sizes=[2]), HERE).cases,
+        *plan(asked(threads=1), HERE).cases,
+        *plan(asked(options={"gap_ms": 1.0}), HERE).cases,
+        *plan(asked(models=[B]), HERE).cases,
+        *plan(asked(arm="head"), HERE).cases,
+        *plan(asked(precisions=[Precision.BF16]), HERE).cases,
+    ]
+    ids = [case.id for case in others]
+    assert first.id not in ids and len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"models": []}, "--models is empty"),
+        ({"backends": []}, "--backends is empty"),
+        ({"batch_sizes": []}, "--batch-sizes is empty"),
+        ({"precisions": []}, "--precisions is empty"),
+        ({"backends": ["onx_cpu"]}, "did you mean 'onnx_cpu'"),
+        ({"batch_sizes": [0]}, "--batch-sizes 0 is out of range"),
+        ({"batch_sizes": [-1]}, "--batch-sizes -1 is out of range"),
+        ({"batch_sizes": [10**9]}, "--batch-sizes 1000000000 is out of range"),
+        ({"threads": 0}, "--threads 0 is out of range; this process may use 4 CPUs"),
+        ({"options": {"turbo": True}}, "--options turbo"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_with_the_flag_and_the_value(
+    changes: dict[str, object], words: str
+) -> None:
+    with pytest.raises(UsageError) as refused:
+        check(asked(**changes), 4)
+    assert words in str(refused.value) and "\n" not in str(refused.value)
