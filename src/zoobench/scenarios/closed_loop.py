@@ -77,7 +77,7 @@ def warm_up(call: Callable[[], Any], clock: Clock) -> WarmUp:
     """Call until three consecutive windows' medians lie within 5% of each other.
 
     At least 10 calls and 1 s. A window is at least 10 calls and 0.25 s, or 3 calls when one takes over 100 ms.
-    It is given up after 300 calls or 15 s, but never before the third window, nor before those least figures.
+    It is given up after 15 s, or 300 calls and 1 s, but never before the third window.
     """
     medians: list[float] = []
     calls, begin = 0, clock()
@@ -95,9 +95,9 @@ def warm_up(call: Callable[[], Any], clock: Clock) -> WarmUp:
         medians.append(statistics.median(window) / 1e6)
         seconds = (clock() - begin) / 1e9
         last = medians[-3:]
-        if len(last) < 3 or calls < _MIN_CALLS or seconds < _MIN_S:
+        if len(last) < 3 or seconds < _MIN_S:
             continue
         steady = max(last) <= (1 + _STEADY) * min(last)
-        if steady or calls >= _CAP_CALLS or seconds >= _CAP_S:
+        if (steady and calls >= _MIN_CALLS) or calls >= _CAP_CALLS or seconds >= _CAP_S:
             break
     return WarmUp(calls=calls, seconds=seconds, steady=steady, window_medians_ms=tuple(medians))
