@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from zoobench import machine, plan
 from zoobench._version import __version__
-from zoobench.backends import BACKENDS
+from zoobench.backends import BACKENDS, on_virtual_clock
 from zoobench.errors import UsageError
 from zoobench.executors import Executor, Listener, Preparation
 from zoobench.machine import Ceilings
@@ -167,6 +167,7 @@ def execute(request: Request, settings: Settings, executor: Executor, observer: 
         UsageError: the request cannot be meant, or results exist and `on_existing` is `fail`.
         BusyError: another measurement holds this machine.
     """
+    effort = effort_plan(request.effort, settings)
     check_results_dir(settings.results_dir)
     recover(settings.results_dir, observer)
     request = _with_inputs(request, settings)
@@ -190,7 +191,7 @@ def execute(request: Request, settings: Settings, executor: Executor, observer: 
     if not groups and not refused:
         return
     with _exclusive(groups, settings, observer):
-        yield from _measure(groups, refused, request, context, executor, observer)
+        yield from _measure(groups, refused, request, effort, context, executor, observer)
 
 
 def _with_inputs(request: Request, settings: Settings) -> Request:
@@ -286,7 +287,7 @@ def _exclusive(
     groups: Sequence[Sequence[Seat]], settings: Settings, observer: Observer
 ) -> AbstractContextManager[None]:
     """Only what runs on a real clock needs the machine for itself."""
-    if all(BACKENDS[seat.case.backend].inline for seats in groups for seat in seats):
+    if all(on_virtual_clock(seat.case) for seats in groups for seat in seats):
         return contextlib.nullcontext()
     return machine.measurement_lock(
         timeout_s=None if settings.wait else 0.0,
@@ -298,6 +299,7 @@ def _measure(
     groups: list[list[Seat]],
     refused: list[Record],
     request: Request,
+    effort: EffortPlan,
     context: _Context,
     executor: Executor,
     observer: Observer,
@@ -318,7 +320,6 @@ def _measure(
         listener = Listener(
             on_slot=lambda case, slot: writer.journal(skeletons[case.id], slot), on_progress=observer.working
         )
-        effort = effort_plan(request.effort, context.settings)
         for seats, outcome in zip(
             groups, executor.run(groups, effort, seed=context.seed, listener=listener), strict=False
         ):

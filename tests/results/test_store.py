@@ -120,7 +120,7 @@ def test_a_full_disk_is_one_line_that_says_what_is_kept(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(StoreError, match="No space left on device.*run again to continue"):
+    with pytest.raises(StoreError, match=r"No space left on device.*run again to continue"):
         writer.write(a_record(writer.run_id, 2))
     monkeypatch.undo()
     assert 1 in [record.case.batch for record in load_records(tmp_path).records]

@@ -195,6 +195,11 @@ DEFAULT_BACKENDS = ("pytorch", "onnx_cpu")
 CUDA_BACKENDS = ("pytorch_cuda", "torch_compile_cuda", "onnx_cuda", "onnx_tensorrt")
 
 
+def on_virtual_clock(case: Case) -> bool:
+    """Whether the case runs inside the parent and takes no real time; else it needs the machine for itself."""
+    return BACKENDS[case.backend].inline and case.options.get("fake_clock") != "wall"
+
+
 def open_backend(name: str) -> Backend:
     """Import and make the backend called `name`. Raises ImportError when its package is missing."""
     module, _, attribute = BACKENDS[name].target.partition(":")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoobench import machine
-from zoobench.backends import BACKENDS
+from zoobench.backends import BACKENDS, on_virtual_clock
 from zoobench.executors import Listener, Preparation
 from zoobench.measure.channel import InlineWorker, Launch, Worker, WorkerError, WorkerProcess
 from zoobench.spec import Artifact, Case, ModelSpec, Seat, WeightsPolicy
@@ -177,7 +177,7 @@ class LocalExecutor:
                 return
 
     def _open_session(self, case: Case) -> Worker:
-        if BACKENDS[case.backend].inline and case.options.get("fake_clock") != "wall":
+        if on_virtual_clock(case):
             from zoobench.backends.fake import VirtualClock
             from zoobench.worker.session import SessionRole
 

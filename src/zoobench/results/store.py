@@ -85,7 +85,8 @@ class RunWriter:
             manifest: argv, config, machine, versions, git commit: whatever the caller knows.
         """
         check_results_dir(results_dir)
-        run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+        # Microseconds, because readers take runs in the order of their names, and the later one wins.
+        run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}-{secrets.token_hex(2)}"
         folder = results_dir / RUNS / run_id
         with _disk_errors(folder):
             (folder / SAMPLES).mkdir(parents=True)
