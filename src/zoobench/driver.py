@@ -239,6 +239,9 @@ def _sort_out(planned: Plan, context: _Context) -> tuple[list[Record], list[list
             if artifact is None:
                 refused.append(_unprepared(case, preparation, context))
                 continue
+            if artifact.fixed_batch not in (None, case.batch):
+                refused.append(_fixed(case, artifact, context))
+                continue
             skeleton = context.record(case, Status.INTERRUPTED)
             before = existing.get(skeleton.measurement_key)
             if before:
@@ -281,6 +284,14 @@ def _unprepared(case: Case, preparation: Preparation, context: _Context) -> Reco
         preparation.error_kind or "", Status.FAILED
     )
     return context.record(case, status, error=CaseError(stage="prepare", message=preparation.error))
+
+
+def _fixed(case: Case, artifact: Artifact, context: _Context) -> Record:
+    reason = (
+        f"the batch axis of {case.model}'s graph is fixed at {artifact.fixed_batch}, so batch {case.batch} cannot run; "
+        "export it with a dynamic batch axis"
+    )
+    return context.record(case, Status.SKIPPED, error=CaseError(stage="plan", message=reason))
 
 
 def _exclusive(

@@ -221,7 +221,7 @@ def test_the_answer_travels_as_json(tmp_path: Path, builders: Builders, online: 
 def test_progress_is_told(tmp_path: Path, builders: Builders, online: None) -> None:
     told: list[str] = []
     prepare(KNOWN, tmp_path, progress=told.append)
-    assert [line.split(": ")[0] for line in told] == ["m"] * 4
+    assert [line.split()[0] for line in told] == ["asking", "downloading", "loading", "exporting"]
     assert "exporting" in told[-1]
 
 
@@ -247,7 +247,7 @@ def _artifact_of(module: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     inputs = open_task("image_classification").check_inputs((3, 8, 8))
     folder.mkdir()
     save_reference(folder, reference_outputs(module, inputs))
-    monkeypatch.setattr("zoobench.prepare.build.load_torch_artifact", lambda artifact: module)
+    monkeypatch.setattr("zoobench.prepare.build.load_torch_module", lambda artifact: module)
     return Artifact(path=folder, format="torch", sha256="0", size_bytes=0, model="m", input_shape=(3, 8, 8))
 
 

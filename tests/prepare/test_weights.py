@@ -12,6 +12,7 @@ import timm
 import torch
 from safetensors.torch import load_file, save_file
 
+from zoobench.backends.torch_module import load_torch_module
 from zoobench.errors import PrepareError
 from zoobench.prepare.cache import content_of
 from zoobench.prepare.calibrate import calibrate, require_alive
@@ -21,7 +22,6 @@ from zoobench.prepare.weights import (
     LoadedModel,
     architecture_of,
     load_model,
-    load_torch_artifact,
     save_torch_artifact,
 )
 from zoobench.spec import Artifact, ModelSpec
@@ -214,7 +214,7 @@ def test_an_artifact_rebuilds_the_same_module(tmp_path: Path, library: str) -> N
     )
     model = load_model(spec, None)
     artifact = saved(model, tmp_path / "artifact")
-    rebuilt = load_torch_artifact(artifact)
+    rebuilt = load_torch_module(artifact)
     assert not rebuilt.training
     inputs = open_task("image_classification").check_inputs(model.input_shape)
     assert np.array_equal(reference_outputs(rebuilt, inputs), checks(model))

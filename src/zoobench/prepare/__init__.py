@@ -117,11 +117,11 @@ def _source(
         return replace(_random_source(spec, seed), notes=("random weights: the model names none on the Hub",))
     if hf_id is None:
         raise PrepareError(f"{spec.name} names no model on the Hub; add an hf_id, or use --weights random")
-    progress(f"{spec.name}: asking the Hub for {hf_id}")
+    progress(f"asking the Hub for {hf_id}")
     commit = hub.resolve(hf_id, spec.revision)
 
     def fetch() -> Snapshot:
-        progress(f"{spec.name}: downloading {hf_id} at {commit[:8]}")
+        progress(f"downloading {hf_id} at {commit[:8]}")
         return hub.download(hf_id, commit, allow_pickle=allow_pickle)
 
     return _Source("pretrained", {"hf_id": hf_id, "commit": commit}, fetch)
@@ -184,14 +184,14 @@ def _prepare(
 
     def make_torch(folder: Path) -> Artifact:
         snapshot = source.fetch()
-        progress(f"{spec.name}: loading {source.weights} weights")
+        progress(f"loading {source.weights} weights")
         from zoobench.prepare.build import build_torch
 
         return build_torch(folder, spec, snapshot, seed=seed, recipe=torch_recipe)
 
     def make_onnx(folder: Path) -> Artifact:
         made_from = torch_artifact()
-        progress(f"{spec.name}: exporting to ONNX and validating")
+        progress("exporting to ONNX and validating")
         from zoobench.prepare.build import build_onnx
 
         return build_onnx(folder, spec, made_from, recipe=onnx_recipe)
@@ -229,7 +229,7 @@ def _prepare_file(
     }
 
     def make(folder: Path) -> Artifact:
-        progress(f"{spec.name}: checking and validating {path.name}")
+        progress(f"checking and validating {path.name}")
         return build_from_file(folder, spec, source, recipe=recipe)
 
     key = recipe_key(recipe)

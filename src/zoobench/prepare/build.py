@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoobench.backends.torch_module import WEIGHTS_FILE, load_torch_module
 from zoobench.errors import PrepareError
 from zoobench.prepare.cache import content_of
 from zoobench.prepare.eager import costs_of, reference_outputs
@@ -14,9 +15,7 @@ from zoobench.prepare.export import Exported, export_onnx
 from zoobench.prepare.validate import DEFAULT_TOLERANCE, Validated, validate_onnx
 from zoobench.prepare.versions import ONNX_PACKAGES, TORCH_PACKAGES, versions
 from zoobench.prepare.weights import (
-    WEIGHTS_FILE,
     load_model,
-    load_torch_artifact,
     save_torch_artifact,
 )
 from zoobench.spec import REFERENCE_FILE, Artifact, ModelSpec
@@ -99,7 +98,7 @@ def _export(
     folder: Path, spec: ModelSpec, torch_artifact: Artifact, reference: np.ndarray
 ) -> tuple[Exported, Validated]:
     """Go down the ladder until a file computes what PyTorch computes; if none does, take the first that runs."""
-    module = load_torch_artifact(torch_artifact)
+    module = load_torch_module(torch_artifact)
     inputs = open_task(spec.task).check_inputs(torch_artifact.input_shape)
     validated = Validated(None)
 

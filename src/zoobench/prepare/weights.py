@@ -11,18 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from zoobench.backends.torch_module import CONFIG_FILE, WEIGHTS_FILE, build_module, ready
 from zoobench.errors import PrepareError
 from zoobench.prepare.calibrate import calibrate, require_alive
 from zoobench.prepare.eager import reference_outputs
 from zoobench.prepare.explain import explained
-from zoobench.spec import Artifact, Library, ModelSpec
+from zoobench.spec import ModelSpec
 from zoobench.tasks import open_task
 
 if TYPE_CHECKING:
     from zoobench.prepare.hub import Snapshot
-
-WEIGHTS_FILE = "model.safetensors"
-CONFIG_FILE = "config.json"
 
 _CALIBRATION_ITEMS = 16
 _TIMM_ORIGINS = frozenset(
@@ -226,21 +224,6 @@ def _transformers_shape(spec: ModelSpec, config: Any, preprocessor: Path | None)
     return (channels, *pair)
 
 
-def _logits_of(model: Any) -> Any:
-    """A module that returns the logits as a plain tensor, which is what exporters and compilers want."""
-    import torch
-
-    class Logits(torch.nn.Module):  # type: ignore[misc]
-        def __init__(self, model: Any) -> None:
-            super().__init__()
-            self.model = model
-
-        def forward(self, pixel_values: Any) -> Any:
-            return self.model(pixel_values=pixel_values).logits
-
-    return Logits(model)
-
-
 def _random(spec: ModelSpec, seed: int) -> LoadedModel:
     import torch
 
@@ -304,34 +287,10 @@ def _loaded(
 ) -> LoadedModel:
     if input_shape is None:
         input_shape = spec.input_shape or tuple(config["pretrained_cfg"].get("input_size") or (3, 224, 224))
-    module = _ready(model, library)
+    module = ready(model, library)
     return LoadedModel(
         module, library, architecture, {**config, "input_shape": list(input_shape)}, input_shape, weights
     )
-
-
-def _ready(model: Any, library: Library) -> Any:
-    model = model.float().eval().requires_grad_(False)
-    return _logits_of(model).eval() if library == "transformers" else model
-
-
-def build_module(config: dict[str, Any]) -> Any:
-    """The bare library model, randomly initialised, that a torch artifact's `config.json` describes."""
-    if config["library"] == "timm":
-        import timm
-
-        return timm.create_model(
-            config["architecture"],
-            pretrained=False,
-            pretrained_cfg=config["pretrained_cfg"],
-            **config["kwargs"],
-        )
-    import torch
-    from transformers import AutoConfig, AutoModelForImageClassification
-
-    numbers = dict(config["config"])
-    made = AutoConfig.for_model(numbers.pop("model_type"), **numbers)
-    return AutoModelForImageClassification.from_config(made, dtype=torch.float32)
 
 
 def save_torch_artifact(model: LoadedModel, folder: Path) -> None:
@@ -344,22 +303,3 @@ def save_torch_artifact(model: LoadedModel, folder: Path) -> None:
     save_file(tensors, folder / WEIGHTS_FILE)
     text = json.dumps(model.config, indent=1, sort_keys=True, allow_nan=False)
     (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
-
-
-def load_torch_artifact(artifact: Artifact) -> Any:
-    """Rebuild the torch module of a torch artifact: evaluation mode, fp32, on the CPU, logits out.
-
-    Imports torch and the one library that the model needs.
-
-    Raises:
-        PrepareError: the artifact's files do not fit together; the cache was damaged.
-    """
-    from safetensors.torch import load_file
-
-    config = _read_config(artifact.path, artifact.model)
-    with explained(
-        f"{artifact.model}: the artifact in {artifact.path} cannot be loaded; zoobench cache prune"
-    ):
-        model = build_module(config)
-        model.load_state_dict(load_file(artifact.path / WEIGHTS_FILE), strict=True)
-    return _ready(model, config["library"])
