@@ -14,6 +14,7 @@ PYTHON := .venv/bin/python
 INSTALLED := .venv/.installed
 
 MAIN_JOB := --models resnet18 resnet50 mobilenetv2_100 efficientnet_b0 --batch-sizes 1 4 8
+BENCHMARKS := start_up run_cost parity
 EXPORT := $(UV) export --locked --quiet --extra cpu --no-dev --no-emit-project --no-hashes --no-annotate --no-header
 
 define REQUIREMENTS_HEADER
@@ -67,7 +68,7 @@ proof: $(INSTALLED) ## The long evidence that statistics and verdicts keep what 
 
 .PHONY: benchmarks
 benchmarks: $(INSTALLED) ## The figures of docs/benchmarks.md, as ratios within one run: many minutes
-	@for script in benchmarks/*.py; do echo "== $$script"; $(PYTHON) "$$script"; done
+	@for name in $(BENCHMARKS); do echo "== $$name"; $(PYTHON) benchmarks/$$name.py; done
 
 .PHONY: requirements
 requirements: $(UV) ## Write requirements.txt from uv.lock: a second
