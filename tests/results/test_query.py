@@ -1,0 +1,168 @@
+"""Reading results back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.show.records import OTHER_MACHINE, make_failure, make_record, write_results
+
+from zoobench.errors import UsageError
+from zoobench.outcome import Evidence, Status
+from zoobench.results import record as record_module
+from zoobench.results.query import Parts, by_machine, latest, latest_cells, load_records
+from zoobench.results.record import SCHEMA_VERSION
+
+
+def write_lines(folder: Path, *lines: bytes) -> Path:
+    run = folder / "runs" / "run-1"
+    run.mkdir(parents=True)
+    (run / "manifest.json").write_text(json.dumps({"argv": ["zoobench", "run"]}))
+    (run / "records.jsonl").write_bytes(b"".join(lines))
+    return folder
+
+
+def line(**changes: Any) -> bytes:
+    return json.dumps({**make_record().model_dump(mode="json"), **changes}).encode() + b"\n"
+
+
+def test_what_was_written_is_read_back_oldest_first(tmp_path: Path) -> None:
+    newer = make_record(run_id="run-a", at="2026-11-24T00:00:00+00:00")
+    older = make_record("resnet50", run_id="run-b", at="2026-11-23T00:00:00+00:00")
+    loaded = load_records(write_results(tmp_path, [newer, older]))
+    assert loaded.records == [older, newer]
+    assert loaded.problems == []
+    assert [run.run_id for run in loaded.runs] == ["run-b", "run-a"]
+    assert loaded.runs[0].argv == ("zoobench", "run", "--models", "resnet18")
+
+
+@pytest.mark.parametrize("parts", Parts)
+def test_a_torn_last_line_is_named_and_the_others_are_kept(tmp_path: Path, parts: Parts) -> None:
+    loaded = load_records(write_lines(tmp_path, line(), b"\n", line()[:200]), parts)
+    assert len(loaded.records) == 1
+    assert len(loaded.problems) == 1
+    assert "records.jsonl:3: cut short by an interruption" in loaded.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("bad", "why"),
+    [
+        (b"garbage\n", "not a JSON object"),
+        (b"[1, 2]\n", "not a JSON object"),
+        (b"[" * 100_000 + b"\n", "not a JSON object"),
+        (b"\xff\xfe\x00\n", "not a JSON object"),
+        (line(status="splendid"), "status"),
+        (line(schema_version=SCHEMA_VERSION + 1), f"schema version {SCHEMA_VERSION + 1}"),
+        (line(schema_version="one"), "schema_version"),
+        (b'{"run_id": "x"}\n', "no usable schema_version"),
+    ],
+)
+def test_a_bad_line_is_named_with_its_place_and_does_not_stop_the_rest(
+    tmp_path: Path, bad: bytes, why: str
+) -> None:
+    loaded = load_records(write_lines(tmp_path, line(), bad, line()))
+    assert len(loaded.records) == 2
+    assert len(loaded.problems) == 1
+    assert "records.jsonl:2" in loaded.problems[0]
+    assert why in loaded.problems[0]
+
+
+def test_a_record_without_a_version_is_refused_even_where_it_looks_like_todays(tmp_path: Path) -> None:
+    data = make_record().model_dump(mode="json")
+    del data["schema_version"]
+    loaded = load_records(write_lines(tmp_path, json.dumps(data).encode() + b"\n"))
+    assert loaded.records == []
+    assert "no usable schema_version" in loaded.problems[0]
+
+
+def test_an_older_record_is_lifted_on_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lift(data: dict[str, Any]) -> dict[str, Any]:
+        return {**data, "effort": "lifted", "schema_version": 2}
+
+    monkeypatch.setattr(record_module, "SCHEMA_VERSION", 2)
+    monkeypatch.setattr("zoobench.results.query.SCHEMA_VERSION", 2)
+    monkeypatch.setitem(record_module.UPGRADES, 1, lift)
+    loaded = load_records(write_lines(tmp_path, line(schema_version=1), line(schema_version=2)))
+    assert [r.effort for r in loaded.records] == ["lifted", "quick"]
+
+
+@given(st.lists(st.binary(max_size=60), max_size=8))
+def test_no_bytes_in_a_records_file_raise(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[bytes]
+) -> None:
+    folder = tmp_path_factory.mktemp("fuzz")
+    load_records(write_lines(folder, *lines))
+
+
+def test_tables_read_everything_but_the_proof(tmp_path: Path) -> None:
+    evidence = Evidence(runtime="onnxruntime", device="cpu")
+    write_results(tmp_path, [make_record(evidence=evidence)])
+    full, lean = load_records(tmp_path).records[0], load_records(tmp_path, Parts.FOR_TABLES).records[0]
+    assert full.evidence == evidence
+    assert lean.evidence is None
+    unread = {"evidence", "check", "noise", "artifact"}
+    assert lean.model_dump(exclude=unread) == full.model_dump(exclude=unread)
+    assert lean.artifact is not None and full.artifact is not None
+    assert lean.artifact.size_bytes == full.artifact.size_bytes
+
+
+def test_a_folder_that_is_missing_or_a_file_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="zoobench run"):
+        load_records(tmp_path / "nothing")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="is a file"):
+        load_records(tmp_path / "file")
+
+
+def test_an_empty_folder_and_a_broken_manifest_are_no_errors(tmp_path: Path) -> None:
+    assert load_records(tmp_path).records == []
+    write_results(tmp_path, [make_record()])
+    (tmp_path / "runs" / "run-1" / "manifest.json").write_text("{")
+    loaded = load_records(tmp_path)
+    assert len(loaded.records) == 1
+    assert loaded.runs[0].argv == ()
+    assert "manifest.json" in loaded.problems[0]
+
+
+def test_the_later_of_two_records_of_one_cell_is_shown() -> None:
+    first, second = make_record(p50=9.0), make_record(p50=8.0, run_id="run-2")
+    assert latest([first, second]) == [second]
+
+
+def test_other_options_batches_and_machines_are_other_cells() -> None:
+    records = [
+        make_record(),
+        make_record(batch=4),
+        make_record(options={"io_binding": True}),
+        make_record(options={"io_binding": 1}),
+        make_record(machine=OTHER_MACHINE),
+    ]
+    assert latest(records) == records
+    assert len({r.case.id for r in records}) == 4
+
+
+@pytest.mark.parametrize("status", [Status.FAILED, Status.INTERRUPTED, Status.TIMEOUT, Status.SKIPPED])
+def test_a_later_failure_neither_hides_older_numbers_nor_vanishes(status: Status) -> None:
+    good = make_record("resnet50")
+    bad = make_failure("resnet50", status=status, run_id="run-2")
+    (cell,) = latest_cells([good, bad])
+    assert (cell.record, cell.later) == (good, bad)
+    (mended,) = latest_cells([good, bad, better := make_record("resnet50", p50=8.0, run_id="run-3")])
+    assert (mended.record, mended.later) == (better, None)
+
+
+def test_of_failures_alone_the_latest_is_shown() -> None:
+    first, second = make_failure(message="one"), make_failure(message="two")
+    assert latest([first, second]) == [second]
+
+
+def test_machines_are_kept_apart() -> None:
+    here, there = make_record(), make_record(machine=OTHER_MACHINE)
+    assert by_machine([here, there]) == {
+        here.machine.fingerprint: [here],
+        there.machine.fingerprint: [there],
+    }

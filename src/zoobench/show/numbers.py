@@ -14,6 +14,8 @@ RED_ABOVE_MS = 50.0
 
 def decimals_for(value: float) -> int:
     """Decimal places that leave `value` three significant digits; never negative."""
+    if 0.9995 <= value < 1e9:  # most numbers, without logarithms
+        return 2 if value < 9.995 else 1 if value < 99.95 else 0
     if value == 0 or not math.isfinite(value):
         return 0
     places = DIGITS - 1 - math.floor(math.log10(abs(value)))

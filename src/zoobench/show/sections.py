@@ -22,13 +22,12 @@ from zoobench.show.speedup import Pair
 from zoobench.show.tables import (
     Field,
     Notes,
-    by_batch,
     case_fields,
     documented_table,
-    in_order,
     is_measured,
     make_table,
     notes_table,
+    p50,
     status_label,
 )
 from zoobench.show.view import View
@@ -42,8 +41,8 @@ _BATCH: Field = (Column("Batch", "right"), lambda r: str(r.case.batch))
 def results_section(view: View, notes: Notes) -> list[Block]:
     """The documented table, one for each batch size."""
     blocks: list[Block] = [Paragraph(_intervals_sentence(view))]
-    for batch, group in by_batch(view.cells).items():
-        shown = [c for c in in_order(group) if c.record.status is not Status.SKIPPED]
+    for batch, group in view.batches.items():
+        shown = [c for c in group if c.record.status is not Status.SKIPPED]
         if shown:
             blocks.append(Heading(3, f"Batch size {batch}"))
             blocks.append(documented_table(shown[:MOST_ROWS], notes))
@@ -127,7 +126,6 @@ def throughput_section(view: View) -> list[Block]:
 def start_section(view: View) -> list[Block]:
     """What it takes before the first steady call: worker start, load, compilation, first call, warm-up."""
     records = [r for r in view.records if r.load_s is not None]
-    records.sort(key=lambda r: r.case.batch)
     if not records:
         return []
     shown = records[:MOST_ROWS]
@@ -218,8 +216,8 @@ def machine_section(view: View) -> list[Block]:
 
 def _versions(records: Iterable[Record]) -> str:
     found: dict[str, set[str]] = {}
-    for record in records:
-        for package, version in record.versions.items():
+    for versions in {tuple(r.versions.items()) for r in records}:
+        for package, version in versions:
             found.setdefault(package, set()).add(version)
     return "; ".join(f"{package} {' and '.join(sorted(found[package]))}" for package in sorted(found))
 
@@ -251,7 +249,7 @@ def summary_sentence(views: Sequence[View]) -> str:
         return f"{text}, on {len(views)} machines, which are never ranked together."
     if not views[0].believable:
         return f"{text}, on {views[0].title}; no number among them can be believed."
-    best = views[0].believable[0]
+    best = min(views[0].believable, key=p50)
     return f"{text}, on {views[0].title}; fastest: {best.case.label}, {_p50(best)} ms."
 
 

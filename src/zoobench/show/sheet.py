@@ -30,7 +30,7 @@ def csv_text(cells: Iterable[Cell]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows([_guard(v) if isinstance(v, str) else v for v in _row(cell)] for cell in cells)
+    writer.writerows([_guard(v) if type(v) is str else v for v in _row(cell)] for cell in cells)
     return out.getvalue()
 
 

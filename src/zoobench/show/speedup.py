@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 from zoobench.outcome import Interval, VerdictValue
 from zoobench.results.record import Record
 from zoobench.show.numbers import format_ratio
-from zoobench.show.tables import backend_label, has_verdict, is_believable, p50
+from zoobench.show.tables import backend_label, has_verdict, p50
 
 BASELINES = {"cpu": "pytorch", "cuda": "pytorch_cuda"}
 """Device class → the backend that the others are compared with."""
@@ -59,13 +59,15 @@ class Pair:
         return "faster" if self.ratio > 1 else "slower"
 
 
-def find_pairs(records: Iterable[Record]) -> list[Pair]:
-    """Pair every believable cell with its baseline on the same machine; without a baseline there is no pair.
+def find_pairs(records: Sequence[Record]) -> list[Pair]:
+    """Pair every cell with its baseline on the same machine; without a baseline there is no pair.
 
     The two share model, weights, commit, batch, precision, threads, shape, scenario and arm. A baseline with
     the same options is preferred to one without options.
+
+    Args:
+        records: believable ones.
     """
-    records = [r for r in records if is_believable(r)]
     baselines: dict[Hashable, Record] = {}
     for record in records:
         if record.case.backend == _baseline(record):
@@ -86,7 +88,8 @@ def _baseline(record: Record) -> str | None:
 
 
 def _options(record: Record) -> tuple[Hashable, ...]:
-    return tuple(sorted(record.case.options.items()))
+    options = record.case.options
+    return tuple(sorted(options.items())) if options else ()
 
 
 def _sameness(record: Record) -> Hashable:

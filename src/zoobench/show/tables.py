@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -33,7 +34,10 @@ def is_measured(record: Record) -> bool:
 
 def is_believable(record: Record) -> bool:
     """Its median may be ranked and compared: valid, or unstable and marked so."""
-    return is_measured(record) and not has_verdict(record, VerdictValue.INVALID) and p50(record) > 0
+    verdict = record.verdict
+    if verdict is not None and verdict.value is VerdictValue.INVALID:
+        return False
+    return is_measured(record) and p50(record) > 0
 
 
 def has_verdict(record: Record, value: VerdictValue) -> bool:
@@ -44,7 +48,7 @@ def has_verdict(record: Record, value: VerdictValue) -> bool:
 def p50(record: Record) -> float:
     """Median in ms; infinity where there is none, so that such cells sort last."""
     latency = record.latency
-    return float("inf") if latency is None or latency.p50_ms is None else latency.p50_ms
+    return math.inf if latency is None or latency.p50_ms is None else latency.p50_ms
 
 
 def is_fake(record: Record) -> bool:
@@ -149,24 +153,18 @@ def make_table(fields: Sequence[Field], records: Iterable[Record]) -> Table:
 
 def in_order(cells: Iterable[Cell]) -> list[Cell]:
     """Models by their fastest believable cell; within a model by p50; what cannot be believed last."""
-    cells = list(cells)
     fastest: dict[str, float] = {}
-    for cell in cells:
-        own = p50(cell.record) if is_believable(cell.record) else float("inf")
-        model = cell.record.case.model
-        fastest[model] = min(own, fastest.get(model, float("inf")))
-
-    def rank(cell: Cell) -> tuple[float, str, bool, float, str]:
-        record = cell.record
-        model = record.case.model
-        return fastest[model], model, not is_believable(record), p50(record), record.case.backend
-
-    return sorted(cells, key=rank)
+    judged = [(cell, cell.record.case, is_believable(cell.record), p50(cell.record)) for cell in cells]
+    for _, case, believable, median in judged:
+        best = fastest.get(case.model, math.inf)
+        fastest[case.model] = min(best, median) if believable else best
+    judged.sort(key=lambda x: (fastest[x[1].model], x[1].model, not x[2], x[3], x[1].backend))
+    return [cell for cell, *_ in judged]
 
 
 def documented_table(cells: Iterable[Cell], notes: Notes) -> Table:
-    """The documented table of the cells of one machine and one batch size; skipped cells are left out."""
-    shown = [c for c in in_order(cells) if c.record.status is not Status.SKIPPED]
+    """The documented table of the cells of one machine and one batch size, as ordered; skips are left out."""
+    shown = [c for c in cells if c.record.status is not Status.SKIPPED]
     later = {id(c.record): c.later for c in shown if c.later is not None}
 
     def verdict(record: Record) -> str:
@@ -210,11 +208,11 @@ def latency_cell(record: Record) -> str:
 
 
 def by_batch(cells: Iterable[Cell]) -> dict[int, list[Cell]]:
-    """Batch size → its cells, smallest batch first."""
+    """Batch size → its cells in their ranking's order, smallest batch first."""
     batches: dict[int, list[Cell]] = {}
     for cell in cells:
         batches.setdefault(cell.record.case.batch, []).append(cell)
-    return dict(sorted(batches.items()))
+    return {batch: in_order(group) for batch, group in sorted(batches.items())}
 
 
 def console_table(records: Iterable[Record]) -> list[RichTable]:

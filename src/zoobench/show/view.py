@@ -8,19 +8,21 @@ from functools import cached_property
 from zoobench.results.query import Cell
 from zoobench.results.record import Record
 from zoobench.show.speedup import Pair, Speedup, find_pairs, summarise
-from zoobench.show.tables import in_order, is_believable, is_fake, machine_label
+from zoobench.show.tables import by_batch, is_believable, is_fake, machine_label
 
 
 class View:
     """The real, or the fake, cells of one machine; never empty.
 
     Attributes:
-        cells: in their ranking's order, see `tables.in_order`.
+        batches: batch size → its cells, in their ranking's order.
+        cells: all of them, batch by batch.
         fake: they were made by the `fake` backend.
     """
 
     def __init__(self, cells: Sequence[Cell], fake: bool) -> None:
-        self.cells = in_order(cells)
+        self.batches = by_batch(cells)
+        self.cells = [cell for group in self.batches.values() for cell in group]
         self.fake = fake
         self.newest = max((c.record for c in cells), key=lambda r: r.recorded_at)
 

@@ -1,0 +1,123 @@
+"""Charts: what is drawn, that it stays bounded, and that it says what it leaves out."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+from tests.show.records import full_run, make_record
+
+from zoobench.outcome import VerdictValue
+from zoobench.results.query import latest_cells
+from zoobench.results.record import Record
+from zoobench.show.charts import Chart, latency_chart, speedup_chart, throughput_chart
+from zoobench.show.svg import fit, round_ticks, text_width
+from zoobench.show.view import View, views_of
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def view(records: list[Record]) -> View:
+    return views_of(latest_cells(records))[0]
+
+
+def texts(chart: Chart | None) -> list[str]:
+    assert chart is not None
+    return [e.text or "" for e in ElementTree.fromstring(chart.svg).iter(f"{SVG}text")]
+
+
+def fills(chart: Chart | None, shape: str) -> list[str]:
+    assert chart is not None
+    return [e.attrib["fill"] for e in ElementTree.fromstring(chart.svg).iter(f"{SVG}{shape}")]
+
+
+def test_latency_has_a_bar_for_each_believable_cell_and_units_on_its_axis() -> None:
+    chart = latency_chart(view(full_run()).believable)
+    assert fills(chart, "rect").count("#0072B2") == 11  # ten cells and the legend
+    assert fills(chart, "rect").count("#D55E00") == 13
+    shown = texts(chart)
+    assert {"batch 1", "batch 4", "batch 8", "p50 (ms)", "resnet18", "9.53"} <= set(shown)
+    assert "190" not in shown  # the invalid cell
+    assert chart is not None and "Pale bars are unstable" in chart.caption
+
+
+def test_one_backend_has_one_colour_in_every_chart() -> None:
+    own = view(full_run())
+    charts = [latency_chart(own.believable), speedup_chart(own.pairs), throughput_chart(own.believable)]
+    assert all("#0072B2" in fills(chart, "rect") for chart in charts)
+
+
+def test_bars_are_as_long_as_their_values() -> None:
+    records = [make_record("a", p50=10.0, width=0), make_record("b", p50=20.0, width=0)]
+    chart = latency_chart(view(records).believable)
+    assert chart is not None
+    rects = [e.attrib for e in ElementTree.fromstring(chart.svg).iter(f"{SVG}rect")]
+    widths = sorted(float(r["width"]) for r in rects if r["fill"] == "#0072B2")[1:]
+    assert widths[1] / widths[0] == pytest.approx(2, rel=0.01)
+
+
+def test_a_throughput_line_breaks_where_a_cell_has_no_number() -> None:
+    chart = throughput_chart(view([make_record(batch=b) for b in (1, 2, 8, 16)]).believable)
+    whole = chart.svg.count("<polyline") if chart else 0
+    other = [make_record(backend="pytorch", batch=b) for b in (1, 2, 4, 8, 16)]
+    broken = throughput_chart(view([make_record(batch=b) for b in (1, 2, 8, 16)] + other).believable)
+    assert whole == 1
+    assert broken is not None and broken.svg.count("<polyline") == 3
+
+
+def test_charts_without_anything_to_show_are_none() -> None:
+    assert latency_chart([]) is None
+    assert speedup_chart([]) is None
+    assert throughput_chart([make_record()]) is None
+
+
+def test_thousands_of_cells_stay_bounded_and_the_caption_says_so() -> None:
+    records = [
+        make_record(f"model_{i:03}", backend, p50=5.0 + i, batch=batch)
+        for i in range(60)
+        for backend in ("pytorch", "onnx_cpu")
+        for batch in (1, 2, 4, 8, 16, 32)
+    ]
+    own = view(records)
+    for chart in (latency_chart(own.believable), speedup_chart(own.pairs)):
+        assert chart is not None
+        assert "The first 30 of 60 models are shown." in chart.caption
+        assert "Of 6 batch sizes 1, 2, 8, 32 are shown." in chart.caption
+        assert len(chart.svg) < 150_000
+    throughput = throughput_chart(own.believable)
+    assert throughput is not None and "The first 12 of 60 models" in throughput.caption
+
+
+@pytest.mark.parametrize("p50", [1e-4, 1e9])
+def test_extreme_numbers_draw(p50: float) -> None:
+    records = [make_record(p50=p50), make_record(backend="pytorch", p50=1.0), make_record("b", p50=3.0)]
+    own = view(records)
+    for chart in (latency_chart(own.believable), speedup_chart(own.pairs)):
+        assert "nan" not in "".join(texts(chart))
+
+
+def test_hostile_names_are_text_and_cut() -> None:
+    name = "<script>alert(1)</script>\x1b" + "x" * 150
+    chart = latency_chart([make_record(name)])
+    assert chart is not None
+    assert "<script" not in chart.svg
+    assert max(map(len, texts(chart))) < 60
+
+
+def test_unstable_cells_are_pale() -> None:
+    chart = latency_chart([make_record(verdict=VerdictValue.UNSTABLE)])
+    assert chart is not None and 'opacity="0.45"' in chart.svg
+
+
+@pytest.mark.parametrize("highest", [0.003, 0.7, 1, 9.99, 10, 49, 1234, 0, float("inf")])
+def test_ticks_are_round_start_at_0_and_reach_the_top(highest: float) -> None:
+    ticks = round_ticks(highest)
+    assert ticks[0] == 0
+    assert 3 <= len(ticks) <= 8
+    assert highest == float("inf") or ticks[-1] >= highest * 0.998
+
+
+def test_fit_cuts_to_the_width() -> None:
+    assert fit("resnet18", 100) == "resnet18"
+    assert fit("x" * 100, 100).endswith("…")
+    assert text_width(fit("模" * 100, 100)) <= 100

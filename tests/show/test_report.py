@@ -1,0 +1,187 @@
+"""Whole reports, from a results folder to files."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+from tests.show.records import OTHER_MACHINE, full_run, make_failure, make_record, write_results
+
+from zoobench.errors import UsageError
+from zoobench.outcome import VerdictValue
+from zoobench.results.record import Record
+from zoobench.show.report import ReportFiles, write_report
+
+
+def report(folder: Path, records: list[Record], **more: object) -> tuple[ReportFiles, str]:
+    results = write_results(folder / "results", records, **more)  # type: ignore[arg-type]
+    files = write_report(results, folder / "RESULTS.md")
+    return files, files.report.read_text(encoding="utf-8")
+
+
+def section(text: str, title: str) -> str:
+    start = text.index(f"# {title}\n")
+    following = re.search(r"^#+ ", text[start + len(title) :], re.MULTILINE)
+    return text[start : start + len(title) + following.start()] if following else text[start:]
+
+
+def test_a_full_report_tells_everything(tmp_path: Path) -> None:
+    files, text = report(tmp_path, full_run())
+    assert text.startswith("# Benchmark results\n\n**23 cells measured (21 valid, 1 unstable, 1 invalid)")
+    assert "| Model | Backend | Latency (ms) | p95 (ms) | Throughput (items/s) | Size (MB) |" in text
+    assert "| resnet18 | onnx_cpu | 9.53 [9.39, 9.67] 🟢 | 10.7 |" in section(text, "Batch size 1")
+    assert "10 pairs over 4 models, from 1.84× (resnet18, batch 4) to 3.66× (mobilenetv2" in text
+    assert "killed for memory at 7.4 GB" in section(text, "Failures and skips")
+    assert "no CUDA device" in section(text, "Failures and skips")
+    assert "close other programs or raise --effort" in section(text, "Notes on the verdicts")
+    assert "42.0%" in section(text, "How near the hardware's limit")
+    assert "0.113" in section(text, "Start-up, first call and warm-up")
+    assert "Intel(R) Xeon(R)" in section(text, "The machine")
+    assert "zoobench run --models resnet18" in section(text, "How to reproduce")
+    assert files.cells == 25
+    assert files.problems == ()
+
+
+def test_every_chart_that_is_shown_lies_beside_the_report(tmp_path: Path) -> None:
+    files, text = report(tmp_path, full_run())
+    shown = re.findall(r"!\[.*?\]\((.*?)\)", text)
+    assert shown == [
+        "RESULTS_charts/latency.svg",
+        "RESULTS_charts/speedup.svg",
+        "RESULTS_charts/throughput.svg",
+    ]
+    assert [tmp_path / path for path in shown] == list(files.charts)
+    assert all(path.read_text().startswith("<svg") for path in files.charts)
+    assert set(files.beside) == {tmp_path / "results.csv", *files.charts}
+
+
+def test_the_sheet_holds_every_cell_and_runs_nothing(tmp_path: Path) -> None:
+    records = [make_record("=HYPERLINK(1)"), make_record("@x", p50=1 / 3), make_record('a,b\n"c')]
+    files, _ = report(tmp_path, records)
+    assert files.table is not None
+    with files.table.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["model"] for row in rows] == ["'=HYPERLINK(1)", "'@x", 'a,b "c']
+    assert float(rows[1]["p50_ms"]) == 1 / 3
+    assert rows[0]["p95_ms"] == ""
+
+
+def test_a_hostile_model_is_text_in_every_format(tmp_path: Path) -> None:
+    name = "<img src=x onerror=alert(1)>|**x**"
+    records = [make_record(name), make_record(name, "pytorch"), make_failure(name, batch=2, message=name)]
+    _, text = report(tmp_path, records, argv=["zoobench", "run", "--models", name])
+    body = re.sub(r"```sh\n.*?```", "", text, flags=re.DOTALL)
+    assert "<img" not in body
+    assert "**x**" not in body
+    page = write_report(tmp_path / "results", tmp_path / "r.html", "html").report.read_text()
+    assert "<img src=x" not in page
+
+
+def test_machines_are_never_ranked_together(tmp_path: Path) -> None:
+    files, text = report(
+        tmp_path, [make_record(), make_record(backend="pytorch", machine=OTHER_MACHINE, p50=17.7)]
+    )
+    assert "on 2 machines, which are never ranked together" in text
+    first, second = text.split("## AMD EPYC")
+    assert "| resnet18 | onnx_cpu |" in first and "| pytorch |" not in first
+    assert "| resnet18 | pytorch |" in second and "| onnx_cpu |" not in second
+    assert "as fast in the geometric mean" not in text
+    assert [path.name for path in files.charts] == ["machine_1_latency.svg", "machine_2_latency.svg"]
+
+
+def test_fake_cells_stand_apart(tmp_path: Path) -> None:
+    _, text = report(tmp_path, [make_record("m", "fake", 0.1, weights="fake"), make_record()])
+    real, fake = text.split("## Fake backend")
+    assert "fastest: resnet18" in real
+    assert "| m | fake |" in fake and "| m | fake |" not in real
+
+
+def test_a_later_failure_is_told_beside_the_older_numbers(tmp_path: Path) -> None:
+    later = make_failure("resnet18", message="it broke", run_id="run-2", at="2026-11-24T00:00:00+00:00")
+    _, text = report(tmp_path, [make_record(), later])
+    assert "valid · a later attempt: failed (load)" in text
+    assert "it broke (the table shows the numbers of run run-1)" in section(text, "Failures and skips")
+
+
+def test_nothing_believable_is_said(tmp_path: Path) -> None:
+    _, text = report(tmp_path, [make_record(verdict=VerdictValue.INVALID, reasons=[("x", "y")])])
+    assert "no number among them can be believed" in text
+    _, text = report(tmp_path / "other", [make_failure()])
+    assert "0 cells measured" in text
+
+
+def test_unreadable_lines_are_listed(tmp_path: Path) -> None:
+    results = write_results(tmp_path / "results", [make_record()])
+    with (results / "runs" / "run-1" / "records.jsonl").open("ab") as file:
+        file.write(b'{"schema_version": 1, "run')
+    files = write_report(results, tmp_path / "RESULTS.md")
+    assert len(files.problems) == 1
+    assert "cut short by an interruption" in files.report.read_text()
+
+
+def test_a_long_table_is_cut_and_says_so(tmp_path: Path) -> None:
+    files, text = report(tmp_path, [make_record(f"m{i}") for i in range(310)])
+    assert "10 more rows are in results.csv." in section(text, "Batch size 1")
+    assert files.table is not None
+    assert len(files.table.read_text().splitlines()) == 311
+
+
+@pytest.mark.parametrize(
+    ("argv", "shown"),
+    [
+        (["/opt/venv/bin/zoobench", "run", "--models", "a b"], "zoobench run --models 'a b'"),
+        (["src/benchmark.py", "--gpu"], "python src/benchmark.py --gpu"),
+        (["/somewhere/zoobench/__main__.py", "run"], "python -m zoobench run"),
+    ],
+)
+def test_the_command_is_shown_as_it_was_typed(tmp_path: Path, argv: list[str], shown: str) -> None:
+    _, text = report(tmp_path, [make_record()], argv=argv)
+    assert f"```sh\n{shown}\n" in text
+
+
+def test_json_holds_the_records_and_the_speedups(tmp_path: Path) -> None:
+    results = write_results(tmp_path / "results", full_run())
+    files = write_report(results, tmp_path / "r.json", "json")
+    body = json.loads(files.report.read_text())
+    (machine,) = body["machines"]
+    assert len(machine["records"]) == 25
+    assert machine["speedups"][0]["geometric_mean"] == pytest.approx(2.47, abs=0.01)
+    assert Record.model_validate({k: v for k, v in machine["records"][0].items() if k != "later_attempt"})
+    assert files.beside == ()
+
+
+def test_html_is_one_page_that_needs_nothing_else(tmp_path: Path) -> None:
+    results = write_results(tmp_path / "results", full_run())
+    files = write_report(results, tmp_path / "r.html", "html")
+    page = files.report.read_text()
+    assert page.count("data:image/svg+xml;base64,") == 3
+    assert "http://" not in page and "https://" not in page and "<script" not in page
+    assert files.charts == ()
+    assert not (tmp_path / "r_charts").exists()
+
+
+def test_what_cannot_be_reported_on_is_a_usage_error(tmp_path: Path) -> None:
+    output = tmp_path / "RESULTS.md"
+    with pytest.raises(UsageError, match="no results folder"):
+        write_report(tmp_path / "none", output)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match="holds no results yet; measure first"):
+        write_report(tmp_path / "empty", output)
+    (tmp_path / "bad" / "runs" / "r").mkdir(parents=True)
+    (tmp_path / "bad" / "runs" / "r" / "records.jsonl").write_text("garbage\n")
+    with pytest.raises(UsageError, match=r"no record .* can be read: .*records.jsonl:1"):
+        write_report(tmp_path / "bad", output)
+    assert not output.exists()
+
+
+def test_an_output_that_cannot_be_written_is_a_usage_error_and_leaves_no_litter(tmp_path: Path) -> None:
+    results = write_results(tmp_path / "results", [make_record()])
+    with pytest.raises(UsageError, match="is a folder"):
+        write_report(results, tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="cannot write"):
+        write_report(results, tmp_path / "file" / "RESULTS.md")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "results"]

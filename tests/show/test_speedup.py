@@ -1,0 +1,78 @@
+"""Ratios of p50 over pairs that differ in the backend alone."""
+
+from __future__ import annotations
+
+import pytest
+from tests.show.records import OTHER_MACHINE, make_record
+
+from zoobench.outcome import VerdictValue
+from zoobench.show.speedup import find_pairs, summarise
+
+
+def pair(torch: float, onnx: float, model: str = "resnet18", **more: object):  # type: ignore[no-untyped-def]
+    return [make_record(model, "pytorch", torch, **more), make_record(model, "onnx_cpu", onnx, **more)]
+
+
+def test_the_ratio_is_of_p50_and_its_interval_is_conservative() -> None:
+    (found,) = find_pairs(pair(20.0, 10.0, width=0.1))
+    assert found.ratio == 2.0
+    assert found.interval == pytest.approx((18 / 11, 22 / 9))
+    assert found.verdict == "faster"
+    assert found.took_turns
+
+
+@pytest.mark.parametrize(
+    ("torch", "onnx", "verdict"), [(10, 10.1, "undecided"), (10, 20, "slower"), (20, 10, "faster")]
+)
+def test_an_interval_that_holds_1_decides_nothing(torch: float, onnx: float, verdict: str) -> None:
+    (found,) = find_pairs(pair(torch, onnx))
+    assert found.verdict == verdict
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"batch": 4}, {"precision": "bf16"}, {"threads": 1}, {"machine": OTHER_MACHINE}, {"weights": "random"}],
+)
+def test_what_differs_in_more_than_the_backend_is_no_pair(change: dict[str, object]) -> None:
+    records = [make_record(backend="pytorch"), make_record(backend="onnx_cpu", **change)]  # type: ignore[arg-type]
+    assert find_pairs(records) == []
+
+
+def test_a_baseline_with_the_same_options_is_preferred() -> None:
+    plain, gap = make_record(backend="pytorch"), make_record(backend="pytorch", options={"gap_ms": 5})
+    other = make_record(options={"gap_ms": 5})
+    (found,) = find_pairs([plain, gap, other])
+    assert found.base is gap
+    (found,) = find_pairs([plain, other])
+    assert found.base is plain
+
+
+def test_cuda_is_compared_with_pytorch_on_cuda() -> None:
+    cpu, gpu = make_record(backend="pytorch"), make_record(backend="pytorch_cuda", device="cuda")
+    (found,) = find_pairs([cpu, gpu, make_record(backend="onnx_cuda", device="cuda")])
+    assert found.base is gpu
+
+
+def test_the_sentence_tells_range_mean_and_number_of_pairs() -> None:
+    (summary,) = summarise(find_pairs(pair(20, 10) + pair(16, 2, "resnet50")))
+    assert summary.geometric_mean == pytest.approx(4.0)
+    for part in (
+        "ONNX Runtime",
+        "PyTorch",
+        "4.00×",
+        "2 pairs over 2 models",
+        "2.00× (resnet18",
+        "8.00× (resnet50",
+    ):
+        assert part in summary.sentence
+    assert "2 faster" in summary.sentence
+    assert "unstable" not in summary.sentence
+
+
+def test_the_sentence_warns_of_unstable_numbers_and_of_different_runs() -> None:
+    records = pair(20, 10)
+    records.append(make_record("resnet50", "pytorch", 30.0, verdict=VerdictValue.UNSTABLE))
+    records.append(make_record("resnet50", "onnx_cpu", 10.0, run_id="run-2"))
+    (summary,) = summarise(find_pairs(records))
+    assert "1 pair with a number marked unstable" in summary.sentence
+    assert "1 pair measured in different runs" in summary.sentence
