@@ -185,3 +185,19 @@ def test_an_output_that_cannot_be_written_is_a_usage_error_and_leaves_no_litter(
     with pytest.raises(UsageError, match="cannot write"):
         write_report(results, tmp_path / "file" / "RESULTS.md")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "results"]
+
+
+def test_a_disk_that_is_full_in_mid_write_keeps_the_older_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = write_results(tmp_path / "results", [make_record()])
+    (tmp_path / "RESULTS.md").write_text("older")
+
+    def full(_path: Path, _target: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(UsageError, match="No space left on device"):
+        write_report(results, tmp_path / "RESULTS.md")
+    assert (tmp_path / "RESULTS.md").read_text() == "older"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["RESULTS.md", "results"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from zoobench import __version__
+from zoobench._version import __version__
 from zoobench.errors import UsageError
 from zoobench.results.query import (
     Loaded,
