@@ -261,22 +261,29 @@ def test_events_come_before_the_reply_and_answers_to_others_are_passed_over(tmp_
     assert events == [("progress", 0), ("progress", 1), ("progress", 2)]
 
 
-def test_a_worker_dies_with_its_parent():
+PARENT = """
+from tests.measure.test_channel import Launch, WorkerProcess, load, slot
+opened = WorkerProcess("session", Launch(), threads=1)
+load(opened, fake_fault="hang")
+print(opened.pid, flush=True)
+slot(opened, deadline_s=60)
+"""
+
+
+def test_a_worker_dies_with_its_parent_whatever_it_is_doing():
+    root = SOURCE.parent
+    path = os.pathsep.join([str(SOURCE), str(root)])
     parent = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            "import time\n"
-            "from zoobench.measure.channel import Launch, WorkerProcess\n"
-            "print(WorkerProcess('session', Launch(), threads=1).pid, flush=True)\n"
-            "time.sleep(60)",
-        ],
+        [sys.executable, "-c", PARENT],
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": path},
     )
     assert parent.stdout
     with parent.stdout:
         pid = int(parent.stdout.readline())
+    # Long enough for the slot to have begun: an idle worker would also end because its pipe does.
+    time.sleep(0.3)
     assert not is_gone(pid)
     parent.kill()
     parent.wait()

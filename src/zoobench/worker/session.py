@@ -247,6 +247,8 @@ def compare_outputs(
         tolerance: largest allowed max |difference| / max |reference|; None: the difference does not judge.
         top1: the task's agreement measure.
     """
+    # float64: outputs that went wild must be judged, not overflow on the way.
+    outputs = outputs.astype(np.float64)
     finite = bool(np.isfinite(outputs).all())
     spread = float(np.ptp(outputs, axis=0).max()) if finite and len(outputs) > 1 else 0.0
     largest = float(np.abs(outputs).max()) if finite and outputs.size else 0.0
@@ -259,8 +261,6 @@ def compare_outputs(
         return Check(**alive, compared=False)
     if reference.shape != outputs.shape:
         return Check(**alive, compared=True, passed=False, tolerance=tolerance)
-    # float64: outputs that went wild must be judged, not overflow on the way.
-    outputs, reference = outputs.astype(np.float64), reference.astype(np.float64)
     difference = np.abs(outputs - reference)
     scale = float(np.abs(reference).max())
     norms = np.linalg.norm(outputs, axis=1) * np.linalg.norm(reference, axis=1)
