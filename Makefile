@@ -43,7 +43,7 @@ bench: $(INSTALLED) ## The main job: four models at batch 1, 4, 8 on two runtime
 
 .PHONY: quick
 quick: $(INSTALLED) ## The inner loop: the tests that start no real runtime: under a minute
-	@$(PYTHON) -m pytest -q -m "not slow and not gpu and not proof" $(ARGS)
+	@$(PYTHON) -m pytest -q -m "not slow and not gpu" $(ARGS)
 
 .PHONY: test
 test: lint ## What CI runs: lint and the whole suite: several minutes (ARGS="-k name" goes to pytest)
@@ -61,10 +61,6 @@ lint: $(INSTALLED) ## ruff, strict mypy, and whether requirements.txt is in step
 .PHONY: gpu
 gpu: $(INSTALLED) ## The tests that need a CUDA device: a minute
 	@$(PYTHON) -m pytest -m gpu $(ARGS)
-
-.PHONY: proof
-proof: $(INSTALLED) ## The long evidence that statistics and verdicts keep what they promise: many minutes
-	@$(PYTHON) -m pytest -m proof $(ARGS)
 
 .PHONY: benchmarks
 benchmarks: $(INSTALLED) ## The figures of docs/benchmarks.md, as ratios within one run: many minutes

@@ -66,7 +66,13 @@ class BareLoop:
         if verb == "slot":
             budget = args["budget"]
             samples = self._ask(f"slot {budget['min_calls']} {budget['min_seconds']}")
-            return {"settling_ns": samples[0], "samples_ns": samples, "inner_loops": 1, "cpu_s": None}
+            return {
+                "settling_ns": samples[0],
+                "samples_ns": samples,
+                "inner_loops": 1,
+                "elapsed_ns": sum(samples),
+                "cpu_s": None,
+            }
         if verb == "warm_up":
             samples = self._ask("slot 10 1.0")
             return {
@@ -75,7 +81,7 @@ class BareLoop:
                 "steady": True,
                 "window_medians_ms": [np.median(samples) / 1e6],
             }
-        return {"load": {"import_s": 0.0, "load_s": 0.0}, "first_call": {}}.get(verb)
+        return {"load": {"import_s": 0.0, "load_s": 0.0}, "first_call": {}, "memory": {}}.get(verb)
 
     def close(self) -> None:
         self.process.kill()

@@ -64,6 +64,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader (head, less) has gone; nothing is left to say to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except ModuleNotFoundError as error:
+        if debug:
+            raise
+        return _complain(f"{error.name} is not installed; pip install -r requirements.txt", USAGE_EXIT)
     except Exception as error:
         if debug:
             raise

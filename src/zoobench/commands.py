@@ -16,7 +16,7 @@ from zoobench.backends import BACKENDS, CUDA_BACKENDS, DEFAULT_BACKENDS
 from zoobench.cli import COMMANDS, CONFIG_FILE, build_app
 from zoobench.errors import INTERRUPTED_EXIT, USAGE_EXIT, UsageError
 from zoobench.executors import open_executor
-from zoobench.machine import usable_cpu_count
+from zoobench.machine import cache_folder, usable_cpu_count
 from zoobench.outcome import Status
 from zoobench.spec import Effort, OnExisting, OptionValue, Precision, WeightsPolicy
 
@@ -322,7 +322,7 @@ def ls(*, as_json: Annotated[bool, Parameter(name="--json", negative=())] = Fals
     from zoobench.prepare.cache import ArtifactCache
     from zoobench.show.listings import cache_table
 
-    entries = ArtifactCache().entries()
+    entries = ArtifactCache(cache_folder()).entries()
     if as_json:
         _print_json(
             [
@@ -351,7 +351,7 @@ def prune(*, older_than_days: float | None = None, everything: Flag = False) -> 
 
     if older_than_days is None and not everything:
         raise UsageError("say what to delete: --older-than-days N or --everything")
-    freed = ArtifactCache().prune(older_than_days=older_than_days, everything=everything)
+    freed = ArtifactCache(cache_folder()).prune(older_than_days=older_than_days, everything=everything)
     print(f"freed {format_bytes(freed)}", file=sys.stderr)
     return 0
 

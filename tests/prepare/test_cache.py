@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from zoobench.errors import PrepareError
-from zoobench.prepare.cache import ArtifactCache, content_of, default_root, load_artifact, recipe_key
+from zoobench.prepare.cache import ArtifactCache, content_of, load_artifact, recipe_key
 from zoobench.spec import REFERENCE_FILE, Artifact
 
 KEY = recipe_key({"model": "a"})
@@ -33,17 +33,6 @@ def must_not_build(folder: Path) -> Artifact:
 @pytest.fixture
 def cache(tmp_path: Path) -> ArtifactCache:
     return ArtifactCache(tmp_path / "cache")
-
-
-def test_root_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/someone")
-    monkeypatch.delenv("ZOOBENCH_CACHE", raising=False)
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    assert default_root() == Path("/home/someone/.cache/zoobench")
-    monkeypatch.setenv("XDG_CACHE_HOME", "/x")
-    assert default_root() == Path("/x/zoobench")
-    monkeypatch.setenv("ZOOBENCH_CACHE", "/z")
-    assert default_root() == Path("/z")
 
 
 def test_what_was_built_is_found_again(cache: ArtifactCache) -> None:

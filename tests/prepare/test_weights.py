@@ -77,6 +77,7 @@ def loaded(folder: Path, **more: Any) -> LoadedModel:
     return load_model(ModelSpec(name="m", path=folder, **more), local_snapshot(folder))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["test_resnet", "test_convnext", "test_vit"])
 def test_random_weights_are_alive_and_the_same_for_the_same_seed(architecture: str, tmp_path: Path) -> None:
     spec = ModelSpec(name="m", architecture=architecture)

@@ -111,7 +111,9 @@ def from_path(text: str) -> ModelSpec:
     is_file = _kind(path) == "file"
     # Links stay as they are: the Hub's cache is links to files whose names are hashes, without a suffix.
     label = path.name if is_file else path.name.strip(".") or path.resolve().name
-    name = (re.sub(r"[^\w.+-]+", "_", label, flags=re.ASCII)[-_NAME_LIMIT:] or "model") + ("" if is_file else "/")
+    name = (re.sub(r"[^\w.+-]+", "_", label, flags=re.ASCII)[-_NAME_LIMIT:] or "model") + (
+        "" if is_file else "/"
+    )
     return ModelSpec(name=name, path=path.absolute(), library="onnx" if is_file else None)
 
 

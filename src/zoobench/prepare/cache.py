@@ -33,14 +33,6 @@ _DAY_S = 86_400.0
 _BESIDE_CONTENT = frozenset({MANIFEST_FILE, REFERENCE_FILE})
 
 
-def default_root() -> Path:
-    """`$ZOOBENCH_CACHE`, else `$XDG_CACHE_HOME/zoobench`, else `~/.cache/zoobench`."""
-    if told := os.environ.get("ZOOBENCH_CACHE"):
-        return Path(told).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base).expanduser() if base else Path.home() / ".cache") / "zoobench"
-
-
 def recipe_key(recipe: dict[str, Any]) -> str:
     """sha256 of everything that decides what an artifact holds; `recipe` has JSON values only."""
     return stable_hash(recipe)
@@ -92,8 +84,8 @@ class CacheEntry:
 class ArtifactCache:
     """Artifacts under `root`/artifacts; several processes may use it at once."""
 
-    def __init__(self, root: Path | None = None) -> None:
-        self.root = root if root is not None else default_root()
+    def __init__(self, root: Path) -> None:
+        self.root = root
         self._home = self.root / "artifacts"
 
     def lookup(self, key: str) -> Artifact | None:

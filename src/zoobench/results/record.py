@@ -79,7 +79,9 @@ class NoiseSummary(Part):
     """The slots' noise in one line: worst and middle of what the sensors saw."""
 
     slots: int = 0
-    slots_contended: int = Field(default=0, description="slots in which others used more than 10% of our CPUs")
+    slots_contended: int = Field(
+        default=0, description="slots in which others used more than 10% of our CPUs"
+    )
     foreign_cpu_max: float | None = None
     foreign_cpu_median: float | None = None
     steal_max: float | None = None
@@ -143,7 +145,9 @@ def upgrade(data: dict[str, Any]) -> dict[str, Any]:
     """
     version = data.get("schema_version")
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise SchemaError(f"a record has no usable schema_version ({version!r}); it was not written by zoobench")
+        raise SchemaError(
+            f"a record has no usable schema_version ({version!r}); it was not written by zoobench"
+        )
     if version > SCHEMA_VERSION:
         raise SchemaError(
             f"a record has schema version {version}, this zoobench reads up to {SCHEMA_VERSION}; upgrade zoobench"

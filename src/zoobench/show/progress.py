@@ -42,7 +42,8 @@ class Lines:
     def planned(self, cells: int, done: int) -> None:
         """How many cells, and how many are there already."""
         self._cells, self._done = cells, done
-        self.note(f"{cells} cells" + (f", {done} of them measured before" if done else ""))
+        count = f"{cells} cell" if cells == 1 else f"{cells} cells"
+        self.note(count + (f", {done} measured before" if done else ""))
 
     def preparing(self, model: str, text: str) -> None:
         """A step of the preparation."""
