@@ -93,6 +93,7 @@ def test_random_weights_are_alive_and_the_same_for_the_same_seed(architecture: s
     assert shas[0] == shas[1] != shas[2]
 
 
+@pytest.mark.slow
 def test_no_part_of_a_random_model_sleeps() -> None:
     """Every residual branch matters: zeroing its last scale must change the outputs."""
     for architecture, scale in (("test_resnet", "bn2.weight"), ("test_convnext", "gamma")):
