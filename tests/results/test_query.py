@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.show.records import OTHER_MACHINE, make_failure, make_record, write_results
+from tests.show.records import OTHER_MACHINE, full_run, make_failure, make_record, write_results
 
 from zoobench.errors import UsageError
-from zoobench.outcome import Evidence, Status
+from zoobench.outcome import Status, VerdictValue
 from zoobench.results import record as record_module
-from zoobench.results.query import Parts, by_machine, latest, latest_cells, load_records
+from zoobench.results.query import (
+    Cell,
+    Loaded,
+    by_machine,
+    latest,
+    latest_cells,
+    latest_pairs,
+    load_records,
+    load_rows,
+)
 from zoobench.results.record import SCHEMA_VERSION
+from zoobench.results.row import row_of
+
+Load = Callable[[Path], Loaded[Any]]
 
 
 def write_lines(folder: Path, *lines: bytes) -> Path:
@@ -40,9 +54,9 @@ def test_what_was_written_is_read_back_oldest_first(tmp_path: Path) -> None:
     assert loaded.runs[0].argv == ("zoobench", "run", "--models", "resnet18")
 
 
-@pytest.mark.parametrize("parts", Parts)
-def test_a_torn_last_line_is_named_and_the_others_are_kept(tmp_path: Path, parts: Parts) -> None:
-    loaded = load_records(write_lines(tmp_path, line(), b"\n", line()[:200]), parts)
+@pytest.mark.parametrize("load", [load_records, load_rows])
+def test_a_torn_last_line_is_named_and_the_others_are_kept(tmp_path: Path, load: Load) -> None:
+    loaded = load(write_lines(tmp_path, line(), b"\n", line()[:200]))
     assert len(loaded.records) == 1
     assert len(loaded.problems) == 1
     assert "records.jsonl:3: cut short by an interruption" in loaded.problems[0]
@@ -61,10 +75,11 @@ def test_a_torn_last_line_is_named_and_the_others_are_kept(tmp_path: Path, parts
         (b'{"run_id": "x"}\n', "no usable schema_version"),
     ],
 )
+@pytest.mark.parametrize("load", [load_records, load_rows])
 def test_a_bad_line_is_named_with_its_place_and_does_not_stop_the_rest(
-    tmp_path: Path, bad: bytes, why: str
+    tmp_path: Path, bad: bytes, why: str, load: Load
 ) -> None:
-    loaded = load_records(write_lines(tmp_path, line(), bad, line()))
+    loaded = load(write_lines(tmp_path, line(), bad, line()))
     assert len(loaded.records) == 2
     assert len(loaded.problems) == 1
     assert "records.jsonl:2" in loaded.problems[0]
@@ -95,19 +110,33 @@ def test_no_bytes_in_a_records_file_raise(
     tmp_path_factory: pytest.TempPathFactory, lines: list[bytes]
 ) -> None:
     folder = tmp_path_factory.mktemp("fuzz")
-    load_records(write_lines(folder, *lines))
+    write_lines(folder, *lines)
+    load_records(folder)
+    load_rows(folder)
 
 
-def test_tables_read_everything_but_the_proof(tmp_path: Path) -> None:
-    evidence = Evidence(runtime="onnxruntime", device="cpu")
-    write_results(tmp_path, [make_record(evidence=evidence)])
-    full, lean = load_records(tmp_path).records[0], load_records(tmp_path, Parts.FOR_TABLES).records[0]
-    assert full.evidence == evidence
-    assert lean.evidence is None
-    unread = {"evidence", "check", "noise", "artifact"}
-    assert lean.model_dump(exclude=unread) == full.model_dump(exclude=unread)
-    assert lean.artifact is not None and full.artifact is not None
-    assert lean.artifact.size_bytes == full.artifact.size_bytes
+def test_a_row_read_from_disk_is_the_row_of_its_record(tmp_path: Path) -> None:
+    records = [
+        *full_run(),
+        make_record(options={"gap_ms": 5, "io_binding": True}, warnings=[("one_fork", "x")], p95=10.2),
+    ]
+    write_results(tmp_path, records)
+    assert load_rows(tmp_path).records == [row_of(r) for r in load_records(tmp_path).records]
+
+
+def test_a_row_holds_what_its_record_holds() -> None:
+    record = make_record(p95=10.2, reasons=[("drift", "x")], verdict=VerdictValue.UNSTABLE)
+    row = row_of(record)
+    latency, memory, warm_up = record.latency, record.memory, record.warm_up
+    assert latency and memory and warm_up and record.artifact and record.verdict
+    assert (row.p50_ms, row.p50_interval_ms, row.p95_ms) == (latency.p50_ms, latency.p50_interval_ms, 10.2)
+    assert (row.peak_bytes, row.size_bytes) == (memory.peak_bytes, record.artifact.size_bytes)
+    assert (row.warm_up_calls, row.warm_up_s, row.warm_up_steady) == (109, 1.02, True)
+    assert (row.verdict, row.reasons) == (record.verdict.value, record.verdict.reasons)
+    assert (row.fingerprint, row.cpu_model) == (record.machine.fingerprint, record.machine.cpu_model)
+    assert row.label == record.case.label
+    unknown = [f.name for f in fields(row) if getattr(row, f.name) is None]
+    assert unknown == ["shape", "compile_s", "p99_ms", "error_stage", "error_message"]
 
 
 def test_a_folder_that_is_missing_or_a_file_is_a_usage_error(tmp_path: Path) -> None:
@@ -142,17 +171,17 @@ def test_other_options_batches_and_machines_are_other_cells() -> None:
         make_record(machine=OTHER_MACHINE),
     ]
     assert latest(records) == records
-    assert len({r.case.id for r in records}) == 4
+    assert len({row_of(r).cell for r in records}) == len(records)
 
 
 @pytest.mark.parametrize("status", [Status.FAILED, Status.INTERRUPTED, Status.TIMEOUT, Status.SKIPPED])
 def test_a_later_failure_neither_hides_older_numbers_nor_vanishes(status: Status) -> None:
     good = make_record("resnet50")
     bad = make_failure("resnet50", status=status, run_id="run-2")
-    (cell,) = latest_cells([good, bad])
-    assert (cell.record, cell.later) == (good, bad)
-    (mended,) = latest_cells([good, bad, better := make_record("resnet50", p50=8.0, run_id="run-3")])
-    assert (mended.record, mended.later) == (better, None)
+    assert latest_pairs([good, bad]) == [(good, bad)]
+    assert latest_cells(map(row_of, [good, bad])) == [Cell(row_of(good), row_of(bad))]
+    better = make_record("resnet50", p50=8.0, run_id="run-3")
+    assert latest_pairs([good, bad, better]) == [(better, None)]
 
 
 def test_of_failures_alone_the_latest_is_shown() -> None:

@@ -10,6 +10,7 @@ from tests.show.records import full_run, make_record
 from zoobench.outcome import VerdictValue
 from zoobench.results.query import latest_cells
 from zoobench.results.record import Record
+from zoobench.results.row import row_of
 from zoobench.show.charts import Chart, latency_chart, speedup_chart, throughput_chart
 from zoobench.show.svg import fit, round_ticks, text_width
 from zoobench.show.view import View, views_of
@@ -18,7 +19,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def view(records: list[Record]) -> View:
-    return views_of(latest_cells(records))[0]
+    return views_of(latest_cells(map(row_of, records)))[0]
 
 
 def texts(chart: Chart | None) -> list[str]:
@@ -68,7 +69,7 @@ def test_a_throughput_line_breaks_where_a_cell_has_no_number() -> None:
 def test_charts_without_anything_to_show_are_none() -> None:
     assert latency_chart([]) is None
     assert speedup_chart([]) is None
-    assert throughput_chart([make_record()]) is None
+    assert throughput_chart([row_of(make_record())]) is None
 
 
 def test_thousands_of_cells_stay_bounded_and_the_caption_says_so() -> None:
@@ -98,14 +99,14 @@ def test_extreme_numbers_draw(p50: float) -> None:
 
 def test_hostile_names_are_text_and_cut() -> None:
     name = "<script>alert(1)</script>\x1b" + "x" * 150
-    chart = latency_chart([make_record(name)])
+    chart = latency_chart([row_of(make_record(name))])
     assert chart is not None
     assert "<script" not in chart.svg
     assert max(map(len, texts(chart))) < 60
 
 
 def test_unstable_cells_are_pale() -> None:
-    chart = latency_chart([make_record(verdict=VerdictValue.UNSTABLE)])
+    chart = latency_chart([row_of(make_record(verdict=VerdictValue.UNSTABLE))])
     assert chart is not None and 'opacity="0.45"' in chart.svg
 
 

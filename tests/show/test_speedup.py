@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import pytest
-from tests.show.records import OTHER_MACHINE, make_record
+from tests.show import records
+from tests.show.records import OTHER_MACHINE
 
 from zoobench.outcome import VerdictValue
+from zoobench.results.row import Row, row_of
 from zoobench.show.speedup import find_pairs, summarise
 
 
-def pair(torch: float, onnx: float, model: str = "resnet18", **more: object):  # type: ignore[no-untyped-def]
-    return [make_record(model, "pytorch", torch, **more), make_record(model, "onnx_cpu", onnx, **more)]
+def make_row(*args: object, **more: object) -> Row:
+    return row_of(records.make_record(*args, **more))  # type: ignore[arg-type]
+
+
+def pair(torch: float, onnx: float, model: str = "resnet18", **more: object) -> list[Row]:
+    return [make_row(model, "pytorch", torch, **more), make_row(model, "onnx_cpu", onnx, **more)]
 
 
 def test_the_ratio_is_of_p50_and_its_interval_is_conservative() -> None:
@@ -34,13 +40,13 @@ def test_an_interval_that_holds_1_decides_nothing(torch: float, onnx: float, ver
     [{"batch": 4}, {"precision": "bf16"}, {"threads": 1}, {"machine": OTHER_MACHINE}, {"weights": "random"}],
 )
 def test_what_differs_in_more_than_the_backend_is_no_pair(change: dict[str, object]) -> None:
-    records = [make_record(backend="pytorch"), make_record(backend="onnx_cpu", **change)]  # type: ignore[arg-type]
-    assert find_pairs(records) == []
+    rows = [make_row(backend="pytorch"), make_row(backend="onnx_cpu", **change)]
+    assert find_pairs(rows) == []
 
 
 def test_a_baseline_with_the_same_options_is_preferred() -> None:
-    plain, gap = make_record(backend="pytorch"), make_record(backend="pytorch", options={"gap_ms": 5})
-    other = make_record(options={"gap_ms": 5})
+    plain, gap = make_row(backend="pytorch"), make_row(backend="pytorch", options={"gap_ms": 5})
+    other = make_row(options={"gap_ms": 5})
     (found,) = find_pairs([plain, gap, other])
     assert found.base is gap
     (found,) = find_pairs([plain, other])
@@ -48,8 +54,8 @@ def test_a_baseline_with_the_same_options_is_preferred() -> None:
 
 
 def test_cuda_is_compared_with_pytorch_on_cuda() -> None:
-    cpu, gpu = make_record(backend="pytorch"), make_record(backend="pytorch_cuda", device="cuda")
-    (found,) = find_pairs([cpu, gpu, make_record(backend="onnx_cuda", device="cuda")])
+    cpu, gpu = make_row(backend="pytorch"), make_row(backend="pytorch_cuda", device="cuda")
+    (found,) = find_pairs([cpu, gpu, make_row(backend="onnx_cuda", device="cuda")])
     assert found.base is gpu
 
 
@@ -70,9 +76,9 @@ def test_the_sentence_tells_range_mean_and_number_of_pairs() -> None:
 
 
 def test_the_sentence_warns_of_unstable_numbers_and_of_different_runs() -> None:
-    records = pair(20, 10)
-    records.append(make_record("resnet50", "pytorch", 30.0, verdict=VerdictValue.UNSTABLE))
-    records.append(make_record("resnet50", "onnx_cpu", 10.0, run_id="run-2"))
-    (summary,) = summarise(find_pairs(records))
+    rows = pair(20, 10)
+    rows.append(make_row("resnet50", "pytorch", 30.0, verdict=VerdictValue.UNSTABLE))
+    rows.append(make_row("resnet50", "onnx_cpu", 10.0, run_id="run-2"))
+    (summary,) = summarise(find_pairs(rows))
     assert "1 pair with a number marked unstable" in summary.sentence
     assert "1 pair measured in different runs" in summary.sentence

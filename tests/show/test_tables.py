@@ -10,25 +10,26 @@ from tests.show.records import OTHER_MACHINE, full_run, make_failure, make_recor
 from zoobench.outcome import Status, VerdictValue
 from zoobench.results.query import Cell, latest_cells
 from zoobench.results.record import Record
+from zoobench.results.row import row_of
 from zoobench.show.document import Table
 from zoobench.show.tables import Notes, console_table, documented_table, in_order
 
 
 def table_of(*records: Record) -> Table:
-    return documented_table(in_order(latest_cells(records)), Notes())
+    return documented_table(in_order(latest_cells(map(row_of, records))), Notes())
 
 
 def heads(table: Table) -> list[str]:
     return [column.head for column in table.columns]
 
 
-def row_of(record: Record) -> dict[str, str]:
+def cells_of(record: Record) -> dict[str, str]:
     table = table_of(record)
     return dict(zip(heads(table), table.rows[0], strict=True))
 
 
 def test_the_documented_columns() -> None:
-    assert row_of(make_record(p95=10.2)) == {
+    assert cells_of(make_record(p95=10.2)) == {
         "Model": "resnet18",
         "Backend": "onnx_cpu",
         "Latency (ms)": "9.53 [9.39, 9.67] 🟢",
@@ -41,14 +42,14 @@ def test_the_documented_columns() -> None:
 
 
 def test_what_is_not_supported_is_a_dash() -> None:
-    row = row_of(make_failure())
+    row = cells_of(make_failure())
     assert {row[name] for name in ("Latency (ms)", "p95 (ms)", "Throughput (items/s)", "Size (MB)")} == {"—"}
     assert row["Verdict"] == "failed (load)"
-    assert row_of(make_record())["p95 (ms)"] == "—"
+    assert cells_of(make_record())["p95 (ms)"] == "—"
 
 
 def test_random_weights_are_marked_in_every_row() -> None:
-    assert row_of(make_record(weights="random"))["Model"] == "resnet18 (random weights)"
+    assert cells_of(make_record(weights="random"))["Model"] == "resnet18 (random weights)"
 
 
 def test_an_invalid_number_gets_no_light_and_ranks_last() -> None:
@@ -70,7 +71,7 @@ def test_equal_reasons_share_a_note_and_warnings_are_told_too() -> None:
         make_record("resnet50", verdict=VerdictValue.UNSTABLE, reasons=more),
         make_record("vit", warnings=warned),
     ]
-    marks = [notes.mark(r) for r in records]
+    marks = [notes.mark(row_of(r)) for r in records]
     assert marks == ["⚠ unstable · notes 1, 2", "⚠ unstable · note 1", "valid · note 2"]
     assert [(n.code, n.cells, len(n.messages)) for n in notes.notes.values()] == [
         ("drift", 2, 2),
@@ -93,11 +94,11 @@ def test_columns_that_set_cells_apart_appear_only_when_needed() -> None:
     assert "Precision" not in heads(table_of(make_record()))
     assert "Precision" in heads(table_of(make_record(), make_record(precision="bf16")))
     assert "Threads" in heads(table_of(make_record(), make_record(threads=1)))
-    assert row_of(make_record(options={"gap_ms": 5}))["Backend"] == "onnx_cpu (gap_ms=5)"
+    assert cells_of(make_record(options={"gap_ms": 5}))["Backend"] == "onnx_cpu (gap_ms=5)"
 
 
 def test_older_numbers_say_that_a_later_attempt_failed() -> None:
-    cell = Cell(make_record(), later=make_failure("resnet18"))
+    cell = Cell(row_of(make_record()), later=row_of(make_failure("resnet18")))
     assert documented_table([cell], Notes()).rows[0][-1] == "valid · a later attempt: failed (load)"
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from zoobench.outcome import Interval, VerdictValue
-from zoobench.results.record import Record
+from zoobench.outcome import Interval
+from zoobench.results.row import Row
 from zoobench.show.document import plain
 from zoobench.show.numbers import format_number, format_ratio
 from zoobench.show.speedup import Pair
 from zoobench.show.svg import DIM, GRID, INK, Drawing, fit, round_ticks, text_width
-from zoobench.show.tables import backend_label, has_verdict, p50
-from zoobench.spec import Case, Precision
+from zoobench.show.tables import backend_label
+from zoobench.spec import Precision
 
 MOST_MODELS, MOST_PANELS, MOST_SERIES, MOST_BATCHES = 30, 12, 8, 4
 
@@ -56,20 +56,19 @@ class _Mark:
         return max(self.value, self.interval[1] if self.interval else self.value)
 
 
-def latency_chart(records: Sequence[Record]) -> Chart | None:
+def latency_chart(rows: Sequence[Row]) -> Chart | None:
     """Bars of p50 per model and backend, whiskers for the interval, one panel a batch size.
 
     Args:
-        records: believable ones, in the order in which they are shown.
+        rows: believable ones, in the order in which they are shown.
     """
-    scope = _Scope.of(records)
-    if not scope.records:
+    scope = _Scope.of(rows)
+    if not scope.rows:
         return None
     marks: dict[_Place, _Mark] = {}
-    for record in scope.records:
-        interval = record.latency.p50_interval_ms if record.latency else None
-        opacity = 0.45 if has_verdict(record, VerdictValue.UNSTABLE) else 1.0
-        marks[_place(record)] = _Mark(p50(record), interval, format_number(p50(record)), opacity)
+    for row in scope.rows:
+        opacity = 0.45 if row.is_unstable else 1.0
+        marks[_place(row)] = _Mark(row.median, row.p50_interval_ms, format_number(row.p50_ms), opacity)
     caption = "Median latency (p50, ms, shorter is better) with its 95% interval."
     if any(mark.opacity < 1 for mark in marks.values()):
         caption += " Pale bars are unstable."
@@ -80,15 +79,15 @@ def latency_chart(records: Sequence[Record]) -> Chart | None:
 def speedup_chart(pairs: Sequence[Pair]) -> Chart | None:
     """Speed-up over PyTorch per model and backend, whiskers for the interval, one panel a batch size."""
     scope = _Scope.of([p.other for p in pairs])
-    if not scope.records:
+    if not scope.rows:
         return None
-    shown = {id(r) for r in scope.records}
+    shown = {id(r) for r in scope.rows}
     marks = {
         _place(p.other): _Mark(p.ratio, p.interval, format_ratio(p.ratio), 1.0 if p.is_stable else 0.45)
         for p in pairs
         if id(p.other) in shown
     }
-    base = " / ".join(sorted({p.base.case.backend for p in pairs}))
+    base = " / ".join(sorted({p.base.backend for p in pairs}))
     caption = (
         f"Speed-up over {base} (ratio of p50, more is better) with its conservative interval; dashed: equal."
     )
@@ -184,14 +183,14 @@ def _lower_axis(out: Drawing, scale: _Scale, top: float, bottom: float, unit: st
     out.text(scale.left + scale.width / 2, bottom + 32, unit, anchor="middle", colour=DIM)
 
 
-def throughput_chart(records: Sequence[Record]) -> Chart | None:
+def throughput_chart(rows: Sequence[Row]) -> Chart | None:
     """Throughput against batch size, one panel a model, one line a backend; None with a single batch size."""
-    scope = _Scope.of([r for r in records if r.throughput_per_s], most_models=MOST_PANELS, most_batches=12)
+    scope = _Scope.of([r for r in rows if r.throughput_per_s], most_models=MOST_PANELS, most_batches=12)
     if len(scope.batches) < 2:
         return None
     caption = "Throughput (items/s, more is better) against batch size; every panel has its own scale."
     caption += scope.remark
-    values = {_place(r): r.throughput_per_s or 0.0 for r in scope.records}
+    values = {_place(r): r.throughput_per_s or 0.0 for r in scope.rows}
     out = Drawing()
     _legend(out, scope, _PAD)
     width, height, margin, columns = 205.0, 150.0, 58.0, 3
@@ -199,9 +198,9 @@ def throughput_chart(records: Sequence[Record]) -> Chart | None:
         left = _PAD + margin + (i % columns) * (width + margin + 14)
         top = _PAD + _LEGEND + _TITLE + (i // columns) * (height + _TITLE + _AXIS + 12)
         _throughput_panel(out, scope, model, values, (left, top, width, height))
-    rows, across = -(-len(scope.models) // columns), min(len(scope.models), columns)
+    down, across = -(-len(scope.models) // columns), min(len(scope.models), columns)
     full = _PAD * 2 + across * (width + margin + 14) - 14
-    tall = _PAD * 2 + _LEGEND + rows * (height + _TITLE + _AXIS + 12) - 12
+    tall = _PAD * 2 + _LEGEND + down * (height + _TITLE + _AXIS + 12) - 12
     return Chart("throughput", out.finish(max(full, _legend_end(scope, _PAD)), tall, caption), caption)
 
 
@@ -252,7 +251,7 @@ def _legend_end(scope: _Scope, left: float) -> float:
 class _Scope:
     """What part of the cells a chart shows, so that it stays readable, and the sentence that says so."""
 
-    records: list[Record]
+    rows: list[Row]
     models: list[str]
     series: list[str]
     batches: list[int]
@@ -260,22 +259,22 @@ class _Scope:
 
     @classmethod
     def of(
-        cls, records: Sequence[Record], most_models: int = MOST_MODELS, most_batches: int = MOST_BATCHES
+        cls, rows: Sequence[Row], most_models: int = MOST_MODELS, most_batches: int = MOST_BATCHES
     ) -> _Scope:
-        """The first models of `records` and the first backends among those; the first record of equal places."""
-        models, remark = _first((r.case.model for r in records), most_models, "models")
+        """The first models of `rows` and the first backends among those; the first row of equal places."""
+        models, remark = _first((r.model for r in rows), most_models, "models")
         kept = set(models)
-        records = [r for r in records if r.case.model in kept]
-        series, more = _first((_series(r.case) for r in records), MOST_SERIES, "backends")
-        every = sorted({r.case.batch for r in records})
+        rows = [r for r in rows if r.model in kept]
+        series, more = _first((_series(r) for r in rows), MOST_SERIES, "backends")
+        every = sorted({r.batch for r in rows})
         batches = _spread(every, most_batches)
         if batches != every:
             more += f" Of {len(every)} batch sizes {', '.join(map(str, batches))} are shown."
-        inside: dict[tuple[str, str, int], Record] = {}
-        for record in records:
-            place = (record.case.model, _series(record.case), record.case.batch)
+        inside: dict[_Place, Row] = {}
+        for row in rows:
+            place = (row.model, _series(row), row.batch)
             if place[1] in series and place[2] in batches:
-                inside.setdefault(place, record)
+                inside.setdefault(place, row)
         models = list(dict.fromkeys(map(plain, models)))
         return cls(list(inside.values()), models, sorted(series, key=_series_order), batches, remark + more)
 
@@ -299,18 +298,14 @@ def _spread(every: list[int], most: int) -> list[int]:
     return [every[i * (len(every) - 1) // (most - 1)] for i in range(most)]
 
 
-def _place(record: Record) -> _Place:
-    return _model(record), _series(record.case), record.case.batch
+def _place(row: Row) -> _Place:
+    return plain(row.model), _series(row), row.batch
 
 
-def _model(record: Record) -> str:
-    return plain(record.case.model)
-
-
-def _series(case: Case) -> str:
-    extras = [] if case.precision is Precision.FP32 else [case.precision.value]
-    extras += [] if case.scenario == "single_stream" else [case.scenario]
-    return plain(" · ".join([backend_label(case), *extras]))
+def _series(row: Row) -> str:
+    extras = [] if row.precision == Precision.FP32.value else [row.precision]
+    extras += [] if row.scenario == "single_stream" else [row.scenario]
+    return plain(" · ".join([backend_label(row), *extras]))
 
 
 def _backend(series: str) -> str:

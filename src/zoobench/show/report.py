@@ -14,13 +14,17 @@ from typing import Any, Literal
 from zoobench._version import __version__
 from zoobench.errors import UsageError
 from zoobench.results.query import (
+    Cell,
     Loaded,
-    Parts,
     Run,
     collector_paused,
     latest_cells,
+    latest_pairs,
     load_records,
+    load_rows,
 )
+from zoobench.results.record import Record
+from zoobench.results.row import Row, row_of
 from zoobench.show import sections
 from zoobench.show.charts import Chart, latency_chart, speedup_chart, throughput_chart
 from zoobench.show.document import (
@@ -86,40 +90,45 @@ def write_report(results_dir: Path, output: Path, fmt: Format = "md") -> ReportF
 
 
 def _write_report(results_dir: Path, output: Path, fmt: Format) -> ReportFiles:
-    loaded = load_records(results_dir, Parts.ALL if fmt == "json" else Parts.FOR_TABLES)
-    if not loaded.records:
-        raise UsageError(_nothing_to_report(results_dir, loaded))
-    cells = latest_cells(loaded.records)
-    views = views_of(cells)
-    table = None
-    charts: list[Path] = []
     if fmt == "json":
-        text = _json_text(views, loaded)
-    else:
-        table = output.with_name("results.csv")
-        _write(table, csv_text(cells))
-        page = _Page(views, loaded, f"{output.stem}_charts")
-        blocks = page.blocks(f"zoobench report --results-dir {_word(results_dir)} --output {_word(output)}")
-        text = to_markdown(blocks) if fmt == "md" else to_html(TITLE, blocks)
-        if fmt == "md":
-            charts = [output.with_name(page.folder) / Path(p.path).name for p in page.pictures]
-            for path, picture in zip(charts, page.pictures, strict=True):
-                _write(path, picture.svg)
-    _write(output, text)
+        return _write_json(results_dir, output)
+    loaded = load_rows(results_dir)
+    _check_not_empty(results_dir, loaded)
+    cells = latest_cells(loaded.records)
+    table = output.with_name("results.csv")
+    _write(table, csv_text(cells))
+    page = _Page(views_of(cells), loaded, f"{output.stem}_charts")
+    blocks = page.blocks(f"zoobench report --results-dir {_word(results_dir)} --output {_word(output)}")
+    charts: list[Path] = []
+    if fmt == "md":
+        charts = [output.with_name(page.folder) / Path(p.path).name for p in page.pictures]
+        for path, picture in zip(charts, page.pictures, strict=True):
+            _write(path, picture.svg)
+    _write(output, to_markdown(blocks) if fmt == "md" else to_html(TITLE, blocks))
     return ReportFiles(output, table, tuple(charts), len(cells), tuple(loaded.problems))
+
+
+def _write_json(results_dir: Path, output: Path) -> ReportFiles:
+    loaded = load_records(results_dir)
+    _check_not_empty(results_dir, loaded)
+    pairs = latest_pairs(loaded.records)
+    _write(output, _json_text(pairs, loaded.problems))
+    return ReportFiles(output, None, (), len(pairs), tuple(loaded.problems))
 
 
 def _word(path: Path) -> str:
     return shlex.quote(str(path))
 
 
-def _nothing_to_report(results_dir: Path, loaded: Loaded) -> str:
-    if loaded.problems:
-        more = f" (and {len(loaded.problems) - 1} more)" if len(loaded.problems) > 1 else ""
-        return f"no record in '{results_dir}' can be read: {loaded.problems[0]}{more}"
-    return (
-        f"'{results_dir}' holds no results yet; measure first with `zoobench run --results-dir {results_dir}`"
-    )
+def _check_not_empty(results_dir: Path, loaded: Loaded[Any]) -> None:
+    if loaded.records:
+        return
+    if not loaded.problems:
+        raise UsageError(
+            f"'{results_dir}' holds no results yet; measure first with `zoobench run --results-dir {results_dir}`"
+        )
+    more = f" (and {len(loaded.problems) - 1} more)" if len(loaded.problems) > 1 else ""
+    raise UsageError(f"no record in '{results_dir}' can be read: {loaded.problems[0]}{more}")
 
 
 @dataclass
@@ -127,7 +136,7 @@ class _Page:
     """The report as blocks; `pictures` gathers the charts that were drawn on the way."""
 
     views: list[View]
-    loaded: Loaded
+    loaded: Loaded[Row]
     folder: str
     pictures: list[Picture] = field(default_factory=list)
 
@@ -176,9 +185,9 @@ class _Page:
         return [picture]
 
 
-def _run_commands(loaded: Loaded, views: Iterable[View]) -> list[str]:
-    """The commands of the runs whose records are shown, newest first."""
-    shown = {record.run_id for view in views for record in view.records}
+def _run_commands(loaded: Loaded[Row], views: Iterable[View]) -> list[str]:
+    """The commands of the runs whose numbers are shown, newest first."""
+    shown = {row.run_id for view in views for row in view.rows}
     runs: list[Run] = [run for run in reversed(loaded.runs) if run.run_id in shown and run.argv]
     commands = list(dict.fromkeys(_typed(run.argv) for run in runs))
     if len(commands) > MOST_COMMANDS:
@@ -198,19 +207,16 @@ def _typed(argv: Sequence[str]) -> str:
     return f"{program} {shlex.join(words)}".rstrip()
 
 
-def _json_text(views: Sequence[View], loaded: Loaded) -> str:
+def _json_text(pairs: Sequence[tuple[Record, Record | None]], problems: Sequence[str]) -> str:
+    cells = [Cell(row_of(record), row_of(later) if later else None) for record, later in pairs]
+    at = {id(cell): pair for cell, pair in zip(cells, pairs, strict=True)}
+    views = views_of(cells)
     machines = [
         {
-            "fingerprint": view.newest.machine.fingerprint,
+            "fingerprint": view.newest.fingerprint,
             "fake": view.fake,
             "speedups": [_speedup_json(s) for s in view.speedups],
-            "records": [
-                {
-                    **c.record.model_dump(mode="json"),
-                    "later_attempt": c.later and c.later.model_dump(mode="json"),
-                }
-                for c in view.cells
-            ],
+            "records": [_record_json(*at[id(cell)]) for cell in view.cells],
         }
         for view in views
     ]
@@ -218,31 +224,35 @@ def _json_text(views: Sequence[View], loaded: Loaded) -> str:
         "zoobench": __version__,
         "summary": sections.summary_sentence(views),
         "machines": machines,
-        "problems": loaded.problems,
+        "problems": list(problems),
         "formulas": dict(FORMULAS),
     }
     return json.dumps(body, indent=1, ensure_ascii=False) + "\n"
 
 
+def _record_json(record: Record, later: Record | None) -> dict[str, Any]:
+    return {**record.model_dump(mode="json"), "later_attempt": later and later.model_dump(mode="json")}
+
+
 def _speedup_json(speedup: Speedup) -> dict[str, Any]:
     return {
-        "backend": speedup.pairs[0].other.case.backend,
-        "baseline": speedup.pairs[0].base.case.backend,
+        "backend": speedup.pairs[0].other.backend,
+        "baseline": speedup.pairs[0].base.backend,
         "geometric_mean": speedup.geometric_mean,
         "lowest": speedup.slowest.ratio,
         "highest": speedup.fastest.ratio,
         "sentence": speedup.sentence,
         "pairs": [
             {
-                "model": p.other.case.model,
-                "batch": p.other.case.batch,
-                "precision": p.other.case.precision.value,
+                "model": p.other.model,
+                "batch": p.other.batch,
+                "precision": p.other.precision,
                 "ratio": p.ratio,
                 "interval": p.interval,
                 "verdict": p.verdict,
                 "stable": p.is_stable,
                 "same_run": p.took_turns,
-                "cases": [p.base.case.id, p.other.case.id],
+                "measurement_keys": [p.base.measurement_key, p.other.measurement_key],
             }
             for p in speedup.pairs
         ],

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 from zoobench.outcome import Status, VerdictValue
-from zoobench.results.record import Record
+from zoobench.results.row import Row
 from zoobench.show.document import Block, Column, Heading, Items, Paragraph, Table
 from zoobench.show.numbers import (
     DASH,
@@ -22,36 +22,40 @@ from zoobench.show.speedup import Pair
 from zoobench.show.tables import (
     Field,
     Notes,
+    backend_label,
     case_fields,
     documented_table,
-    is_measured,
     make_table,
     notes_table,
-    p50,
     status_label,
 )
 from zoobench.show.view import View
 
 MOST_ROWS, MOST_BATCHES = 300, 12
-"""Rows of one table in a report, and its columns of batch sizes; the rest stands in results.csv, and the report says so."""
+"""Rows of one table, and batch sizes that a report shows; the rest stands in results.csv, and the report says so."""
 
-_BATCH: Field = (Column("Batch", "right"), lambda r: str(r.case.batch))
+_BATCH: Field = (Column("Batch", "right"), lambda r: str(r.batch))
 
 
 def results_section(view: View, notes: Notes) -> list[Block]:
     """The documented table, one for each batch size."""
     blocks: list[Block] = [Paragraph(_intervals_sentence(view))]
-    for batch, group in view.batches.items():
-        shown = [c for c in group if c.record.status is not Status.SKIPPED]
+    for batch, group in list(view.batches.items())[:MOST_BATCHES]:
+        shown = [c for c in group if c.row.status is not Status.SKIPPED]
         if shown:
             blocks.append(Heading(3, f"Batch size {batch}"))
             blocks.append(documented_table(shown[:MOST_ROWS], notes))
             blocks += _rest(len(shown))
-    return blocks
+    return blocks + _more_batches(len(view.batches))
+
+
+def _more_batches(count: int) -> list[Block]:
+    more = count - MOST_BATCHES
+    return [Paragraph(f"{more} more batch sizes are in results.csv.")] if more > 0 else []
 
 
 def _intervals_sentence(view: View) -> str:
-    kinds = {r.latency.interval_kind for r in view.records if r.latency}
+    kinds = {r.interval_kind for r in view.rows if r.interval_kind}
     scope = {"within_process": "within one process", "over_forks": "over fresh processes"}
     where = f" ({' or '.join(scope[kind] for kind in sorted(kinds))})" if kinds else ""
     return f"Latency is p50 with its 95% interval{where}; every cell's verdict says whether to believe it."
@@ -68,11 +72,11 @@ def speedup_section(view: View) -> list[Block]:
         return [
             Paragraph("No cell has a PyTorch counterpart on this machine, so there is no speed-up to tell.")
         ]
-    pairs = sorted(view.pairs, key=lambda p: (p.other.case.model, p.other.case.batch))
-    by_record = {id(p.other): p for p in pairs}
+    pairs = sorted(view.pairs, key=lambda p: (p.other.model, p.other.batch))
+    by_row = {id(p.other): p for p in pairs}
 
-    def of_pair(show: Callable[[Pair], str]) -> Callable[[Record], str]:
-        return lambda record: show(by_record[id(record)])
+    def of_pair(show: Callable[[Pair], str]) -> Callable[[Row], str]:
+        return lambda row: show(by_row[id(row)])
 
     fields = [
         *case_fields([p.other for p in pairs[:MOST_ROWS]]),
@@ -86,8 +90,8 @@ def speedup_section(view: View) -> list[Block]:
     return [*sentences, make_table(fields, [p.other for p in pairs[:MOST_ROWS]]), *_rest(len(pairs))]
 
 
-def _p50(record: Record) -> str:
-    return format_ms(record.latency.p50_ms if record.latency else None)
+def _p50(row: Row) -> str:
+    return format_ms(row.p50_ms)
 
 
 def _ratio(pair: Pair) -> str:
@@ -102,94 +106,98 @@ def _pair_caution(pair: Pair) -> str:
 
 def throughput_section(view: View) -> list[Block]:
     """Throughput of each model and backend at each batch size."""
-    batches = sorted({r.case.batch for r in view.believable})
+    batches = sorted({r.batch for r in view.believable})
     if len(batches) < 2:
         return []
     shown = batches[:MOST_BATCHES]
-    groups: dict[Hashable, list[Record]] = {}
-    for record in view.believable:
-        case = record.case
-        key = (case.model, case.backend, case.precision, case.threads, case.shape, case.scenario, case.arm)
-        groups.setdefault((*key, tuple(sorted(case.options.items()))), []).append(record)
+    groups: dict[Hashable, list[Row]] = {}
+    for row in view.believable:
+        key = (row.model, backend_label(row), row.precision, row.threads, row.shape, row.scenario, row.arm)
+        groups.setdefault(key, []).append(row)
     names = case_fields([group[0] for group in groups.values()])
     rows = []
     for group in list(groups.values())[:MOST_ROWS]:
-        at = {r.case.batch: format_number(r.throughput_per_s) for r in group}
+        at = {r.batch: format_number(r.throughput_per_s) for r in group}
         rows.append((*(show(group[0]) for _, show in names), *(at.get(b, DASH) for b in shown)))
     table = Table((*(c for c, _ in names), *(Column(f"batch {b}", "right") for b in shown)), rows)
     heading = Heading(3, "Throughput against batch size (items/s)")
-    more = len(batches) - len(shown)
-    wider = [Paragraph(f"{more} more batch sizes are in results.csv.")] if more else []
-    return [heading, table, *_rest(len(groups)), *wider]
+    return [heading, table, *_rest(len(groups)), *_more_batches(len(batches))]
 
 
 def start_section(view: View) -> list[Block]:
     """What it takes before the first steady call: worker start, load, compilation, first call, warm-up."""
-    records = [r for r in view.records if r.load_s is not None]
-    if not records:
+    rows = [r for r in view.rows if r.load_s is not None]
+    if not rows:
         return []
-    shown = records[:MOST_ROWS]
+    shown = rows[:MOST_ROWS]
     fields: list[Field] = [
         *case_fields(shown),
         _BATCH,
         (Column("Worker start (s)", "right"), lambda r: format_number(r.worker_start_s)),
         (Column("Load (s)", "right"), lambda r: format_number(r.load_s)),
         (Column("First call (ms)", "right"), lambda r: format_ms(r.first_call_ms)),
-        (Column("Warm-up calls", "right"), lambda r: str(r.warm_up.calls) if r.warm_up else DASH),
-        (Column("Warm-up (s)", "right"), lambda r: format_number(r.warm_up.seconds if r.warm_up else None)),
-        (Column("Steady"), lambda r: DASH if r.warm_up is None else "yes" if r.warm_up.steady else "no"),
+        (
+            Column("Warm-up calls", "right"),
+            lambda r: DASH if r.warm_up_calls is None else str(r.warm_up_calls),
+        ),
+        (Column("Warm-up (s)", "right"), lambda r: format_number(r.warm_up_s)),
+        (Column("Steady"), _steady),
     ]
     if any(r.compile_s is not None for r in shown):
         compile_time: Field = (Column("Compile (s)", "right"), lambda r: format_number(r.compile_s))
         fields.insert(-4, compile_time)
-    return [Heading(3, "Start-up, first call and warm-up"), make_table(fields, shown), *_rest(len(records))]
+    return [Heading(3, "Start-up, first call and warm-up"), make_table(fields, shown), *_rest(len(rows))]
+
+
+def _steady(row: Row) -> str:
+    return DASH if row.warm_up_steady is None else "yes" if row.warm_up_steady else "no"
 
 
 def limit_section(view: View) -> list[Block]:
     """How near each cell comes to what the hardware can do."""
-    records = [r for r in view.believable if r.roofline_fraction is not None]
-    if not records:
+    rows = [r for r in view.believable if r.roofline_fraction is not None]
+    if not rows:
         return []
-    records.sort(key=lambda r: -(r.roofline_fraction or 0))
-    shown = records[:MOST_ROWS]
+    rows.sort(key=lambda r: -(r.roofline_fraction or 0))
+    shown = rows[:MOST_ROWS]
     fields: list[Field] = [
         *case_fields(shown),
         _BATCH,
         (Column("Share of the limit", "right"), lambda r: format_share(r.roofline_fraction)),
         (Column("Bound by"), lambda r: r.roofline_bound or DASH),
     ]
-    return [Heading(3, "How near the hardware's limit"), make_table(fields, shown), *_rest(len(records))]
+    return [Heading(3, "How near the hardware's limit"), make_table(fields, shown), *_rest(len(rows))]
 
 
 @dataclass(frozen=True)
 class _Stop:
-    record: Record
-    shown_instead: Record | None
+    row: Row
+    shown_instead: Row | None
 
 
 def failure_section(view: View) -> list[Block]:
     """Cells without numbers, and later attempts that failed where older numbers are shown."""
-    stops = [_Stop(c.record, None) for c in view.cells if c.record.status is not Status.OK]
-    stops += [_Stop(c.later, c.record) for c in view.cells if c.later is not None]
+    stops = [_Stop(c.row, None) for c in view.cells if c.row.status is not Status.OK]
+    stops += [_Stop(c.later, c.row) for c in view.cells if c.later is not None]
     if not stops:
         return []
-    stops.sort(key=lambda s: (s.record.status is Status.SKIPPED, s.record.case.model))
-    instead = {id(s.record): s.shown_instead for s in stops}
+    stops.sort(key=lambda s: (s.row.status is Status.SKIPPED, s.row.model))
+    instead = {id(s.row): s.shown_instead for s in stops}
 
-    def reason(record: Record) -> str:
-        message = record.error.message if record.error else "no reason was recorded"
-        shown = instead[id(record)]
+    def reason(row: Row) -> str:
+        message = row.error_message or "no reason was recorded"
+        shown = instead[id(row)]
         return f"{message} (the table shows the numbers of run {shown.run_id})" if shown else message
 
-    records = [s.record for s in stops]
-    shown = records[:MOST_ROWS]
+    rows = [s.row for s in stops]
+    shown = rows[:MOST_ROWS]
     fields: list[Field] = [
         *case_fields(shown),
         _BATCH,
         (Column("Status"), status_label),
         (Column("Reason"), reason),
     ]
-    return [Heading(3, "Failures and skips"), make_table(fields, shown), *_rest(len(records))]
+    return [Heading(3, "Failures and skips"), make_table(fields, shown), *_rest(len(rows))]
 
 
 def notes_section(notes: Notes) -> list[Block]:
@@ -199,7 +207,7 @@ def notes_section(notes: Notes) -> list[Block]:
 
 def machine_section(view: View) -> list[Block]:
     """Who measured, with what."""
-    machine, records = view.newest.machine, view.records
+    machine, rows = view.newest, view.rows
     facts = [
         ("CPU:", machine.cpu_model or DASH),
         ("CPUs usable / of the host:", f"{machine.cpus_usable or DASH} / {machine.cpus_host or DASH}"),
@@ -207,16 +215,16 @@ def machine_section(view: View) -> list[Block]:
         ("GPUs:", ", ".join(machine.gpus) or "none"),
         ("Kernel, Python:", f"{machine.kernel or DASH}, {machine.python or DASH}"),
         ("Fingerprint:", machine.fingerprint),
-        ("Threads:", ", ".join(map(str, sorted({r.case.threads for r in records})))),
-        ("Effort:", ", ".join(sorted({r.effort for r in records}))),
-        ("Versions:", _versions(records) or DASH),
+        ("Threads:", ", ".join(map(str, sorted({r.threads for r in rows})))),
+        ("Effort:", ", ".join(sorted({r.effort for r in rows}))),
+        ("Versions:", _versions(rows) or DASH),
     ]
     return [Heading(3, "The machine"), Items(tuple(facts))]
 
 
-def _versions(records: Iterable[Record]) -> str:
+def _versions(rows: Iterable[Row]) -> str:
     found: dict[str, set[str]] = {}
-    for versions in {tuple(r.versions.items()) for r in records}:
+    for versions in {tuple(r.versions.items()) for r in rows if r.versions}:
         for package, version in versions:
             found.setdefault(package, set()).add(version)
     return "; ".join(f"{package} {' and '.join(sorted(found[package]))}" for package in sorted(found))
@@ -234,12 +242,12 @@ def problems_section(problems: Sequence[str]) -> list[Block]:
 def summary_sentence(views: Sequence[View]) -> str:
     """One sentence over everything real: how much was measured, what to believe, the fastest cell."""
     views = [v for v in views if not v.fake] or views
-    records = [r for view in views for r in view.records]
-    measured = [r for r in records if is_measured(r)]
-    verdicts = Counter(r.verdict.value for r in measured if r.verdict)
+    rows = [r for view in views for r in view.rows]
+    measured = [r for r in rows if r.is_measured]
+    verdicts = Counter(r.verdict for r in measured if r.verdict)
     tally = [f"{verdicts[value]} {value.value}" for value in VerdictValue if verdicts[value]]
-    lost = Counter(r.status for r in records if r.status is not Status.OK)
-    models, backends = ({r.case.model for r in measured}, {r.case.backend for r in measured})
+    lost = Counter(r.status for r in rows if r.status is not Status.OK)
+    models, backends = ({r.model for r in measured}, {r.backend for r in measured})
     text = (
         f"{_count(len(measured), 'cell')} measured ({', '.join(tally) or 'none judged'}) over "
         f"{_count(len(models), 'model')} and {_count(len(backends), 'backend')}"
@@ -249,8 +257,8 @@ def summary_sentence(views: Sequence[View]) -> str:
         return f"{text}, on {len(views)} machines, which are never ranked together."
     if not views[0].believable:
         return f"{text}, on {views[0].title}; no number among them can be believed."
-    best = min(views[0].believable, key=p50)
-    return f"{text}, on {views[0].title}; fastest: {best.case.label}, {_p50(best)} ms."
+    best = min(views[0].believable, key=lambda r: r.median)
+    return f"{text}, on {views[0].title}; fastest: {best.label}, {_p50(best)} ms."
 
 
 def _count(n: int, noun: str) -> str:

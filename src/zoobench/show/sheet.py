@@ -9,7 +9,6 @@ from functools import lru_cache
 
 from zoobench.outcome import Interval
 from zoobench.results.query import Cell
-from zoobench.results.record import Record
 from zoobench.show.document import plain
 
 Value = str | int | float | None
@@ -30,7 +29,7 @@ def csv_text(cells: Iterable[Cell]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows([_guard(v) if type(v) is str else v for v in _row(cell)] for cell in cells)
+    writer.writerows([_guard(v) if type(v) is str else v for v in _values(cell)] for cell in cells)
     return out.getvalue()
 
 
@@ -40,31 +39,18 @@ def _guard(text: str) -> str:
     return f"'{plain(text)}" if text.startswith(_FORMULA_STARTS) else plain(text)
 
 
-def _row(cell: Cell) -> tuple[Value, ...]:
-    r = cell.record
-    case = r.case
-    asked: tuple[Value, ...] = (
-        r.machine.fingerprint, case.model, r.model.hf_id, r.model.weights, case.backend,
-        " ".join(f"{name}={value}" for name, value in sorted(case.options.items())), case.device,
-        case.precision.value, case.batch, case.threads, case.scenario, case.arm,
+def _values(cell: Cell) -> tuple[Value, ...]:
+    r = cell.row
+    return (
+        r.fingerprint, r.model, r.hf_id, r.weights, r.backend,
+        " ".join(f"{name}={value}" for name, value in sorted((r.options or {}).items())),
+        r.device, r.precision, r.batch, r.threads, r.scenario, r.arm, r.status.value,
+        r.verdict.value if r.verdict else None, "; ".join(f"{x.code}: {x.message}" for x in r.reasons),
+        r.p50_ms, *_ends(r.p50_interval_ms), r.p95_ms, *_ends(r.p95_interval_ms), r.p99_ms, r.mean_ms, r.calls,
+        r.throughput_per_s, r.size_bytes, r.peak_bytes, r.load_s, r.first_call_ms, r.roofline_fraction,
+        r.roofline_bound, r.effort, r.run_id, r.recorded_at, r.measurement_key,
+        cell.later.status.value if cell.later else None, r.error_stage, r.error_message,
     )  # fmt: skip
-    reasons = "; ".join(f"{x.code}: {x.message}" for x in r.verdict.reasons) if r.verdict else None
-    judged: tuple[Value, ...] = (r.status.value, r.verdict.value.value if r.verdict else None, reasons)
-    rest: tuple[Value, ...] = (
-        r.throughput_per_s, r.artifact.size_bytes if r.artifact else None, r.memory.peak_bytes if r.memory else None,
-        r.load_s, r.first_call_ms, r.roofline_fraction, r.roofline_bound, r.effort, r.run_id, r.recorded_at,
-        r.measurement_key, cell.later.status.value if cell.later else None,
-        r.error.stage if r.error else None, r.error.message if r.error else None,
-    )  # fmt: skip
-    return *asked, *judged, *_latency(r), *rest
-
-
-def _latency(record: Record) -> tuple[Value, ...]:
-    x = record.latency
-    if x is None:
-        return (None,) * 9
-    p50, p95 = _ends(x.p50_interval_ms), _ends(x.p95_interval_ms)
-    return x.p50_ms, *p50, x.p95_ms, *p95, x.p99_ms, x.mean_ms, x.n
 
 
 def _ends(interval: Interval | None) -> tuple[Value, Value]:

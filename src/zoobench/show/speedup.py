@@ -6,10 +6,10 @@ import math
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
-from zoobench.outcome import Interval, VerdictValue
-from zoobench.results.record import Record
+from zoobench.outcome import Interval
+from zoobench.results.row import Row
 from zoobench.show.numbers import format_ratio
-from zoobench.show.tables import backend_label, has_verdict, p50
+from zoobench.show.tables import backend_label
 
 BASELINES = {"cpu": "pytorch", "cuda": "pytorch_cuda"}
 """Device class → the backend that the others are compared with."""
@@ -36,8 +36,8 @@ class Pair:
             with at least 90% when each does with 95%. None when either is missing.
     """
 
-    base: Record
-    other: Record
+    base: Row
+    other: Row
     ratio: float
     interval: Interval | None
 
@@ -49,7 +49,7 @@ class Pair:
     @property
     def is_stable(self) -> bool:
         """Neither number is marked unstable."""
-        return not any(has_verdict(r, VerdictValue.UNSTABLE) for r in (self.base, self.other))
+        return not (self.base.is_unstable or self.other.is_unstable)
 
     @property
     def verdict(self) -> str:
@@ -59,51 +59,48 @@ class Pair:
         return "faster" if self.ratio > 1 else "slower"
 
 
-def find_pairs(records: Sequence[Record]) -> list[Pair]:
+def find_pairs(rows: Sequence[Row]) -> list[Pair]:
     """Pair every cell with its baseline on the same machine; without a baseline there is no pair.
 
     The two share model, weights, commit, batch, precision, threads, shape, scenario and arm. A baseline with
     the same options is preferred to one without options.
 
     Args:
-        records: believable ones.
+        rows: believable ones.
     """
-    baselines: dict[Hashable, Record] = {}
-    for record in records:
-        if record.case.backend == _baseline(record):
-            baselines[_sameness(record), _options(record)] = record
+    baselines: dict[Hashable, Row] = {}
+    for row in rows:
+        if row.backend == _baseline(row):
+            baselines[_sameness(row), _options(row)] = row
     pairs = []
-    for record in records:
-        if record.case.backend == _baseline(record):
+    for row in rows:
+        if row.backend == _baseline(row):
             continue
-        same = _sameness(record)
-        base = baselines.get((same, _options(record))) or baselines.get((same, ()))
+        same = _sameness(row)
+        base = baselines.get((same, _options(row))) or baselines.get((same, ()))
         if base is not None:
-            pairs.append(Pair(base, record, p50(base) / p50(record), _ratio_interval(base, record)))
+            interval = _ratio_interval(base.p50_interval_ms, row.p50_interval_ms)
+            pairs.append(Pair(base, row, base.median / row.median, interval))
     return pairs
 
 
-def _baseline(record: Record) -> str | None:
-    return BASELINES.get(record.case.device.partition(":")[0])
+def _baseline(row: Row) -> str | None:
+    return BASELINES.get(row.device.partition(":")[0])
 
 
-def _options(record: Record) -> tuple[Hashable, ...]:
-    options = record.case.options
-    return tuple(sorted(options.items())) if options else ()
+def _options(row: Row) -> tuple[Hashable, ...]:
+    return tuple(sorted(row.options.items())) if row.options else ()
 
 
-def _sameness(record: Record) -> Hashable:
-    case, model = record.case, record.model
-    asked = (case.model, case.device, case.batch, case.precision, case.threads, case.shape)
-    return (*asked, case.scenario, case.arm, model.weights, model.revision, record.machine.fingerprint)
+def _sameness(row: Row) -> Hashable:
+    asked = (row.model, row.device, row.batch, row.precision, row.threads, row.shape, row.scenario, row.arm)
+    return (*asked, row.weights, row.revision, row.fingerprint)
 
 
-def _ratio_interval(base: Record, other: Record) -> Interval | None:
-    ours = base.latency.p50_interval_ms if base.latency else None
-    theirs = other.latency.p50_interval_ms if other.latency else None
-    if ours is None or theirs is None or min(*ours, *theirs) <= 0:
+def _ratio_interval(base: Interval | None, other: Interval | None) -> Interval | None:
+    if base is None or other is None or min(*base, *other) <= 0:
         return None
-    return ours[0] / theirs[1], ours[1] / theirs[0]
+    return base[0] / other[1], base[1] / other[0]
 
 
 @dataclass(frozen=True)
@@ -130,9 +127,9 @@ class Speedup:
     @property
     def sentence(self) -> str:
         """The documented line, with the range and the geometric mean that were measured."""
-        case, base = self.pairs[0].other.case, self.pairs[0].base.case
-        name = f"{RUNTIME_NAMES.get(case.backend, case.backend)} ({backend_label(case)})"
-        models = {p.other.case.model for p in self.pairs}
+        other, base = self.pairs[0].other, self.pairs[0].base
+        name = f"{RUNTIME_NAMES.get(other.backend, other.backend)} ({backend_label(other)})"
+        models = {p.other.model for p in self.pairs}
         text = (
             f"{name} against {RUNTIME_NAMES.get(base.backend, base.backend)} ({base.backend}): "
             f"{format_ratio(self.geometric_mean)} as fast in the geometric mean of "
@@ -158,16 +155,15 @@ def _count(n: int, noun: str) -> str:
 
 
 def _place(pair: Pair) -> str:
-    case = pair.other.case
-    return f"{format_ratio(pair.ratio)} ({case.model}, batch {case.batch})"
+    return f"{format_ratio(pair.ratio)} ({pair.other.model}, batch {pair.other.batch})"
 
 
 def summarise(pairs: Iterable[Pair]) -> list[Speedup]:
     """One summary for each backend and its options, those named like ONNX Runtime first, then by gain."""
     groups: dict[str, list[Pair]] = {}
     for pair in pairs:
-        groups.setdefault(backend_label(pair.other.case), []).append(pair)
+        groups.setdefault(backend_label(pair.other), []).append(pair)
     speedups = [Speedup(tuple(group)) for group in groups.values()]
     return sorted(
-        speedups, key=lambda s: (not s.pairs[0].other.case.backend.startswith("onnx_"), -s.geometric_mean)
+        speedups, key=lambda s: (not s.pairs[0].other.backend.startswith("onnx_"), -s.geometric_mean)
     )

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from zoobench.outcome import Status, VerdictValue
-from zoobench.results.query import Cell, by_machine, latest_cells
-from zoobench.results.record import MachineInfo, Record
+from zoobench.outcome import Reason, Status, VerdictValue
+from zoobench.results.query import Cell, latest_cells
+from zoobench.results.record import Record
+from zoobench.results.row import Row, row_of
 from zoobench.show.document import Column, Table, plain
 from zoobench.show.numbers import (
     DASH,
@@ -19,7 +20,7 @@ from zoobench.show.numbers import (
     traffic_light,
     with_interval,
 )
-from zoobench.spec import Case, Precision
+from zoobench.spec import Precision
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -27,53 +28,25 @@ if TYPE_CHECKING:
 MARKS = {VerdictValue.VALID: "valid", VerdictValue.UNSTABLE: "⚠ unstable", VerdictValue.INVALID: "❌ invalid"}
 
 
-def is_measured(record: Record) -> bool:
-    """It has a median, whatever the verdict says of it."""
-    return record.status is Status.OK and record.latency is not None and record.latency.p50_ms is not None
-
-
-def is_believable(record: Record) -> bool:
-    """Its median may be ranked and compared: valid, or unstable and marked so."""
-    verdict = record.verdict
-    if verdict is not None and verdict.value is VerdictValue.INVALID:
-        return False
-    return is_measured(record) and p50(record) > 0
-
-
-def has_verdict(record: Record, value: VerdictValue) -> bool:
-    """Whether the record's verdict is `value`; a record without a verdict has none."""
-    return record.verdict is not None and record.verdict.value is value
-
-
-def p50(record: Record) -> float:
-    """Median in ms; infinity where there is none, so that such cells sort last."""
-    latency = record.latency
-    return math.inf if latency is None or latency.p50_ms is None else latency.p50_ms
-
-
-def is_fake(record: Record) -> bool:
-    """Made by the `fake` backend on a virtual clock: never ranked beside real measurements."""
-    return record.model.weights == "fake" or record.case.backend == "fake"
-
-
-def model_label(record: Record) -> str:
+def model_label(row: Row) -> str:
     """The model's name, and that its weights are random where they are."""
-    suffix = " (random weights)" if record.model.weights == "random" else ""
-    return f"{record.case.model}{suffix}"
+    return f"{row.model} (random weights)" if row.weights == "random" else row.model
 
 
-def backend_label(case: Case) -> str:
+def backend_label(row: Row) -> str:
     """The backend with the options that set it apart; values such as hashes are cut to twelve characters."""
-    options = ", ".join(f"{name}={str(value)[:12]}" for name, value in sorted(case.options.items()))
-    return f"{case.backend} ({options})" if options else case.backend
+    if not row.options:
+        return row.backend
+    options = ", ".join(f"{name}={str(value)[:12]}" for name, value in sorted(row.options.items()))
+    return f"{row.backend} ({options})"
 
 
-def machine_label(machine: MachineInfo) -> str:
+def machine_label(row: Row) -> str:
     """`Intel Xeon … · 2 CPUs · machine 0f3a9c21`; the last part is the start of the fingerprint."""
-    parts = [machine.cpu_model or "unknown CPU"]
-    if machine.cpus_usable is not None:
-        parts.append(f"{machine.cpus_usable} CPU{'s' if machine.cpus_usable != 1 else ''}")
-    return " · ".join([*parts, *machine.gpus, f"machine {machine.fingerprint[:8]}"])
+    parts = [row.cpu_model or "unknown CPU"]
+    if row.cpus_usable is not None:
+        parts.append(f"{row.cpus_usable} CPU{'s' if row.cpus_usable != 1 else ''}")
+    return " · ".join([*parts, *row.gpus, f"machine {row.fingerprint[:8]}"])
 
 
 @dataclass
@@ -95,123 +68,108 @@ class Notes:
 
     notes: dict[tuple[str, str], Note] = field(default_factory=dict)
 
-    def mark(self, record: Record) -> str:
-        """The verdict's word and the numbers of its notes: `⚠️ unstable · notes 1, 3`."""
-        if record.verdict is None:
+    def mark(self, row: Row) -> str:
+        """The verdict's word and the numbers of its notes: `⚠ unstable · notes 1, 3`."""
+        if row.verdict is None:
             return DASH
-        kind = record.verdict.value.value
-        numbers = {self._number(kind, r.code, r.message, record) for r in record.verdict.reasons}
-        numbers |= {self._number("warning", r.code, r.message, record) for r in record.verdict.warnings}
-        word = MARKS[record.verdict.value]
+        numbers = {self._number(row.verdict.value, reason, row) for reason in row.reasons}
+        numbers |= {self._number("warning", reason, row) for reason in row.warnings}
+        word = MARKS[row.verdict]
         if not numbers:
             return word
         return f"{word} · note{'s' if len(numbers) > 1 else ''} {', '.join(map(str, sorted(numbers)))}"
 
-    def _number(self, kind: str, code: str, message: str, record: Record) -> int:
-        note = self.notes.get((kind, code))
+    def _number(self, kind: str, reason: Reason, row: Row) -> int:
+        note = self.notes.get((kind, reason.code))
         if note is None:
-            label = f"{record.case.label}, {record.case.threads} threads"
-            note = self.notes[kind, code] = Note(len(self.notes) + 1, kind, code, message, label)
+            cell = f"{row.label}, {row.threads} threads"
+            note = Note(len(self.notes) + 1, kind, reason.code, reason.message, cell)
+            self.notes[kind, reason.code] = note
         note.cells += 1
-        note.messages.add(message)
+        note.messages.add(reason.message)
         return note.number
 
 
-Field = tuple[Column, Callable[[Record], str]]
+Field = tuple[Column, Callable[[Row], str]]
 
-_OPTIONAL_COLUMNS: tuple[tuple[Callable[[Case], object], object, Field], ...] = (
-    (lambda c: c.precision, Precision.FP32, (Column("Precision"), lambda r: r.case.precision.value)),
-    (lambda c: c.shape, None, (Column("Shape"), lambda r: shape_label(r.case))),
-    (lambda c: c.scenario, "single_stream", (Column("Scenario"), lambda r: r.case.scenario)),
-    (lambda c: c.arm, "base", (Column("Arm"), lambda r: r.case.arm)),
+_OPTIONAL_COLUMNS: tuple[tuple[str, object, Field], ...] = (
+    ("precision", Precision.FP32.value, (Column("Precision"), lambda r: r.precision)),
+    ("shape", None, (Column("Shape"), lambda r: "×".join(map(str, r.shape or ())) or DASH)),
+    ("scenario", "single_stream", (Column("Scenario"), lambda r: r.scenario)),
+    ("arm", "base", (Column("Arm"), lambda r: r.arm)),
 )
 
 
-def shape_label(case: Case) -> str:
-    """`3×224×224`; `—` for the model's own shape."""
-    return "×".join(map(str, case.shape)) if case.shape else DASH
-
-
-def case_fields(records: Sequence[Record]) -> list[Field]:
+def case_fields(rows: Sequence[Row]) -> list[Field]:
     """Columns that name a case: model, backend, and whatever else is not everywhere the default."""
-    fields: list[Field] = [
-        (Column("Model"), model_label),
-        (Column("Backend"), lambda r: backend_label(r.case)),
-    ]
-    for of_case, default, column in _OPTIONAL_COLUMNS:
-        if any(of_case(r.case) != default for r in records):
+    fields: list[Field] = [(Column("Model"), model_label), (Column("Backend"), backend_label)]
+    for name, default, column in _OPTIONAL_COLUMNS:
+        if any(getattr(r, name) != default for r in rows):
             fields.append(column)
-    if len({r.case.threads for r in records}) > 1:
-        fields.append((Column("Threads", "right"), lambda r: str(r.case.threads)))
+    if len({r.threads for r in rows}) > 1:
+        fields.append((Column("Threads", "right"), lambda r: str(r.threads)))
     return fields
 
 
-def make_table(fields: Sequence[Field], records: Iterable[Record]) -> Table:
-    """One row a record, one column a field."""
-    return Table(tuple(c for c, _ in fields), [tuple(show(r) for _, show in fields) for r in records])
+def make_table(fields: Sequence[Field], rows: Iterable[Row]) -> Table:
+    """One line a row, one column a field."""
+    return Table(tuple(c for c, _ in fields), [tuple(show(r) for _, show in fields) for r in rows])
 
 
 def in_order(cells: Iterable[Cell]) -> list[Cell]:
     """Models by their fastest believable cell; within a model by p50; what cannot be believed last."""
     fastest: dict[str, float] = {}
-    judged = [(cell, cell.record.case, is_believable(cell.record), p50(cell.record)) for cell in cells]
-    for _, case, believable, median in judged:
-        best = fastest.get(case.model, math.inf)
-        fastest[case.model] = min(best, median) if believable else best
-    judged.sort(key=lambda x: (fastest[x[1].model], x[1].model, not x[2], x[3], x[1].backend))
+    judged = [(cell, cell.row, cell.row.is_believable) for cell in cells]
+    for _, row, believable in judged:
+        best = fastest.get(row.model, math.inf)
+        fastest[row.model] = min(best, row.median) if believable else best
+    judged.sort(key=lambda x: (fastest[x[1].model], x[1].model, not x[2], x[1].median, x[1].backend))
     return [cell for cell, *_ in judged]
 
 
 def documented_table(cells: Iterable[Cell], notes: Notes) -> Table:
     """The documented table of the cells of one machine and one batch size, as ordered; skips are left out."""
-    shown = [c for c in cells if c.record.status is not Status.SKIPPED]
-    later = {id(c.record): c.later for c in shown if c.later is not None}
+    shown = [c for c in cells if c.row.status is not Status.SKIPPED]
+    later = {id(c.row): c.later for c in shown if c.later is not None}
 
-    def verdict(record: Record) -> str:
-        if record.status is not Status.OK:
-            return status_label(record)
-        attempt = later.get(id(record))
+    def verdict(row: Row) -> str:
+        if row.status is not Status.OK:
+            return status_label(row)
+        attempt = later.get(id(row))
         beside = f" · a later attempt: {status_label(attempt)}" if attempt else ""
-        return notes.mark(record) + beside
+        return notes.mark(row) + beside
 
     fields = [
-        *case_fields([c.record for c in shown]),
+        *case_fields([c.row for c in shown]),
         (Column("Latency (ms)", "right"), latency_cell),
-        (Column("p95 (ms)", "right"), lambda r: format_ms(r.latency.p95_ms if r.latency else None)),
+        (Column("p95 (ms)", "right"), lambda r: format_ms(r.p95_ms)),
         (Column("Throughput (items/s)", "right"), lambda r: format_number(r.throughput_per_s)),
-        (
-            Column("Size (MB)", "right"),
-            lambda r: format_megabytes(r.artifact.size_bytes if r.artifact else None),
-        ),
-        (
-            Column("Peak memory (MB)", "right"),
-            lambda r: format_megabytes(r.memory.peak_bytes if r.memory else None),
-        ),
+        (Column("Size (MB)", "right"), lambda r: format_megabytes(r.size_bytes)),
+        (Column("Peak memory (MB)", "right"), lambda r: format_megabytes(r.peak_bytes)),
         (Column("Verdict"), verdict),
     ]
-    return make_table(fields, [c.record for c in shown])
+    return make_table(fields, [c.row for c in shown])
 
 
-def status_label(record: Record) -> str:
+def status_label(row: Row) -> str:
     """`failed (load)`, `timeout (slot)`, `skipped`."""
-    word = record.status.value.replace("_", " ")
-    return f"{word} ({record.error.stage})" if record.error else word
+    word = row.status.value.replace("_", " ")
+    return f"{word} ({row.error_stage})" if row.error_stage else word
 
 
-def latency_cell(record: Record) -> str:
+def latency_cell(row: Row) -> str:
     """`9.53 [9.41, 9.70] 🟢`; an invalid number gets no light."""
-    latency = record.latency
-    if latency is None or latency.p50_ms is None:
+    if row.p50_ms is None:
         return DASH
-    text = with_interval(latency.p50_ms, latency.p50_interval_ms)
-    return f"{text} {traffic_light(latency.p50_ms)}" if is_believable(record) else text
+    text = with_interval(row.p50_ms, row.p50_interval_ms)
+    return f"{text} {traffic_light(row.p50_ms)}" if row.is_believable else text
 
 
 def by_batch(cells: Iterable[Cell]) -> dict[int, list[Cell]]:
     """Batch size → its cells in their ranking's order, smallest batch first."""
     batches: dict[int, list[Cell]] = {}
     for cell in cells:
-        batches.setdefault(cell.record.case.batch, []).append(cell)
+        batches.setdefault(cell.row.batch, []).append(cell)
     return {batch: in_order(group) for batch, group in sorted(batches.items())}
 
 
@@ -222,14 +180,15 @@ def console_table(records: Iterable[Record]) -> list[RichTable]:
         records: oldest first.
     """
     tables = []
-    cells = latest_cells(records)
-    for machine in by_machine([c.record for c in cells]).values():
-        own = [c for c in cells if c.record.machine.fingerprint == machine[0].machine.fingerprint]
+    machines: dict[str, list[Cell]] = {}
+    for cell in latest_cells(map(row_of, records)):
+        machines.setdefault(cell.row.fingerprint, []).append(cell)
+    for cells in machines.values():
         notes = Notes()
-        for batch, group in by_batch(own).items():
+        for batch, group in by_batch(cells).items():
             table = documented_table(group, notes)
             if table.rows:
-                tables.append(_rich_table(f"Batch {batch} · {machine_label(machine[-1].machine)}", table))
+                tables.append(_rich_table(f"Batch {batch} · {machine_label(group[-1].row)}", table))
         if notes.notes:
             tables.append(_rich_table("Notes", notes_table(notes)))
     return tables

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from zoobench.results.query import Cell
-from zoobench.results.record import Record
+from zoobench.results.row import Row
 from zoobench.show.speedup import Pair, Speedup, find_pairs, summarise
-from zoobench.show.tables import by_batch, is_believable, is_fake, machine_label
+from zoobench.show.tables import by_batch, machine_label
 
 
 class View:
@@ -24,23 +24,23 @@ class View:
         self.batches = by_batch(cells)
         self.cells = [cell for group in self.batches.values() for cell in group]
         self.fake = fake
-        self.newest = max((c.record for c in cells), key=lambda r: r.recorded_at)
+        self.newest = max((c.row for c in cells), key=lambda r: r.recorded_at)
 
     @property
     def title(self) -> str:
         """The machine, and that nothing was measured where the numbers are fake."""
-        label = machine_label(self.newest.machine)
+        label = machine_label(self.newest)
         return f"Fake backend (virtual clock, nothing was measured) · {label}" if self.fake else label
 
     @cached_property
-    def records(self) -> list[Record]:
-        """Every cell's record."""
-        return [c.record for c in self.cells]
+    def rows(self) -> list[Row]:
+        """Every cell's row."""
+        return [c.row for c in self.cells]
 
     @cached_property
-    def believable(self) -> list[Record]:
-        """The records that may be ranked, compared and drawn."""
-        return [r for r in self.records if is_believable(r)]
+    def believable(self) -> list[Row]:
+        """The rows that may be ranked, compared and drawn."""
+        return [r for r in self.rows if r.is_believable]
 
     @cached_property
     def speedups(self) -> list[Speedup]:
@@ -57,5 +57,5 @@ def views_of(cells: Sequence[Cell]) -> list[View]:
     """Real cells before fake ones, machine by machine in the order of first appearance."""
     groups: dict[tuple[bool, str], list[Cell]] = {}
     for cell in cells:
-        groups.setdefault((is_fake(cell.record), cell.record.machine.fingerprint), []).append(cell)
+        groups.setdefault((cell.row.is_fake, cell.row.fingerprint), []).append(cell)
     return [View(group, fake) for (fake, _), group in sorted(groups.items(), key=lambda item: item[0][0])]

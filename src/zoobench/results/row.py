@@ -1,0 +1,138 @@
+"""The row: what tables show of a record, flat, one attribute a column.
+
+A report over many thousand records reads rows, not records: the dozen nested objects of a record cost several
+times what reading its line costs. Every attribute says where in the record its value stands.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+from typing import Annotated, Any
+
+from pydantic import AliasPath, ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from zoobench.outcome import Interval, Reason, Status, VerdictValue
+from zoobench.results.record import Record
+from zoobench.spec import OptionValue
+
+
+def _at(*path: str) -> Any:
+    """Where the value stands in a record's JSON."""
+    return Field(validation_alias=AliasPath(*path))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="ignore"))
+class Row:
+    """One record as tables show it. What the record does not know is None."""
+
+    schema_version: int
+    run_id: str
+    recorded_at: str
+    status: Status
+    effort: str
+    measurement_key: str
+    model: Annotated[str, _at("case", "model")]
+    backend: Annotated[str, _at("case", "backend")]
+    device: Annotated[str, _at("case", "device")]
+    precision: Annotated[str, _at("case", "precision")]
+    batch: Annotated[int, _at("case", "batch")]
+    threads: Annotated[int, _at("case", "threads")]
+    scenario: Annotated[str, _at("case", "scenario")]
+    arm: Annotated[str, _at("case", "arm")]
+    shape: Annotated[tuple[int, ...] | None, _at("case", "shape")] = None
+    options: Annotated[dict[str, OptionValue] | None, _at("case", "options")] = None
+    hf_id: Annotated[str | None, _at("model", "hf_id")] = None
+    revision: Annotated[str | None, _at("model", "revision")] = None
+    weights: Annotated[str | None, _at("model", "weights")] = None
+    fingerprint: Annotated[str, _at("machine", "fingerprint")]
+    cpu_model: Annotated[str | None, _at("machine", "cpu_model")] = None
+    cpus_usable: Annotated[int | None, _at("machine", "cpus_usable")] = None
+    cpus_host: Annotated[int | None, _at("machine", "cpus_host")] = None
+    memory_bytes: Annotated[int | None, _at("machine", "memory_bytes")] = None
+    gpus: Annotated[tuple[str, ...], _at("machine", "gpus")] = ()
+    kernel: Annotated[str | None, _at("machine", "kernel")] = None
+    python: Annotated[str | None, _at("machine", "python")] = None
+    versions: dict[str, str] | None = None
+    worker_start_s: float | None = None
+    load_s: float | None = None
+    compile_s: float | None = None
+    first_call_ms: float | None = None
+    warm_up_calls: Annotated[int | None, _at("warm_up", "calls")] = None
+    warm_up_s: Annotated[float | None, _at("warm_up", "seconds")] = None
+    warm_up_steady: Annotated[bool | None, _at("warm_up", "steady")] = None
+    calls: Annotated[int | None, _at("latency", "n")] = None
+    mean_ms: Annotated[float | None, _at("latency", "mean_ms")] = None
+    p50_ms: Annotated[float | None, _at("latency", "p50_ms")] = None
+    p50_interval_ms: Annotated[Interval | None, _at("latency", "p50_interval_ms")] = None
+    p95_ms: Annotated[float | None, _at("latency", "p95_ms")] = None
+    p95_interval_ms: Annotated[Interval | None, _at("latency", "p95_interval_ms")] = None
+    p99_ms: Annotated[float | None, _at("latency", "p99_ms")] = None
+    interval_kind: Annotated[str | None, _at("latency", "interval_kind")] = None
+    throughput_per_s: float | None = None
+    size_bytes: Annotated[int | None, _at("artifact", "size_bytes")] = None
+    peak_bytes: Annotated[int | None, _at("memory", "peak_bytes")] = None
+    roofline_fraction: float | None = None
+    roofline_bound: str | None = None
+    verdict: Annotated[VerdictValue | None, _at("verdict", "value")] = None
+    reasons: Annotated[tuple[Reason, ...], _at("verdict", "reasons")] = ()
+    warnings: Annotated[tuple[Reason, ...], _at("verdict", "warnings")] = ()
+    error_stage: Annotated[str | None, _at("error", "stage")] = None
+    error_message: Annotated[str | None, _at("error", "message")] = None
+
+    @property
+    def cell(self) -> tuple[Hashable, ...]:
+        """Equal exactly where the case and the machine are equal."""
+        options = (
+            sorted((name, type(v).__name__, v) for name, v in self.options.items()) if self.options else ()
+        )
+        asked = (self.model, self.backend, self.device, self.precision, self.batch, self.threads, self.shape)
+        return (self.fingerprint, *asked, self.scenario, self.arm, *options)
+
+    @property
+    def label(self) -> str:
+        """How a person names the cell."""
+        return f"{self.model} · {self.backend} · {self.precision} · batch {self.batch}"
+
+    @property
+    def median(self) -> float:
+        """p50 in ms; infinity where there is none, so that such rows sort last."""
+        return math.inf if self.p50_ms is None else self.p50_ms
+
+    @property
+    def is_measured(self) -> bool:
+        """It has a median, whatever the verdict says of it."""
+        return self.status is Status.OK and self.p50_ms is not None
+
+    @property
+    def is_believable(self) -> bool:
+        """Its median may be ranked and compared: valid, or unstable and marked so."""
+        return self.is_measured and self.verdict is not VerdictValue.INVALID and self.median > 0
+
+    @property
+    def is_unstable(self) -> bool:
+        """Its number may move when measured again."""
+        return self.verdict is VerdictValue.UNSTABLE
+
+    @property
+    def is_fake(self) -> bool:
+        """Made by the `fake` backend on a virtual clock: never ranked beside real measurements."""
+        return self.weights == "fake" or self.backend == "fake"
+
+
+def row_from_json(line: bytes) -> Row:
+    """Raises pydantic.ValidationError."""
+    row: Row = Row.__pydantic_validator__.validate_json(line)  # type: ignore[attr-defined]
+    return row
+
+
+def row_from_data(data: Any) -> Row:
+    """From a record's JSON, parsed. Raises pydantic.ValidationError."""
+    row: Row = Row.__pydantic_validator__.validate_python(data)  # type: ignore[attr-defined]
+    return row
+
+
+def row_of(record: Record) -> Row:
+    """The row of a record that is at hand."""
+    return row_from_data(record.model_dump(exclude={"evidence", "check", "noise"}))
