@@ -201,3 +201,9 @@ def test_a_disk_that_is_full_in_mid_write_keeps_the_older_report(
         write_report(results, tmp_path / "RESULTS.md")
     assert (tmp_path / "RESULTS.md").read_text() == "older"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["RESULTS.md", "results"]
+
+
+def test_many_batch_sizes_are_cut_and_said(tmp_path: Path) -> None:
+    _, text = report(tmp_path, [make_record(batch=batch) for batch in range(1, 16)])
+    assert text.count("### Batch size ") == 12
+    assert text.count("3 more batch sizes are in results.csv.") == 2
