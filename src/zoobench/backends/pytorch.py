@@ -121,6 +121,9 @@ class TorchSession:
             raise UsageError(f"compile_mode {mode!r} is unknown; one of {', '.join(COMPILE_MODES)}")
         shape = (self.case.batch, *self.artifact.input_shape)
         example = torch.zeros(shape, dtype=self._dtype, device=self.device)
+        if self.case.options.get("channels_last"):
+            # Another layout than the timed inputs' would be compiled again, in the first call.
+            example = example.to(memory_format=torch.channels_last)
         self._graph_breaks = int(torch._dynamo.explain(module)(example).graph_break_count)
         torch._dynamo.reset()
         begin = time.perf_counter()

@@ -122,7 +122,7 @@ class SessionRole:
         if reference_file.is_file():
             with np.load(reference_file) as arrays:
                 reference = arrays["outputs"]
-        tolerance = _TOLERANCE.get(self._case.precision, self._artifact.tolerance)
+        tolerance = max(_TOLERANCE.get(self._case.precision, 0.0), self._artifact.tolerance)
         judged = self._case.precision not in (Precision.INT8, Precision.INT4)
         task = open_task(self._artifact.task)
         result = compare_outputs(
