@@ -94,18 +94,19 @@ Field = tuple[Column, Callable[[Row], str]]
 
 _OPTIONAL_COLUMNS: tuple[tuple[str, object, Field], ...] = (
     ("precision", Precision.FP32.value, (Column("Precision"), lambda r: r.precision)),
-    ("shape", None, (Column("Shape"), lambda r: "×".join(map(str, r.shape or ())) or DASH)),
     ("scenario", "single_stream", (Column("Scenario"), lambda r: r.scenario)),
     ("arm", "base", (Column("Arm"), lambda r: r.arm)),
 )
 
 
 def case_fields(rows: Sequence[Row]) -> list[Field]:
-    """Columns that name a case: model, backend, and whatever else is not everywhere the default."""
+    """Columns that name a case: model, backend, and whatever else differs or is not the default."""
     fields: list[Field] = [(Column("Model"), model_label), (Column("Backend"), backend_label)]
     for name, default, column in _OPTIONAL_COLUMNS:
         if any(getattr(r, name) != default for r in rows):
             fields.append(column)
+    if len({r.shape for r in rows if r.shape}) > 1:
+        fields.append((Column("Shape"), lambda r: "×".join(map(str, r.shape or ())) or DASH))
     if len({r.threads for r in rows}) > 1:
         fields.append((Column("Threads", "right"), lambda r: str(r.threads)))
     return fields
