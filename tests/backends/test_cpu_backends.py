@@ -29,15 +29,15 @@ SLOT = {
 
 
 @pytest.mark.parametrize(
-    ("backend", "runtime", "foreign"),
+    ("backend", "runtime", "foreign", "threads"),
     [
-        ("pytorch", "pytorch", "onnxruntime"),
-        ("onnx_cpu", "onnxruntime", "libtorch"),
-        ("openvino", "openvino", "libtorch"),
+        ("pytorch", "pytorch", "onnxruntime", 2),
+        ("onnx_cpu", "onnxruntime", "libtorch", 2),
+        ("openvino", "openvino", "libtorch", 1),
     ],
 )
-def test_a_backend_runs_what_was_asked(start: Start, backend: str, runtime: str, foreign: str):
-    runner = start(backend, batch=3, threads=2)
+def test_a_backend_runs_what_was_asked(start: Start, backend: str, runtime: str, foreign: str, threads: int):
+    runner = start(backend, batch=3, threads=threads)
     loaded = runner.load()
     assert loaded["import_s"] > 0
     assert loaded["load_s"] > 0
@@ -50,7 +50,7 @@ def test_a_backend_runs_what_was_asked(start: Start, backend: str, runtime: str,
     evidence = runner.evidence()
     assert (evidence.runtime, evidence.device, evidence.precision) == (runtime, "cpu", "fp32")
     assert evidence.version
-    assert evidence.threads == 2
+    assert evidence.threads == threads
     provider = BACKENDS[backend].provider
     assert provider is None or evidence.provider_time == {provider: 1.0}
     assert sum(evidence.provider_nodes.values()) == pytest.approx(1.0)
@@ -106,11 +106,11 @@ def test_torch_compile_compiles_once_and_apart(start: Start):
     assert caught.value.kind == "usage"
     loaded = runner.load()
     assert 0 < loaded["compile_s"] <= loaded["load_s"]
-    first = runner.ask("first_call")["first_call_ms"]
+    runner.ask("first_call")
     check = runner.check()
     assert check.passed
-    assert first < 0.5e3 * loaded["compile_s"], "the first call compiled again"
     evidence = runner.evidence()
     assert (evidence.runtime, evidence.precision, evidence.threads) == ("torch.compile", "fp32", 1)
     assert evidence.details["compile_mode"] == "default"
     assert evidence.details["graph_breaks"] == 0
+    assert evidence.details["recompilations"] == 0, "what is timed is not what was compiled"

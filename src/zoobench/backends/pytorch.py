@@ -109,6 +109,7 @@ class TorchSession:
         self._dtype = getattr(torch, _DTYPES[case.precision])
         self._compiled = compiles
         self._graph_breaks: int | None = None
+        self._compilations = 0
         if compiles:
             self._compile(module)
 
@@ -132,6 +133,7 @@ class TorchSession:
             self.module(example)
         self._synchronise()
         self.compile_s = time.perf_counter() - begin
+        self._compilations = _compilations()
 
     def bind(self, inputs: Tensors) -> Callable[[], Tensors]:
         """The call copies to the device, runs, and copies the outputs back, unless `io_binding` leaves copies out."""
@@ -180,6 +182,7 @@ class TorchSession:
         if self._compiled:
             details["compile_mode"] = str(self.case.options.get("compile_mode", "default"))
             details["graph_breaks"] = self._graph_breaks
+            details["recompilations"] = _compilations() - self._compilations
         if on_cuda:
             details["gpu"] = torch.cuda.get_device_name()
             details["cuda"] = torch.version.cuda
@@ -229,6 +232,13 @@ class TorchSession:
                 end.synchronize()
                 times.append(start.elapsed_time(end))
         return statistics.median(times)
+
+
+def _compilations() -> int:
+    """Frames that Dynamo has compiled in this process."""
+    from torch._dynamo.utils import counters
+
+    return int(counters["frames"]["ok"])
 
 
 class _LazyHost:
