@@ -1,130 +1,19 @@
-"""Turns, failures and interruptions of a group, on fake sessions and a virtual clock."""
+"""Failures, forks, limits and interruptions of a group, on fake sessions and a virtual clock."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from tests.measure.fake_group import QUICK, STANDARD, Watched, run, seat, virtual
 
-from zoobench.backends.fake import VirtualClock
-from zoobench.measure.channel import InlineWorker, Launch, Worker, WorkerError, WorkerProcess
-from zoobench.measure.conductor import Deadlines, GroupResult, Seat, Stage, conduct, turns
-from zoobench.measure.effort import EFFORTS, EffortPlan, with_max_case_time
+from zoobench.measure.channel import Launch, Worker, WorkerError, WorkerProcess
+from zoobench.measure.conductor import Deadlines
+from zoobench.measure.effort import with_max_case_time
 from zoobench.outcome import Noise, Slot, Status
-from zoobench.spec import Artifact, Case, Effort
-from zoobench.worker.session import SessionRole
-
-QUICK, STANDARD = EFFORTS[Effort.QUICK], EFFORTS[Effort.STANDARD]
-ARTIFACT = Artifact(
-    path=Path("nowhere"), format="fake", sha256="0" * 64, size_bytes=0, model="m", input_shape=(4,)
-)
-
-
-def seat(arm: str = "base", **options: Any) -> Seat:
-    return Seat(
-        Case(model="m", backend="fake", threads=1, arm=arm, options=options), ARTIFACT, provider="fake"
-    )
-
-
-def virtual(case: Case) -> Worker:
-    """Each session on a clock of its own."""
-    return InlineWorker(SessionRole(VirtualClock()))
-
-
-def one_machine() -> Callable[[Case], Worker]:
-    """All sessions on one clock: what one does, the others live through."""
-    clock = VirtualClock()
-    return lambda case: InlineWorker(SessionRole(clock))
-
-
-def run(
-    *seats: Seat,
-    plan: EffortPlan = QUICK,
-    seed: int = 0,
-    open_worker: Callable[[Case], Worker] = virtual,
-    open_sensor: Callable[[Case, Worker], Any] = lambda case, worker: None,
-    **stage: Any,
-) -> GroupResult:
-    return conduct(seats, plan, Stage(open_worker, open_sensor, **stage), seed=seed)
-
-
-class Watched:
-    """Wraps a fake worker: keeps what it was asked, and raises `trouble` at one verb."""
-
-    def __init__(self, at: str | None = None, trouble: WorkerError | None = None) -> None:
-        self.worker = virtual(Case(model="m", backend="fake", threads=1))
-        self.at, self.trouble = at, trouble
-        self.start_s, self.pid = 0.0, None
-        self.verbs: list[str] = []
-        self.args: list[dict[str, Any]] = []
-        self.deadlines: list[float] = []
-        self.closed = 0
-
-    def request(self, verb: str, args: dict[str, Any], *, deadline_s: float, on_event: Any = None) -> Any:
-        self.verbs.append(verb)
-        self.args.append(args)
-        self.deadlines.append(deadline_s)
-        if verb == self.at and self.trouble:
-            raise self.trouble
-        return self.worker.request(verb, args, deadline_s=deadline_s)
-
-    def close(self) -> None:
-        self.closed += 1
-
-
-@pytest.mark.parametrize("count", range(1, 8))
-def test_turns_are_a_latin_square(count: int):
-    rng = np.random.Generator(np.random.PCG64(5))
-    for _ in range(5):
-        square = turns(count, rng)
-        everybody = set(range(count))
-        assert all(set(row) == everybody for row in square), "a round leaves somebody out"
-        assert all(set(column) == everybody for column in zip(*square, strict=True)), (
-            "a position is held twice"
-        )
-
-
-def test_turns_are_random():
-    rng = np.random.Generator(np.random.PCG64(5))
-    firsts = Counter(turns(3, rng)[0][0] for _ in range(300))
-    assert all(70 < firsts[player] < 130 for player in range(3))
-
-
-def test_every_case_gets_every_position_equally():
-    order: list[tuple[str, int, int]] = []
-
-    def on_slot(case: Case, slot: Slot) -> None:
-        order.append((case.arm, slot.round, slot.position))
-
-    arms = ("a", "b", "c")
-    run(*(seat(arm, fake_p50_ms=30.0) for arm in arms), on_slot=on_slot)
-    rounds = 1 + max(number for _, number, _ in order)
-    assert len(order) == 3 * rounds
-    assert order == sorted(order, key=lambda turn: turn[1:]), "slots are numbered as they came"
-    whole = rounds - rounds % 3
-    assert whole >= 3
-    held = Counter((arm, position) for arm, number, position in order if number < whole)
-    assert {held[arm, position] for arm in arms for position in range(3)} == {whole // 3}
-
-
-def test_the_seed_makes_the_order():
-    def order(seed: int) -> list[tuple[str, int]]:
-        found: list[tuple[str, int]] = []
-        result = run(
-            *(seat(arm) for arm in "abcd"),
-            seed=seed,
-            on_slot=lambda case, slot: found.append((case.arm, slot.position)),
-        )
-        assert {case.seed for case in result.results} == {seed}
-        return found
-
-    assert order(3) == order(3)
-    assert len({tuple(order(seed)) for seed in range(4)}) > 1
+from zoobench.spec import Case
 
 
 def test_verbs_come_in_the_order_that_spoils_nothing():
@@ -347,25 +236,6 @@ def test_a_failure_before_ctrl_c_stays_a_failure():
     failed, interrupted = run(seat("a", fake_fault="load"), seat("b"), on_slot=on_slot).results
     assert failed.status is Status.FAILED
     assert interrupted.status is Status.INTERRUPTED
-
-
-def ratio(first: float | None, second: float | None) -> float:
-    assert first and second
-    return second / first
-
-
-def test_taking_turns_takes_a_machines_drift_out_of_the_ratio():
-    """The same case twice on a machine that slows down by 1% a second."""
-    pair = (seat("a", fake_drift=0.01, fake_sigma=0.003), seat("b", fake_drift=0.01, fake_sigma=0.003))
-    plan = STANDARD
-
-    machine = one_machine()
-    apart = [run(one, plan=plan, open_worker=machine).results[0].latency for one in pair]
-    together = [case.latency for case in run(*pair, plan=plan, open_worker=one_machine()).results]
-
-    assert all(apart) and all(together)
-    assert ratio(*(latency.p50_ms for latency in together if latency)) == pytest.approx(1.0, abs=0.005)
-    assert ratio(*(latency.p50_ms for latency in apart if latency)) > 1.02
 
 
 def test_a_slots_deadline_grows_with_the_case():
