@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 
 Names = Annotated[list[str] | None, Parameter(consume_multiple=True, negative=())]
 Numbers = Annotated[list[int] | None, Parameter(consume_multiple=True, negative=())]
+_FORMATS: dict[str, Literal["md", "html", "json"]] = {
+    "md": "md",
+    "markdown": "md",
+    "html": "html",
+    "json": "json",
+}
+
 _SHOWN_CELLS = 100
 """More than a person reads on a terminal; drawing thousands of rows takes seconds."""
 
@@ -90,7 +97,7 @@ def run(
     options
         Runtime options, name=value: graph_optimization=all|extended|basic|none, compile_mode=..., channels_last=true.
     max_case_time
-        Seconds of measuring that one cell may take at most.
+        Seconds that one cell's calls may take at most, after loading and warm-up.
     inputs
         An .npz file with your own input tensors.
     gap
@@ -247,8 +254,12 @@ def report(
     from zoobench.show.report import write_report
 
     ending = output.suffix.lstrip(".").lower()
-    chosen = format or ("md" if ending not in ("html", "json") else ending)
-    files = write_report(results_dir, output, chosen)  # type: ignore[arg-type]
+    chosen = format or _FORMATS.get(ending)
+    if chosen is None:
+        raise UsageError(
+            f"--output {output}: the ending names no format; use .md, .html or .json, or give --format"
+        )
+    files = write_report(results_dir, output, chosen)
     print(f"wrote {files.report}" + "".join(f", {extra}" for extra in files.beside), file=sys.stderr)
     return 0
 
@@ -356,7 +367,7 @@ def prune(*, older_than_days: float | None = None, everything: Flag = False) -> 
     return 0
 
 
-def completion(*, shell: Literal["bash", "zsh", "fish"] | None = None, install: Flag = False) -> int:
+def completion(shell: Literal["bash", "zsh", "fish"] | None = None, *, install: Flag = False) -> int:
     """Print or install the shell's completion.
 
     Parameters
@@ -447,7 +458,11 @@ def _exit_code(records: Sequence[Record]) -> int:
 
 
 def _all_refused(records: Sequence[Record]) -> bool:
-    return all(record.error is not None and record.error.stage in ("plan", "prepare") for record in records)
+    return all(
+        record.error is not None
+        and (record.error.stage in ("plan", "prepare") or record.error.type == UsageError.__name__)
+        for record in records
+    )
 
 
 def _print_records(records: Sequence[Record], *, as_json: bool) -> None:

@@ -32,6 +32,10 @@ class VerdictValue(StrEnum):
     INVALID = "invalid"
 
 
+UNSTABLE_CODES = frozenset({"no_steady_state", "drift", "too_few_samples", "interval_too_wide"})
+"""Reasons that make a cell `unstable`; every other reason makes it `invalid`."""
+
+
 class Reason(Frozen):
     """Why a verdict is not `valid`, or a warning beside one that is: a stable code and a line with advice."""
 

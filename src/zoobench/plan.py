@@ -112,7 +112,9 @@ def check(request: Request, cpus: int) -> None:
             raise UsageError(f"{flag} is empty; name at least one")
     for name in request.backends:
         if name not in BACKENDS:
-            raise UsageError(f"unknown backend {name!r}; {_nearest(name)}there are {', '.join(BACKENDS)}")
+            raise UsageError(
+                f"unknown backend {name!r}; {_nearest(name)}there are {', '.join(n for n, row in BACKENDS.items() if row.ranked)}"
+            )
     for batch in request.batch_sizes:
         if not 1 <= batch <= MAX_BATCH:
             raise UsageError(f"--batch-sizes {batch} is out of range; 1 to {MAX_BATCH} can be measured")

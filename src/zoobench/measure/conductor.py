@@ -123,7 +123,7 @@ def conduct(seats: Sequence[Seat], plan: EffortPlan, stage: Stage, *, seed: int)
         for player in players:
             if player.status is Status.OK:
                 player.status = Status.INTERRUPTED
-                player.error = CaseError(stage=player.stage, message="interrupted; run again to continue")
+                player.error = CaseError(stage=player.stage, message="run again to continue")
     finally:
         _lower_curtain(players)
     return GroupResult(tuple(_result(player, plan, stage, seed) for player in players), interrupted)

@@ -101,7 +101,7 @@ class Bar(Lines):
 
 def describe(record: Record) -> str:
     """A cell's result in one line."""
-    if record.status is not Status.OK or record.latency is None or record.latency.p50_ms is None:
+    if record.status is not Status.OK or record.latency is None:
         return f"{record.case.label}: {record.status.value}" + (
             f" ({record.error.message})" if record.error else ""
         )
@@ -110,7 +110,10 @@ def describe(record: Record) -> str:
         if not record.verdict or record.verdict.value is VerdictValue.VALID
         else f", {record.verdict.value.value}"
     )
-    return f"{record.case.label}: p50 {record.latency.p50_ms:.3g} ms{doubt}"
+    middle = record.latency.p50_ms
+    return (
+        f"{record.case.label}: {'too few calls for p50' if middle is None else f'p50 {middle:.3g} ms'}{doubt}"
+    )
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from zoobench.outcome import Reason, Status, VerdictValue
+from zoobench.outcome import UNSTABLE_CODES, Reason, Status, VerdictValue
 from zoobench.results.query import Cell, latest_cells
 from zoobench.results.record import Record
 from zoobench.results.row import Row, row_of
@@ -72,7 +72,10 @@ class Notes:
         """The verdict's word and the numbers of its notes: `⚠ unstable · notes 1, 3`."""
         if row.verdict is None:
             return DASH
-        numbers = {self._number(row.verdict.value, reason, row) for reason in row.reasons}
+        numbers = {
+            self._number("unstable" if reason.code in UNSTABLE_CODES else "invalid", reason, row)
+            for reason in row.reasons
+        }
         numbers |= {self._number("warning", reason, row) for reason in row.warnings}
         word = MARKS[row.verdict]
         if not numbers:
