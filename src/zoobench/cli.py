@@ -5,13 +5,17 @@ Nothing heavy is imported before it is known which command is meant, so that `zo
 
 from __future__ import annotations
 
+import gc
+import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoobench._version import __version__
-from zoobench.errors import INTERRUPTED_EXIT, USAGE_EXIT, ZoobenchError
+from zoobench.errors import INTERRUPTED_EXIT, USAGE_EXIT, UsageError, ZoobenchError
 
 if TYPE_CHECKING:
     from cyclopts import App
@@ -41,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    _speak_any_alphabet()
     tokens = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in tokens
     tokens = [word for word in tokens if word != "--debug"]
@@ -64,6 +69,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader (head, less) has gone; nothing is left to say to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if debug:
+            raise
+        return _complain(f"the output cannot be written ({error}); what was measured is kept", 1)
     except ModuleNotFoundError as error:
         if debug:
             raise
@@ -75,8 +84,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def entry() -> None:
-    """The console script."""
+    """The console script. A polite kill is an interruption like Ctrl-C: what was measured is written first."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())
+
+
+def _speak_any_alphabet() -> None:
+    """A terminal that knows only ASCII gets question marks, not a crash after an hour of measuring."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def root_help() -> str:
@@ -100,11 +117,16 @@ def root_help() -> str:
 def _dispatch(tokens: list[str]) -> Any:
     from cyclopts import CycloptsError
 
+    _check_config(Path(CONFIG_FILE))
+    # The parent makes little garbage; looking for it costs a tenth of a short command and disturbs a long one.
+    gc.disable()
     app = build_app()
     try:
         return app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         return _complain(" ".join(str(error).split()), USAGE_EXIT)
+    finally:
+        gc.enable()
 
 
 def build_app() -> App:
@@ -116,6 +138,7 @@ def build_app() -> App:
         name="zoobench",
         version=__version__,
         help_format="plaintext",
+        suppress_keyboard_interrupt=False,
         # Every flag has one (ZOOBENCH_RUN_EFFORT and so on); naming them all would drown the help.
         default_parameter=Parameter(show_env_var=False),
         config=[Toml(CONFIG_FILE, must_exist=False, search_parents=False), Env("ZOOBENCH_", command=True)],
@@ -123,6 +146,29 @@ def build_app() -> App:
     for name, text in COMMANDS.items():
         app.command(f"zoobench.commands:{name}", name=name, help=text)
     return app
+
+
+def _check_config(file: Path) -> None:
+    """Refuse a config file that cannot be meant, by name and line.
+
+    Raises:
+        UsageError: it is not a file, not TOML, or has a table that is no command.
+    """
+    if not file.exists():
+        return
+    if not file.is_file():
+        raise UsageError(f"{file} is not a regular file; `zoobench init` writes one")
+    import tomllib
+
+    try:
+        tables = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(
+            f"{file}: cannot be read ({error}); `zoobench init --force` writes a new one"
+        ) from error
+    for name in tables:
+        if name not in COMMANDS:
+            raise UsageError(f"{file}: there is no command {name!r}; its tables are {', '.join(COMMANDS)}")
 
 
 def _complain(message: str, code: int) -> int:

@@ -35,6 +35,8 @@ _FORMATS: dict[str, Literal["md", "html", "json"]] = {
     "json": "json",
 }
 
+_INF = float("inf")
+
 _SHOWN_CELLS = 100
 """More than a person reads on a terminal; drawing thousands of rows takes seconds."""
 
@@ -394,9 +396,9 @@ def _options(pairs: Sequence[str], *, gap_ms: float, io_binding: bool) -> dict[s
             raise UsageError(f"--options {pair!r}: write name=value")
         try:
             value = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             value = text
-        if not isinstance(value, bool | int | float | str):
+        if not isinstance(value, bool | int | float | str) or value != value or value in (_INF, -_INF):
             raise UsageError(f"--options {pair!r}: a number, true, false or a word is needed")
         found[name] = value
     if not 0 <= gap_ms <= 60_000:

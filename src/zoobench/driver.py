@@ -109,21 +109,29 @@ class _Context:
         """A record of `case` with everything that is known before or beside measuring."""
         preparation = self.preparations.get(case.model)
         model = preparation.model if preparation else self.models[case.model]
-        artifact = preparation.artifacts.get(BACKENDS[case.backend].format) if preparation else None
-        versions = self._versions(case.backend)
+        artifact = self._artifact(case)
         return Record(
             run_id=self.run_id,
             recorded_at=now(),
             status=status,
             case=case,
-            measurement_key=measurement_key(case, artifact, versions, self.machine.fingerprint),
+            measurement_key=self.key(case),
             effort=self.effort.value,
             model=_model_info(model, artifact),
             artifact=_artifact_info(artifact) if artifact else None,
             machine=self.machine,
-            versions=versions,
+            versions=self._versions(case.backend),
             **fields,
         )
+
+    def key(self, case: Case) -> str:
+        """The measurement key of `case` as it resolved in this run."""
+        versions = self._versions(case.backend)
+        return measurement_key(case, self._artifact(case), versions, self.machine.fingerprint)
+
+    def _artifact(self, case: Case) -> Artifact | None:
+        preparation = self.preparations.get(case.model)
+        return preparation.artifacts.get(BACKENDS[case.backend].format) if preparation else None
 
     def _versions(self, backend: str) -> dict[str, str]:
         if backend not in self.versions:
@@ -168,6 +176,8 @@ def execute(request: Request, settings: Settings, executor: Executor, observer: 
         BusyError: another measurement holds this machine.
     """
     effort = effort_plan(request.effort, settings)
+    if settings.seed is not None and settings.seed < 0:
+        raise UsageError(f"--seed {settings.seed}: 0 or a larger whole number is needed")
     check_results_dir(settings.results_dir)
     recover(settings.results_dir, observer)
     request = _with_inputs(request, settings)
@@ -228,6 +238,7 @@ def _sort_out(planned: Plan, context: _Context) -> tuple[list[Record], list[list
     """Split the cells: measured before, to be measured now (by group), and refused with the reason."""
     existing = _existing(context)
     inputs = str(context.settings.inputs.resolve()) if context.settings.inputs else None
+    fitting: set[str] = set()
     done: list[Record] = []
     refused: list[Record] = []
     groups: list[list[Seat]] = []
@@ -239,11 +250,16 @@ def _sort_out(planned: Plan, context: _Context) -> tuple[list[Record], list[list
             if artifact is None:
                 refused.append(_unprepared(case, preparation, context))
                 continue
+            if context.settings.inputs and artifact.sha256 not in fitting:
+                # Before anything is measured, so that a wrong file costs seconds.
+                from zoobench.inputs import read_inputs
+
+                read_inputs(context.settings.inputs, artifact.input_name, artifact.input_shape)
+                fitting.add(artifact.sha256)
             if artifact.fixed_batch not in (None, case.batch):
                 refused.append(_fixed(case, artifact, context))
                 continue
-            skeleton = context.record(case, Status.INTERRUPTED)
-            before = existing.get(skeleton.measurement_key)
+            before = existing.get(context.key(case))
             if before:
                 done.append(before)
             else:
@@ -413,9 +429,12 @@ def recover(results_dir: Path, observer: Observer) -> list[Record]:
                 }
             )
             written.append(writer.write(record, case.slots))
-        observer.note(
-            f"run {writer.run_id} had ended early: {len(cases)} unfinished cells were kept as interrupted"
+        kept = (
+            f"{len(cases)} unfinished cells were kept as interrupted"
+            if cases
+            else "nothing could be saved of it"
         )
+        observer.note(f"run {writer.run_id} had ended early: {kept}")
     return written
 
 

@@ -10,11 +10,12 @@ import pytest
 
 from zoobench.backends.fake import FakeSession, VirtualClock
 from zoobench.errors import UsageError
+from zoobench.inputs import read_inputs
 from zoobench.measure.channel import InlineWorker, WorkerError
 from zoobench.outcome import Check
 from zoobench.spec import REFERENCE_FILE, Artifact, Case, Precision
 from zoobench.tasks import open_task
-from zoobench.worker.session import SessionRole, compare_outputs, fill_batch, read_inputs
+from zoobench.worker.session import SessionRole, compare_outputs, fill_batch
 
 SHAPE = (4,)
 ITEMS = open_task("image_classification").check_inputs(SHAPE)

@@ -88,17 +88,14 @@ class FakeSession:
 
     def __init__(self, case: Case, clock: Callable[[], int], fault: str, fork: int) -> None:
         self.case, self.clock, self.fault = case, clock, fault
-        options = case.options
-        self.median_ns = (
-            float(options.get("fake_p50_ms", 5.0))
-            * float(options.get("fake_slowdown", 1.0))
-            * case.batch**_BATCH_EXPONENT
-            * 1e6
+        scale = _number(case, "fake_p50_ms", 5.0, least=1e-6) * _number(
+            case, "fake_slowdown", 1.0, least=1e-6
         )
-        self.sigma = float(options.get("fake_sigma", 0.02))
-        self.drift = float(options.get("fake_drift", 0.0))
-        self.outliers = float(options.get("fake_outliers", 0.0))
-        seed = int(options.get("fake_seed", 0))
+        self.median_ns = scale * case.batch**_BATCH_EXPONENT * 1e6
+        self.sigma = _number(case, "fake_sigma", 0.02)
+        self.drift = _number(case, "fake_drift", 0.0, least=-1e9)
+        self.outliers = _number(case, "fake_outliers", 0.0)
+        seed = int(_number(case, "fake_seed", 0))
         self.rng = np.random.Generator(np.random.PCG64([seed, fork, int(stable_hash([case.id]), 16) % 2**63]))
         self.calls = 0
         self.start_ns = 0 if isinstance(clock, VirtualClock) else clock()
@@ -167,3 +164,10 @@ class FakeSession:
 
     def close(self) -> None:
         """Nothing to free."""
+
+
+def _number(case: Case, name: str, default: float, least: float = 0.0) -> float:
+    value = case.options.get(name, default)
+    if isinstance(value, str) or not least <= value < 1e12:
+        raise UsageError(f"{name}={value}: a number of at least {least:g} is needed")
+    return float(value)

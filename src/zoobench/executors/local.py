@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _PROBE_DEADLINE_S = 180.0
 _PREPARE_DEADLINE_S = 4 * 3600.0
+_CHECK_FILE_DEADLINE_S = 600.0
+"""A stranger's graph may loop for ever; nothing is downloaded or exported for it."""
 _CEILINGS_DEADLINE_S = 120.0
 
 
@@ -130,7 +132,7 @@ class LocalExecutor:
                             "allow_pickle": allow_pickle,
                             "cache": str(self.cache),
                         },
-                        deadline_s=_PREPARE_DEADLINE_S,
+                        deadline_s=_CHECK_FILE_DEADLINE_S if model.library == "onnx" else _PREPARE_DEADLINE_S,
                         on_event=lambda _, text, name=model.name: on_progress(name, text),  # type: ignore[misc]
                     )
                     yield _preparation(reply, fake="fake" in formats)

@@ -26,12 +26,16 @@ _STATUS = {"timeout": Status.TIMEOUT, "out_of_memory": Status.OUT_OF_MEMORY}
 
 @dataclass(frozen=True)
 class Deadlines:
-    """Seconds after which a verb counts as hung. A slot's grows with the case's own latency."""
+    """Seconds after which a verb counts as hung.
+
+    Verbs that call the model many times get `per_call` times its first call when that is longer.
+    """
 
     load: float = 900.0
     first_call: float = 300.0
-    check: float = 600.0
-    warm_up: float = 600.0
+    check: float = 60.0
+    warm_up: float = 90.0
+    per_call: float = 60.0
     slot: float = 60.0
     slot_factor: float = 50.0
     memory: float = 60.0
@@ -183,9 +187,10 @@ def _raise_curtain(players: list[_Player], stage: Stage, *, first: bool) -> None
             fork=player.forks - 1,
         )
         first_call = _ask(player, stage, "first_call", limits.first_call)
-        check = _ask(player, stage, "check", limits.check)
+        patience = limits.per_call * first_call["first_call_ms"] / 1e3 if first_call else 0.0
+        check = _ask(player, stage, "check", max(limits.check, patience))
         stage.on_progress(case, "warm_up")
-        warm = _ask(player, stage, "warm_up", limits.warm_up)
+        warm = _ask(player, stage, "warm_up", max(limits.warm_up, patience))
         if warm is None:
             continue
         player.expected_slot_s = _expected_slot_s(case, warm["window_medians_ms"][-1] / 1e3)

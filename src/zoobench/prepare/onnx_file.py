@@ -7,6 +7,8 @@ machine: external data must be plain files beside (or under) the model.
 from __future__ import annotations
 
 import hashlib
+import math
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,6 +32,8 @@ from zoobench.spec import MANIFEST_FILE, REFERENCE_FILE, Artifact, ModelSpec
 from zoobench.tasks import open_task
 
 _FLOAT32 = 1
+_MOST_VALUES = 2**28
+"""Of one input item: 1 GiB of float32, far above any picture, and eight of them are made."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +65,11 @@ def inspect(path: Path, wanted_shape: tuple[int, ...] | None = None) -> OnnxFile
     Raises:
         PrepareError: not there, not ONNX, external data outside its folder, or inputs that cannot be fed.
     """
-    model = _parse(path)
-    data = tuple(sorted(_external_data(model, path)))
-    value = _only_input(model, path)
-    shape, fixed_batch = _shape_of(value, path)
+    with explained(f"{path}: cannot be read as an ONNX model"):
+        model = _parse(path)
+        data = tuple(sorted(_external_data(model, path)))
+        value = _only_input(model, path)
+        shape, fixed_batch = _shape_of(value, path)
     if wanted_shape is not None and wanted_shape != shape:
         raise PrepareError(f"{path}: its input is {shape}, not {wanted_shape} as asked; leave the shape out")
     digest = hashlib.sha256()
@@ -76,6 +81,8 @@ def inspect(path: Path, wanted_shape: tuple[int, ...] | None = None) -> OnnxFile
 
 def build_from_file(folder: Path, spec: ModelSpec, source: OnnxFile, *, recipe: dict[str, Any]) -> Artifact:
     """Copy the file, check it, and make its reference with ONNX Runtime's graph optimisations disabled."""
+    import numpy as np
+
     for name in (source.path.name, *source.data):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source.path.parent / name, folder / name)
@@ -83,10 +90,25 @@ def build_from_file(folder: Path, spec: ModelSpec, source: OnnxFile, *, recipe: 
     sha256, size_bytes = content_of(folder)
     _check(file, source.path)
     tolerance = spec.tolerance or DEFAULT_TOLERANCE
+    items = math.prod(source.input_shape)
+    if items > _MOST_VALUES:
+        raise PrepareError(
+            f"{source.path}: one input item of shape {source.input_shape} has {items:,} values; "
+            f"{_MOST_VALUES:,} is the most that can be measured"
+        )
     inputs = open_task(spec.task).check_inputs(source.input_shape)
     runtime = _onnxruntime_version()
     with explained(f"{source.path}: ONNX Runtime cannot run it"):
         reference = run_in_batches(run_onnxruntime(file, optimised=False), inputs, (source.fixed_batch or 1,))
+        if reference.dtype.kind != "f":
+            raise PrepareError(
+                f"{source.path}: its first output is {reference.dtype}, not numbers to compare"
+            )
+        if not np.isfinite(reference).all():
+            raise PrepareError(
+                f"{source.path}: its outputs are not finite on ordinary inputs (normal, about -4 to 4); "
+                "check the weights and the export"
+            )
     validated = validate_onnx(
         file,
         inputs,
@@ -178,8 +200,11 @@ def _safe(tensor: Any, path: Path) -> str:
 
 
 def _end_of(told: dict[str, str]) -> int:
-    offset, length = told.get("offset", "0"), told.get("length", "0")
-    return int(offset) + int(length) if offset.isdecimal() and length.isdecimal() else 0
+    """Where the data would end, bytes; raises ValueError for what is not a plain number of bytes."""
+    numbers = [told.get(key, "0") for key in ("offset", "length")]
+    if not all(re.fullmatch("[0-9]{1,18}", number) for number in numbers):
+        raise ValueError("its external data has an offset or a length that is not a number of bytes")
+    return sum(map(int, numbers))
 
 
 def _tensors(model: Any) -> Iterator[Any]:

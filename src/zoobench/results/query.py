@@ -130,6 +130,10 @@ def _run_folders(results_dir: Path) -> list[Path]:
 
 def _read_lines(file: Path, reader: _Reader[T], loaded: Loaded[T]) -> None:
     try:
+        if file.exists() and not file.is_file():
+            # Opening a pipe would wait for ever.
+            loaded.problems.append(f"{file}: is not a regular file; left out")
+            return
         with file.open("rb") as lines:
             for number, line in enumerate(lines, 1):
                 if not line.isspace():
@@ -173,6 +177,8 @@ def _read_other_line(line: bytes, where: str, reader: _Reader[T], loaded: Loaded
 def _read_manifest(folder: Path, problems: list[str]) -> Run:
     file = folder / "manifest.json"
     try:
+        if not file.is_file():
+            raise FileNotFoundError(file)
         data: Any = json.loads(file.read_bytes())
         argv = data["argv"]
         if not (isinstance(argv, list) and all(isinstance(word, str) for word in argv)):

@@ -120,10 +120,22 @@ class RunWriter:
 
 
 def append_record(file: Path, record: Record) -> None:
-    """One line, in one write, on the disk before this returns."""
-    with _disk_errors(file), file.open("ab", buffering=0) as out:
-        out.write(record.model_dump_json().encode() + b"\n")
-        os.fsync(out.fileno())
+    """One whole line, on the disk before this returns, or nothing."""
+    line = record.model_dump_json().encode() + b"\n"
+    with _disk_errors(file), file.open("a+b", buffering=0) as out:
+        size = out.seek(0, os.SEEK_END)
+        if size and os.pread(out.fileno(), 1, size - 1) != b"\n":
+            # A crash tore the last line; what follows must not be drawn into it.
+            line = b"\n" + line
+        try:
+            # A full disk takes a part of the line without an error, and refuses only the next write.
+            rest = memoryview(line)
+            while rest:
+                rest = rest[out.write(rest) :]
+            os.fsync(out.fileno())
+        except OSError:
+            out.truncate(size)
+            raise
 
 
 def write_samples(file: Path, record: Record, slots: Sequence[Slot]) -> None:
@@ -156,13 +168,14 @@ def unfinished(results_dir: Path) -> Iterator[tuple[RunWriter, list[Unfinished]]
     """Runs that nobody is writing any more but that left journals behind, each with a writer that may finish them."""
     runs = results_dir / RUNS
     for folder in sorted(runs.iterdir()) if runs.is_dir() else ():
-        journals = sorted((folder / JOURNAL).glob("*.jsonl"))
+        journals = sorted(file for file in (folder / JOURNAL).glob("*.jsonl") if file.is_file())
         if not journals:
             continue
         lock = FileLock(folder / LOCK)
         try:
             lock.acquire(timeout=0)
-        except Timeout:
+        except (Timeout, OSError):
+            # Somebody is writing it, or it cannot be written at all: either way it is not ours to finish.
             continue
         writer = RunWriter(folder, lock)
         try:
@@ -172,11 +185,15 @@ def unfinished(results_dir: Path) -> Iterator[tuple[RunWriter, list[Unfinished]]
 
 
 def _read_journal(file: Path) -> Unfinished | None:
-    """None when not even the skeleton is whole. A torn last line is the slot that was in work."""
+    """None when not even the skeleton is whole; the file is set aside then, so that it is reported once.
+
+    A torn last line is the slot that was in work.
+    """
     lines = file.read_bytes().split(b"\n")
     try:
         skeleton = Record.model_validate_json(lines[0])
     except ValueError:
+        file.rename(file.with_suffix(".damaged"))
         return None
     slots = []
     for line in lines[1:]:

@@ -16,7 +16,7 @@ def decimals_for(value: float) -> int:
     """Decimal places that leave `value` three significant digits; never negative."""
     if 0.9995 <= value < 1e9:  # most numbers, without logarithms
         return 2 if value < 9.995 else 1 if value < 99.95 else 0
-    if value == 0 or not math.isfinite(value):
+    if value == 0 or abs(value) >= 1e9 or not math.isfinite(value):
         return 0
     places = DIGITS - 1 - math.floor(math.log10(abs(value)))
     gains_a_digit = round(abs(value), places) >= 10.0 ** (DIGITS - places)

@@ -10,8 +10,6 @@ import contextlib
 import gc
 import resource
 import time
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +18,7 @@ import numpy as np
 
 from zoobench.backends import FLAGS, open_backend
 from zoobench.errors import UsageError
+from zoobench.inputs import read_inputs
 from zoobench.outcome import Check, Memory
 from zoobench.scenarios import SlotBudget, open_scenario
 from zoobench.scenarios.closed_loop import Clock, warm_up
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 _TOLERANCE = {Precision.TF32: 2e-2, Precision.FP16: 2e-2, Precision.BF16: 2e-2}
 _SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
 # What numpy and zipfile throw at files that are damaged, of another kind (TypeError: a bare .npy), or encrypted.
-_UNREADABLE = (OSError, ValueError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 class SessionRole:
@@ -200,31 +198,6 @@ class SessionRole:
             first = np.asarray(next(iter(outputs.values())))
             rows.append(first.reshape(len(picked), -1)[: len(items) - start].astype(np.float32))
         return np.concatenate(rows)
-
-
-def read_inputs(file: Path, name: str, item_shape: tuple[int, ...]) -> np.ndarray:
-    """The user's tensors from an .npz file, float32, shape (items, *item_shape).
-
-    Raises:
-        UsageError: not an .npz, no array of that name (and not exactly one array), or another shape.
-    """
-    try:
-        with np.load(file, allow_pickle=False) as arrays:
-            key = name if name in arrays else arrays.files[0] if len(arrays.files) == 1 else None
-            if key is None:
-                raise UsageError(
-                    f"{file}: no array named {name!r}; it holds {', '.join(arrays.files) or 'nothing'}"
-                )
-            array = np.asarray(arrays[key])
-        with np.errstate(all="ignore"):
-            floats = np.ascontiguousarray(array, dtype=np.float32)
-    except _UNREADABLE as error:
-        raise UsageError(f"{file}: cannot be read as an .npz file of numbers ({error})") from error
-    if array.ndim != len(item_shape) + 1 or array.shape[1:] != tuple(item_shape) or not len(array):
-        raise UsageError(
-            f"{file}: {key!r} has shape {array.shape}; (items, {', '.join(map(str, item_shape))}) is needed"
-        )
-    return floats
 
 
 def fill_batch(items: np.ndarray, batch: int) -> np.ndarray:
