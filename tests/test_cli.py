@@ -224,3 +224,71 @@ def test_two_runs_at_once_the_second_says_who_holds_the_machine(tmp_path: Path) 
     assert second.returncode == 2 and f"process {first.pid}" in err, err
     first.send_signal(signal.SIGINT)
     first.communicate(timeout=20)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--seed", "-5"], "--seed -5"),
+        (["--options", "fake_p50_ms=NaN"], "fake_p50_ms=NaN"),
+        (["--options", "fake_p50_ms=Infinity"], "fake_p50_ms=Infinity"),
+        (["--inputs", "gone.npz"], "--inputs gone.npz"),
+        (["--inputs", "text.npz"], "text.npz"),
+    ],
+)
+def test_what_would_fail_later_is_refused_first(
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "text.npz").write_text("not a zip")
+    assert run(*words) == 2
+    err = capsys.readouterr().err
+    assert message in err and "unexpected" not in err
+    assert not list(tmp_path.glob("results/runs/*"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[run", "zoobench.toml: cannot be read"),
+        (b"\xff", "zoobench.toml"),
+        (b"[rnu]\n", "no command 'rnu'"),
+    ],
+)
+def test_a_config_file_that_cannot_be_meant_is_named(
+    content: bytes, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "zoobench.toml").write_bytes(content)
+    assert run() == 2
+    err = capsys.readouterr().err
+    assert message in err and len(err.strip().splitlines()) == 1
+
+
+def test_a_config_that_is_a_pipe_does_not_hang(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(tmp_path / "zoobench.toml")
+    assert run() == 2
+    assert "is not a regular file" in capsys.readouterr().err
+
+
+def test_a_terminal_without_the_alphabet_gets_its_table(tmp_path: Path) -> None:
+    root = Path(__file__).resolve().parents[1] / "src"
+    env = {
+        **os.environ,
+        "PYTHONPATH": str(root),
+        "PYTHONIOENCODING": "ascii",
+        "LC_ALL": "C",
+        "PYTHONUTF8": "0",
+    }
+    command = [sys.executable, "-m", "zoobench", "run", "--models", "resnet18", "--backends", "fake"]
+    done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=tmp_path, check=False)
+    assert done.returncode == 0 and "resnet18" in done.stdout, done.stderr
+
+
+@pytest.mark.slow
+def test_a_polite_kill_writes_what_was_measured(tmp_path: Path) -> None:
+    process = on_the_wall(tmp_path)
+    wait_for_slots(tmp_path)
+    process.terminate()
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130, err
+    [line] = next(tmp_path.glob("results/runs/*/records.jsonl")).read_text().splitlines()
+    assert json.loads(line)["status"] == "interrupted"

@@ -131,3 +131,64 @@ def test_damaged_samples_are_an_error_of_one_line(tmp_path: Path, content: bytes
     (tmp_path / "s.json.gz").write_bytes(content)
     with pytest.raises(StoreError, match="the samples cannot be read"):
         read_samples(tmp_path / "s.json.gz")
+
+
+def test_a_disk_that_takes_half_a_line_keeps_none_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A nearly full disk accepts a part of a write without an error and refuses the next one."""
+    import io
+
+    writer = RunWriter.create(tmp_path, {"argv": []})
+    writer.write(a_record(writer.run_id, 1))
+    calls: list[int] = []
+
+    class HalfFull(io.FileIO):
+        def write(self, data: object) -> int:
+            calls.append(len(bytes(data)))  # type: ignore[call-overload]
+            if len(calls) > 1:
+                raise OSError(28, "No space left on device")
+            return super().write(bytes(data)[:50])  # type: ignore[call-overload]
+
+    original = Path.open
+    monkeypatch.setattr(
+        Path,
+        "open",
+        lambda p, mode="r", *a, **k: HalfFull(p, "a+") if mode == "a+b" else original(p, mode, *a, **k),
+    )
+    with pytest.raises(StoreError, match="No space left"):
+        writer.write(a_record(writer.run_id, 2), SLOTS)
+    monkeypatch.undo()
+    assert len(calls) == 2
+    loaded = load_records(tmp_path)
+    assert [r.case.batch for r in loaded.records] == [1] and not loaded.problems
+    writer.write(a_record(writer.run_id, 2))
+    assert [r.case.batch for r in load_records(tmp_path).records] == [1, 2]
+
+
+def test_a_record_is_not_drawn_into_a_torn_line(tmp_path: Path) -> None:
+    writer = RunWriter.create(tmp_path, {"argv": []})
+    (writer.folder / "records.jsonl").write_bytes(b'{"schema_version": 1, "torn')
+    writer.write(a_record(writer.run_id, 2))
+    loaded = load_records(tmp_path)
+    assert [r.case.batch for r in loaded.records] == [2] and len(loaded.problems) == 1
+
+
+@pytest.mark.parametrize("place", ["journal/x.jsonl", "records.jsonl", "lock", "manifest.json"])
+def test_a_folder_or_a_pipe_where_a_file_belongs_stops_nothing(tmp_path: Path, place: str) -> None:
+    writer = RunWriter.create(tmp_path, {"argv": []})
+    writer.journal(a_record(writer.run_id), SLOTS[0])
+    writer.close()
+    target = writer.folder / place
+    target.unlink(missing_ok=True)
+    os.mkfifo(target) if place == "records.jsonl" else target.mkdir()
+    list(unfinished(tmp_path))
+    load_records(tmp_path)
+
+
+def test_a_journal_of_rubbish_is_set_aside_and_reported_once(tmp_path: Path) -> None:
+    writer = RunWriter.create(tmp_path, {"argv": []})
+    (writer.folder / "journal" / "x.jsonl").write_bytes(b"\x00\xff rubbish")
+    writer.close()
+    assert [len(list(cases)) for _, cases in unfinished(tmp_path)] == [0]
+    assert not list(unfinished(tmp_path))
