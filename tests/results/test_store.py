@@ -183,7 +183,9 @@ def test_a_folder_or_a_pipe_where_a_file_belongs_stops_nothing(tmp_path: Path, p
     target.unlink(missing_ok=True)
     os.mkfifo(target) if place == "records.jsonl" else target.mkdir()
     list(unfinished(tmp_path))
-    load_records(tmp_path)
+    loaded = load_records(tmp_path)
+    assert not loaded.records
+    assert any("records.jsonl" in problem for problem in loaded.problems) == (place == "records.jsonl")
 
 
 def test_a_journal_of_rubbish_is_set_aside_and_reported_once(tmp_path: Path) -> None:
