@@ -3,7 +3,7 @@
 It is driven by lines on stdin, so that it can take turns with zoobench's own worker in the same minute:
     slot MIN_CALLS MIN_SECONDS   one untimed call, then timed ones; prints their nanoseconds as a JSON list
 
-usage: bare_loop.py onnx|torch FOLDER BATCH THREADS
+usage: bare_loop.py onnx|torch FOLDER BATCH THREADS IMAGES.npy
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ def torch_call(folder: Path, images: np.ndarray, threads: int) -> Callable[[], o
 
 
 def slot(call: Callable[[], object], min_calls: int, min_seconds: float) -> list[int]:
+    """Nanoseconds of each timed call; the untimed one before them wakes caches and threads."""
     call()
     samples: list[int] = []
     while len(samples) < min_calls or sum(samples) < min_seconds * 1e9:

@@ -10,6 +10,7 @@ import numpy as np
 
 from zoobench.errors import UsageError
 
+# What numpy and zipfile throw at files that are damaged, of another kind (TypeError: a bare .npy), or encrypted.
 _UNREADABLE = (OSError, ValueError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 

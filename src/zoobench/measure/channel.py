@@ -68,9 +68,13 @@ class Worker(Protocol):
 
 @dataclass(frozen=True)
 class Launch:
-    """How a worker process is started: another interpreter, folder or environment makes another arm."""
+    """How a worker process is started: another interpreter, folder or environment makes another arm.
+
+    `module` is what answers; `benchmarks/` puts a bare loop beside the session that way.
+    """
 
     python: str = sys.executable
+    module: str = "zoobench.worker"
     cwd: Path | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     package_root: Path = Path(zoobench.__file__).resolve().parent.parent
@@ -115,7 +119,7 @@ class WorkerProcess:
         self._oom_kills = _oom_kills()
         child_read, self._write = os.pipe()
         self._read, child_write = os.pipe()
-        command = [launch.python, "-P", "-m", "zoobench.worker", role]
+        command = [launch.python, "-P", "-m", launch.module, role]
         command += ["--read", str(child_read), "--write", str(child_write), "--parent", str(os.getpid())]
         try:
             self.process = subprocess.Popen(

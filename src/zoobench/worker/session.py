@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 _TOLERANCE = {Precision.TF32: 2e-2, Precision.FP16: 2e-2, Precision.BF16: 2e-2}
 _SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
-# What numpy and zipfile throw at files that are damaged, of another kind (TypeError: a bare .npy), or encrypted.
 
 
 class SessionRole:
@@ -142,10 +141,14 @@ class SessionRole:
         with contextlib.nullcontext() if pause else _no_garbage_collection():
             cpu_before = _cpu_seconds()
             samples = scenario.drive(
-                self._bound(), clock=self.clock, budget=budget, gap_ms=gap_ms, pause=pause or time.sleep
+                self._bound(), clock=self.clock, budget=budget, gap_ms=gap_ms, pause=pause or self.pause
             )
             cpu_s = _cpu_seconds() - cpu_before
         return {**samples, "cpu_s": cpu_s}
+
+    def pause(self, seconds: float) -> None:
+        """What happens between two calls of a slot that is spaced out (`gap_ms`), outside the timing."""
+        time.sleep(seconds)
 
     def memory(self) -> dict[str, Any]:
         """Peak resident set and the proportional set split into anonymous and file-backed pages."""
