@@ -233,12 +233,9 @@ def _warm_up(warm_up: WarmUp | None) -> Reasons:
 def _samples(latency: Latency | None, plan: EffortPlan) -> Reasons:
     width = half_width(latency) if latency else None
     if latency is None or width is None:
-        count = (
-            f"{latency.n} calls that weigh as {latency.n_eff:.0f} independent ones" if latency else "no call"
-        )
         yield Reason(
             code="too_few_samples",
-            message=f"{count}: not enough for an interval of the median; raise --max-case-time",
+            message=f"{_weight(latency) if latency else 'no call'}: not enough for an interval of the median; raise --max-case-time",
         )
     elif width > TOO_WIDE * plan.target_half_width:
         yield Reason(
@@ -253,6 +250,13 @@ def _samples(latency: Latency | None, plan: EffortPlan) -> Reasons:
             f"{'slower' if latency.drift > 0 else 'faster'} than the first; let the machine settle (clocks, "
             "heat, other work) and run again",
         )
+
+
+def _weight(latency: Latency) -> str:
+    """How many calls there are, and how many independent ones they are worth when that is fewer."""
+    if latency.n_eff >= 0.95 * latency.n:
+        return f"{latency.n} calls"
+    return f"{latency.n} calls that weigh as {latency.n_eff:.0f} independent ones (they are correlated)"
 
 
 def _unproved(case: Case, check: Check | None, evidence: Evidence | None, provider: str | None) -> Reasons:
@@ -329,8 +333,8 @@ def _sample_warnings(latency: Latency | None, plan: EffortPlan, inner_loops: int
     if missing and inner_loops == 1:
         yield Reason(
             code="percentile_not_supported",
-            message=f"{latency.n} calls are too few for {' and '.join(f'p{p}' for p in missing)}; raise --effort or "
-            "--max-case-time",
+            message=f"{_weight(latency)} are too few for {' and '.join(f'p{p}' for p in missing)}; raise --effort "
+            "or --max-case-time",
         )
 
 

@@ -125,7 +125,12 @@ def watch() -> Iterator[Lines]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     # No refresh thread: see the module's text.
     with Progress(*columns, console=Console(stderr=True), auto_refresh=False, transient=True) as progress:
         yield Bar(progress)

@@ -132,10 +132,15 @@ class Speedup:
         models = {p.other.model for p in self.pairs}
         text = (
             f"{name} against {RUNTIME_NAMES.get(base.backend, base.backend)} ({base.backend}): "
-            f"{format_ratio(self.geometric_mean)} as fast in the geometric mean of "
-            f"{_count(len(self.pairs), 'pair')} over {_count(len(models), 'model')}, "
-            f"from {_place(self.slowest)} to {_place(self.fastest)}"
+            f"{format_ratio(self.geometric_mean)} as fast "
         )
+        if len(self.pairs) == 1:
+            text += f"on the one pair there is ({_place(self.fastest)})"
+        else:
+            text += (
+                f"in the geometric mean of {len(self.pairs)} pairs over {_count(len(models), 'model')}, "
+                f"from {_place(self.slowest)} to {_place(self.fastest)}"
+            )
         tally = [f"{n} {word}" for word in ("faster", "slower", "undecided") if (n := self.count(word))]
         return f"{text}; beyond their intervals {', '.join(tally)}.{self._caution()}"
 
