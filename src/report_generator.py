@@ -1,8 +1,6 @@
 """`python src/report_generator.py --results-dir results --output RESULTS.md` is `zoobench report` with the same."""
 
-import sys
-
-from zoobench.cli import main
+from zoobench.cli import entry
 
 if __name__ == "__main__":
-    sys.exit(main(["report", *sys.argv[1:]]))
+    entry("report")

@@ -1,4 +1,4 @@
-"""The command line: parsing and exit codes only. One command is one short function in `commands.py`.
+"""The command line: parsing and exit codes only. One command is one short function in `commands/`.
 
 Nothing heavy is imported before it is known which command is meant, so that `zoobench --help` answers at once.
 """
@@ -12,7 +12,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from zoobench._version import __version__
 from zoobench.errors import INTERRUPTED_EXIT, USAGE_EXIT, UsageError, ZoobenchError
@@ -83,10 +83,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(f"unexpected {type(error).__name__}: {error}; --debug shows the traceback", 1)
 
 
-def entry() -> None:
-    """The console script. A polite kill is an interruption like Ctrl-C: what was measured is written first."""
+def entry(*words: str) -> NoReturn:
+    """A process of its own: `words`, then the process's arguments. Exits with the command's code.
+
+    A polite kill is an interruption like Ctrl-C: what was measured is written first.
+    """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    sys.exit(main())
+    sys.exit(main([*words, *sys.argv[1:]]))
 
 
 def _speak_any_alphabet() -> None:
@@ -144,7 +147,7 @@ def build_app() -> App:
         config=[Toml(CONFIG_FILE, must_exist=False, search_parents=False), Env("ZOOBENCH_", command=True)],
     )
     for name, text in COMMANDS.items():
-        app.command(f"zoobench.commands:{name}", name=name, help=text)
+        app.command(f"zoobench.commands.{name}:{name}", name=name, help=text)
     return app
 
 

@@ -1,0 +1,236 @@
+"""`zoobench run`: measure models on runtimes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zoobench import api
+from zoobench.backends import CUDA_BACKENDS, DEFAULT_BACKENDS
+from zoobench.commands.flags import AsJson, Flag, Names, Numbers
+from zoobench.commands.printing import print_json, print_rich
+from zoobench.errors import INTERRUPTED_EXIT, USAGE_EXIT, UsageError
+from zoobench.executors import open_executor
+from zoobench.machine import usable_cpu_count
+from zoobench.outcome import Status
+from zoobench.spec import Effort, OnExisting, OptionValue, Precision, WeightsPolicy
+
+if TYPE_CHECKING:
+    from zoobench.driver import Settings
+    from zoobench.plan import Request
+    from zoobench.results.record import Record
+
+
+_INF = float("inf")
+
+_SHOWN_CELLS = 100
+"""More than a person reads on a terminal; drawing thousands of rows takes seconds."""
+
+
+def run(
+    *,
+    models: Names = None,
+    batch_sizes: Numbers = None,
+    backends: Names = None,
+    gpu: Flag = False,
+    precisions: Names = None,
+    effort: Effort = Effort.QUICK,
+    scenario: str = "single_stream",
+    weights: WeightsPolicy = WeightsPolicy.AUTO,
+    threads: int | None = None,
+    results_dir: Path = Path("results"),
+    on_existing: OnExisting = OnExisting.RESUME,
+    registry: Path | None = None,
+    options: Names = None,
+    max_case_time: float | None = None,
+    inputs: Path | None = None,
+    gap: float = 0.0,
+    io_binding: Flag = False,
+    allow_pickle: Flag = False,
+    seed: int | None = None,
+    wait: Flag = False,
+    dry_run: Flag = False,
+    as_json: AsJson = False,
+) -> int:
+    """Measure models on runtimes; results go to --results-dir, the table to stdout.
+
+    Parameters
+    ----------
+    models
+        Names, globs ('resnet*'), Hub ids (timm/resnet18.a1_in1k), local folders or .onnx files.
+    batch_sizes
+        Items per call.
+    backends
+        Runtimes to compare; `zoobench doctor` says which can run here.
+    gpu
+        Add the CUDA backends.
+    precisions
+        fp32, tf32, fp16, bf16, int8, int4.
+    effort
+        How much evidence is bought.
+    scenario
+        How load is applied.
+    weights
+        auto falls back to seeded random weights when the Hub cannot be reached; pretrained makes that an error.
+    threads
+        Intra-op threads; default: every CPU that this process may use.
+    results_dir
+        Where results are kept.
+    on_existing
+        What to do about cells whose result is already there.
+    registry
+        A TOML or Python file with models of your own.
+    options
+        Runtime options, name=value: graph_optimization=all|extended|basic|none, compile_mode=..., channels_last=true.
+    max_case_time
+        Seconds that one cell's calls may take at most, after loading and warm-up.
+    inputs
+        An .npz file with your own input tensors.
+    gap
+        Milliseconds between calls: clocks and caches cool down, as they do under light load.
+    io_binding
+        Leave the copies between host and device out of the timing.
+    allow_pickle
+        Accept a model that has only a pickle (loaded with weights_only).
+    seed
+        Of the order of turns.
+    wait
+        Wait for another measurement on this machine to end.
+    dry_run
+        Print the cells, the downloads and a time estimate; measure nothing.
+    as_json
+        Print the records as JSON.
+    """
+    from zoobench.driver import Settings
+    from zoobench.show.progress import watch
+
+    chosen = list(DEFAULT_BACKENDS if backends is None else backends) + (list(CUDA_BACKENDS) if gpu else [])
+    request = api.request(
+        api.DEFAULT_MODELS if models is None else models,
+        batch_sizes=(1,) if batch_sizes is None else batch_sizes,
+        backends=chosen,
+        precisions=(Precision.FP32,) if precisions is None else precisions,
+        effort=effort,
+        scenario=scenario,
+        threads=threads,
+        options=_options(options or (), gap_ms=gap, io_binding=io_binding),
+        registry=registry,
+    )
+    if gpu:
+        _insist_on_gpu(request)
+    settings = Settings(
+        results_dir=results_dir,
+        on_existing=on_existing,
+        weights=weights,
+        allow_pickle=allow_pickle,
+        max_case_time_s=max_case_time,
+        inputs=inputs,
+        seed=seed,
+        wait=wait,
+        argv=sys.argv,
+    )
+    if dry_run:
+        return _dry_run(request, settings, as_json=as_json)
+    with watch() as observer:
+        records = api.run_request(request, settings=settings, observer=observer)
+    _print_records(records, as_json=as_json)
+    code = _exit_code(records)
+    if code == USAGE_EXIT:
+        print("zoobench: nothing could be measured; the reasons stand above", file=sys.stderr)
+    return code
+
+
+def _options(pairs: Sequence[str], *, gap_ms: float, io_binding: bool) -> dict[str, OptionValue]:
+    """`name=value` pairs, typed as TOML would type them."""
+    found: dict[str, OptionValue] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name or not text:
+            raise UsageError(f"--options {pair!r}: write name=value")
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            value = text
+        if not isinstance(value, bool | int | float | str) or value != value or value in (_INF, -_INF):
+            raise UsageError(f"--options {pair!r}: a number, true, false or a word is needed")
+        found[name] = value
+    if not 0 <= gap_ms <= 60_000:
+        raise UsageError(f"--gap {gap_ms:g}: 0 to 60000 milliseconds")
+    if gap_ms:
+        found["gap_ms"] = gap_ms
+    if io_binding:
+        found["io_binding"] = True
+    return found
+
+
+def _insist_on_gpu(request: Request) -> None:
+    """`--gpu` without a usable GPU is refused before anything is measured."""
+    reasons = open_executor("local").probe(CUDA_BACKENDS)
+    if any(reason is None for reason in reasons.values()):
+        return
+    cells = [
+        f"  {model.name} · {backend} · batch {batch}"
+        for model in request.models
+        for batch in request.batch_sizes
+        for backend in CUDA_BACKENDS
+    ]
+    print("--gpu would have run:", *cells, sep="\n", file=sys.stderr)
+    print("but:", *(f"  {name}: {reason}" for name, reason in reasons.items()), sep="\n", file=sys.stderr)
+    raise UsageError(
+        "no usable GPU for --gpu; `python diagnos/check_gpu.py` or `zoobench doctor` says what to do, "
+        "or leave --gpu out to measure on the CPU"
+    )
+
+
+def _dry_run(request: Request, settings: Settings, *, as_json: bool) -> int:
+    from zoobench.driver import effort_plan
+    from zoobench.estimate import estimate
+    from zoobench.plan import Inventory, check
+    from zoobench.show.listings import estimate_tables
+
+    executor = open_executor("local")
+    check(request, cpus := usable_cpu_count())
+    inventory = Inventory(cpus, executor.probe(request.backends))
+    random = settings.weights is WeightsPolicy.RANDOM
+    weigh = (lambda _: None) if random else executor.weigh
+    found = estimate(request, inventory, effort_plan(request.effort, settings), weigh)
+    if as_json:
+        print_json(found.as_dict())
+    else:
+        print_rich(*estimate_tables(found))
+    return 0
+
+
+def _exit_code(records: Sequence[Record]) -> int:
+    """0 when every cell was measured, 1 when one failed, 2 when nothing could be, 130 when interrupted."""
+    statuses = {record.status for record in records}
+    if Status.INTERRUPTED in statuses:
+        return INTERRUPTED_EXIT
+    if Status.OK not in statuses:
+        measured = any(record.latency for record in records)
+        return 1 if measured or not _all_refused(records) else USAGE_EXIT
+    return 0 if statuses <= {Status.OK, Status.SKIPPED} else 1
+
+
+def _all_refused(records: Sequence[Record]) -> bool:
+    return all(
+        record.error is not None
+        and (record.error.stage in ("plan", "prepare") or record.error.type == UsageError.__name__)
+        for record in records
+    )
+
+
+def _print_records(records: Sequence[Record], *, as_json: bool) -> None:
+    if as_json:
+        print_json([record.model_dump(mode="json") for record in records])
+        return
+    from zoobench.show.tables import console_table
+
+    print_rich(*console_table(records[:_SHOWN_CELLS]))
+    if len(records) > _SHOWN_CELLS:
+        print(
+            f"the first {_SHOWN_CELLS} of {len(records)} cells; `zoobench report` shows all", file=sys.stderr
+        )
