@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from zoobench import api
-from zoobench.driver import Settings, execute, recover, work
+from zoobench.driver import Settings, execute
+from zoobench.driver.recorder import measurement_key, work
+from zoobench.driver.recovery import recover
 from zoobench.errors import UsageError
 from zoobench.executors.local import LocalExecutor, fake_artifact
 from zoobench.outcome import Slot, Status
@@ -95,8 +97,6 @@ def test_more_effort_measures_again_and_less_does_not(tmp_path: Path) -> None:
 
 
 def test_another_commit_machine_or_version_is_another_measurement(tmp_path: Path) -> None:
-    from zoobench.driver import measurement_key
-
     case = Case(model="m", backend="fake", threads=1)
     artifact = fake_artifact(ModelSpec(name="m", library="fake"))
     keys = {

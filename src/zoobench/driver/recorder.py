@@ -1,0 +1,178 @@
+"""From what a run found out to its records: what they share, and their keys."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from zoobench import machine
+from zoobench._version import __version__
+from zoobench.backends import BACKENDS
+from zoobench.driver.settings import Settings
+from zoobench.executors import Preparation
+from zoobench.machine import Ceilings
+from zoobench.outcome import CaseResult, Status
+from zoobench.plan import Request
+from zoobench.results.record import (
+    PROTOCOL_VERSION,
+    ArtifactInfo,
+    MachineInfo,
+    ModelInfo,
+    Record,
+    summarise_noise,
+)
+from zoobench.results.store import now
+from zoobench.spec import Artifact, Case, Effort, ModelSpec, Seat, stable_hash
+
+_CARRIED = set(CaseResult.model_fields) - {"case_id", "status", "slots"}
+"""What a record takes over from a result as it is."""
+
+
+@dataclass
+class Recorder:
+    """Makes a run's records; holds what they share, which is found out once."""
+
+    settings: Settings
+    effort: Effort
+    machine: MachineInfo
+    seed: int
+    ceilings: Ceilings | None = None
+    preparations: dict[str, Preparation] = field(default_factory=dict)
+    versions: dict[str, dict[str, str]] = field(default_factory=dict)
+    models: dict[str, ModelSpec] = field(default_factory=dict)
+    run_id: str = ""
+
+    def record(self, case: Case, status: Status, **fields: Any) -> Record:
+        """A record of `case` with everything that is known before or beside measuring."""
+        preparation = self.preparations.get(case.model)
+        model = preparation.model if preparation else self.models[case.model]
+        artifact = self.artifact(case)
+        return Record(
+            run_id=self.run_id,
+            recorded_at=now(),
+            status=status,
+            case=case,
+            measurement_key=self.key(case),
+            effort=self.effort.value,
+            model=_model_info(model, artifact),
+            artifact=_artifact_info(artifact) if artifact else None,
+            machine=self.machine,
+            versions=self._versions(case.backend),
+            **fields,
+        )
+
+    def key(self, case: Case) -> str:
+        """The measurement key of `case` as it resolved in this run."""
+        versions = self._versions(case.backend)
+        return measurement_key(case, self.artifact(case), versions, self.machine.fingerprint)
+
+    def artifact(self, case: Case) -> Artifact | None:
+        """What `case` runs; None when it could not be prepared."""
+        preparation = self.preparations.get(case.model)
+        return preparation.artifacts.get(BACKENDS[case.backend].format) if preparation else None
+
+    def _versions(self, backend: str) -> dict[str, str]:
+        if backend not in self.versions:
+            found = {}
+            for package in BACKENDS[backend].packages:
+                with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+                    found[package] = importlib.metadata.version(package)
+            self.versions[backend] = found
+        return self.versions[backend]
+
+    def measured(self, seat: Seat, result: CaseResult) -> Record:
+        """The result of measuring, as a record."""
+        case, latency = seat.case, result.latency
+        near = None
+        if self.ceilings and latency and case.device == "cpu" and not BACKENDS[case.backend].inline:
+            flops, moved = work(seat.artifact, case.batch)
+            near = machine.roofline(self.ceilings, case.precision.value, flops, moved, latency.p50_ms)
+        record = self.record(
+            case,
+            result.status,
+            roofline_fraction=near[0] if near else None,
+            roofline_bound=near[1] if near else None,
+            noise=summarise_noise([slot.noise for slot in result.slots]) if result.slots else None,
+        )
+        return record.model_copy(update={name: getattr(result, name) for name in _CARRIED})
+
+    def manifest(self, request: Request) -> dict[str, Any]:
+        """Who measured what, with which command: the run's manifest.json."""
+        packages = sorted({package for name in request.backends for package in BACKENDS[name].packages})
+        installed: dict[str, str] = {"zoobench": __version__}
+        for package in packages:
+            with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+                installed[package] = importlib.metadata.version(package)
+        return {
+            "argv": list(self.settings.argv),
+            "request": {
+                "models": [model.name for model in request.models],
+                "backends": list(request.backends),
+                "batch_sizes": list(request.batch_sizes),
+                "precisions": [precision.value for precision in request.precisions],
+                "effort": request.effort.value,
+                "scenario": request.scenario,
+                "threads": request.threads,
+                "options": dict(request.options),
+            },
+            "seed": self.seed,
+            "machine": self.machine.model_dump(mode="json"),
+            "versions": installed,
+            "git_commit": _git_commit(),
+        }
+
+
+def measurement_key(
+    case: Case, artifact: Artifact | None, versions: Mapping[str, str], fingerprint: str
+) -> str:
+    """Identity of a measurement: the case and all that it resolved to. 32 hexadecimal digits."""
+    parts = [
+        case.id,
+        artifact.commit if artifact else None,
+        artifact.sha256 if artifact else None,
+        dict(versions),
+        fingerprint,
+        PROTOCOL_VERSION,
+    ]
+    return stable_hash(parts)[:32]
+
+
+def work(artifact: Artifact, batch: int) -> tuple[int | None, int | None]:
+    """FLOPs and the least bytes that one call of `batch` items must move: weights once, inputs and outputs each."""
+    flops = artifact.flops * batch if artifact.flops is not None else None
+    if artifact.bytes_moved is None or artifact.parameters is None:
+        return flops, None
+    weights = min(artifact.bytes_moved, artifact.parameters * 4)
+    return flops, weights + batch * (artifact.bytes_moved - weights)
+
+
+def _model_info(model: ModelSpec, artifact: Artifact | None) -> ModelInfo:
+    return ModelInfo(
+        name=model.name,
+        hf_id=model.hf_id,
+        revision=artifact.commit if artifact else model.revision,
+        weights=artifact.weights if artifact else None,
+        library=model.library or (artifact.library if artifact else None),
+        licence=model.licence,
+        parameters=(artifact.parameters if artifact else None) or model.parameters,
+        task=model.task,
+    )
+
+
+def _artifact_info(artifact: Artifact) -> ArtifactInfo:
+    return ArtifactInfo.model_validate(artifact.model_dump(include=set(ArtifactInfo.model_fields)))
+
+
+def _git_commit() -> str | None:
+    """The commit of the work tree that the command was given in, if it is one."""
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() or None if found.returncode == 0 else None
