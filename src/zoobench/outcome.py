@@ -90,6 +90,10 @@ class Latency(Frozen):
     drift: float | None = Field(description="median of the second half / median of the first half - 1")
 
 
+CONTENDED_CPU = 0.10
+"""Share of our CPUs above which what others used contends with what is measured."""
+
+
 class Noise(Frozen):
     """What the sensors saw during one slot. CPU figures are shares of the CPUs that this process may use, 0 to 1."""
 

@@ -27,6 +27,15 @@ class Precision(StrEnum):
     INT4 = "int4"
 
 
+TOLERANCE: dict[Precision, float] = {
+    Precision.FP32: 1e-3,
+    Precision.TF32: 2e-2,
+    Precision.FP16: 2e-2,
+    Precision.BF16: 2e-2,
+}
+"""max |difference| / max |reference| that outputs may show. int8 and int4 are absent: accuracy judges them."""
+
+
 class Effort(StrEnum):
     """How much evidence is bought; see `measure.effort` for the numbers."""
 
@@ -103,6 +112,11 @@ class ModelSpec(Frozen):
         default=None, description="transformers config numbers for use offline"
     )
     path: Path | None = Field(default=None, description="a local folder in hub layout, or a local .onnx file")
+
+    @property
+    def fp32_tolerance(self) -> float:
+        """max |difference| / max |reference| that fp32 may show: this model's own, else everybody's."""
+        return self.tolerance or TOLERANCE[Precision.FP32]
 
     @model_validator(mode="before")
     @classmethod
@@ -219,7 +233,7 @@ class Artifact(Frozen):
     bytes_moved: int | None = Field(
         default=None, description="weights + one item's input and output, in bytes"
     )
-    tolerance: float = 1e-3
+    tolerance: float = TOLERANCE[Precision.FP32]
     recipe: dict[str, Any] = Field(default_factory=dict)
     made_with: dict[str, str] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()

@@ -11,6 +11,7 @@ from zoobench import machine
 from zoobench.backends import BACKENDS, on_virtual_clock
 from zoobench.executors import Listener, Preparation
 from zoobench.measure.channel import InlineWorker, Launch, Worker, WorkerError, WorkerProcess
+from zoobench.outcome import CONTENDED_CPU
 from zoobench.spec import Artifact, Case, ModelSpec, Seat, WeightsPolicy
 
 if TYPE_CHECKING:
@@ -92,7 +93,6 @@ class LocalExecutor:
     def _ceiling(self, runtime: str, threads: int) -> tuple[dict[str, Any], bool]:
         """One runtime's ceilings, and whether others used the CPUs meanwhile."""
         from zoobench.measure.sensors import Sensors, process_cpu_s
-        from zoobench.measure.verdict import CONTENDED_CPU
 
         worker = WorkerProcess("probe", self.launch, threads=threads)
         try:

@@ -9,18 +9,19 @@ from collections.abc import Iterator, Sequence
 
 from zoobench.measure.effort import MIN_TIMER_STEPS, EffortPlan
 from zoobench.measure.stats import half_width
-from zoobench.outcome import Check, Evidence, Latency, Noise, Reason, Verdict, VerdictValue, WarmUp
-from zoobench.spec import Case, Precision, Validation
+from zoobench.outcome import (
+    CONTENDED_CPU,
+    Check,
+    Evidence,
+    Latency,
+    Noise,
+    Reason,
+    Verdict,
+    VerdictValue,
+    WarmUp,
+)
+from zoobench.spec import TOLERANCE, Case, Validation
 
-DEFAULT_TOLERANCE: dict[Precision, float] = {
-    Precision.FP32: 1e-3,
-    Precision.TF32: 2e-2,
-    Precision.FP16: 2e-2,
-    Precision.BF16: 2e-2,
-}
-"""max |difference| / max |reference|. int8 and int4 are absent: fidelity and accuracy judge them."""
-
-CONTENDED_CPU = 0.10
 CONTENDED_SLOTS = 0.25
 THROTTLED_SHARE = 0.01
 MAX_DRIFT = 0.03
@@ -104,13 +105,13 @@ def _outputs(case: Case, check: Check | None) -> Reasons:
         )
     if not check.compared:
         return
-    tolerance = check.tolerance or DEFAULT_TOLERANCE.get(case.precision)
+    tolerance = check.tolerance or TOLERANCE.get(case.precision)
     if check.max_rel is None:
         yield Reason(
             code="differs_from_reference",
             message="the outputs do not have the reference's shape or cannot be compared; export the model again",
         )
-    elif case.precision in DEFAULT_TOLERANCE and tolerance is not None and not check.max_rel <= tolerance:
+    elif case.precision in TOLERANCE and tolerance is not None and not check.max_rel <= tolerance:
         yield Reason(
             code="differs_from_reference",
             message=f"the outputs differ from the reference by {check.max_rel:.2g} of its largest value, "

@@ -12,7 +12,7 @@ from zoobench.prepare.cache import content_of
 from zoobench.prepare.eager import costs_of, reference_outputs
 from zoobench.prepare.explain import explained
 from zoobench.prepare.export import Exported, export_onnx
-from zoobench.prepare.validate import DEFAULT_TOLERANCE, Validated, validate_onnx
+from zoobench.prepare.validate import Validated, validate_onnx
 from zoobench.prepare.versions import ONNX_PACKAGES, TORCH_PACKAGES, versions
 from zoobench.prepare.weights import (
     load_model,
@@ -56,7 +56,7 @@ def build_torch(
         parameters=costs.parameters,
         flops=costs.flops,
         bytes_moved=costs.bytes_moved,
-        tolerance=spec.tolerance or DEFAULT_TOLERANCE,
+        tolerance=spec.fp32_tolerance,
         recipe=recipe,
         made_with=versions(TORCH_PACKAGES),
     )
@@ -86,7 +86,7 @@ def build_onnx(
         "opset": exported.opset,
         "export_rung": exported.rung,
         "validation": validated.validation,
-        "tolerance": spec.tolerance or DEFAULT_TOLERANCE,
+        "tolerance": spec.fp32_tolerance,
         "recipe": recipe,
         "made_with": versions(ONNX_PACKAGES),
         "notes": (*exported.notes, *validated.notes),
@@ -108,7 +108,7 @@ def _export(
             folder / exported.file,
             inputs,
             reference,
-            tolerance=spec.tolerance or DEFAULT_TOLERANCE,
+            tolerance=spec.fp32_tolerance,
             fixed_batch=exported.fixed_batch,
             task=spec.task,
         )

@@ -21,7 +21,6 @@ from zoobench.prepare.cache import content_of
 from zoobench.prepare.explain import explained, first_line
 from zoobench.prepare.opset import opset_of
 from zoobench.prepare.validate import (
-    DEFAULT_TOLERANCE,
     run_in_batches,
     run_onnxruntime,
     validate_onnx,
@@ -89,7 +88,7 @@ def build_from_file(folder: Path, spec: ModelSpec, source: OnnxFile, *, recipe: 
     file = folder / source.path.name
     sha256, size_bytes = content_of(folder)
     _check(file, source.path)
-    tolerance = spec.tolerance or DEFAULT_TOLERANCE
+    tolerance = spec.fp32_tolerance
     items = math.prod(source.input_shape)
     if items > _MOST_VALUES:
         raise PrepareError(

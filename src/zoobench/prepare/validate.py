@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoobench.prepare.explain import explained
-from zoobench.spec import Validation
+from zoobench.spec import TOLERANCE, Precision, Validation
 from zoobench.tasks import open_task
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     Run = Callable[[np.ndarray], np.ndarray]
 
 EAGER = "pytorch eager fp32"
-DEFAULT_TOLERANCE = 1e-3
 _BATCHES = (1, 2, 5)
 
 
@@ -39,7 +38,7 @@ def validate_onnx(
     reference_inputs: np.ndarray,
     reference_outputs: np.ndarray,
     *,
-    tolerance: float = DEFAULT_TOLERANCE,
+    tolerance: float = TOLERANCE[Precision.FP32],
     fixed_batch: int | None = None,
     reference: str = EAGER,
     task: str = "image_classification",

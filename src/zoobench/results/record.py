@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field
 
 from zoobench.errors import ZoobenchError
 from zoobench.outcome import (
+    CONTENDED_CPU,
     CaseError,
     Check,
     Evidence,
@@ -80,7 +81,7 @@ class NoiseSummary(Part):
 
     slots: int = 0
     slots_contended: int = Field(
-        default=0, description="slots in which others used more than 10% of our CPUs"
+        default=0, description=f"slots in which others used more than {CONTENDED_CPU:.0%} of our CPUs"
     )
     foreign_cpu_max: float | None = None
     foreign_cpu_median: float | None = None
@@ -172,7 +173,7 @@ def summarise_noise(noises: list[Noise]) -> NoiseSummary:
     switches, throttled = known("involuntary_switches"), known("throttled_s")
     return NoiseSummary(
         slots=len(noises),
-        slots_contended=sum(v > 0.10 for v in foreign),
+        slots_contended=sum(v > CONTENDED_CPU for v in foreign),
         foreign_cpu_max=foreign[-1] if foreign else None,
         foreign_cpu_median=foreign[len(foreign) // 2] if foreign else None,
         steal_max=steal[-1] if steal else None,
