@@ -76,6 +76,20 @@ def test_bad_usage_is_one_line_and_exit_2(
     assert out == "" and message in err and len(err.strip().splitlines()) == 1, err
 
 
+def test_a_variable_stands_for_its_flag_and_a_misspelt_one_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ZOOBENCH_RUN_BATCH_SIZES", "[3]")
+    assert run("--json") == 0
+    assert [r["case"]["batch"] for r in json.loads(capsys.readouterr().out)] == [3]
+    monkeypatch.setenv("ZOOBENCH_RUN_EFORT", "thorough")
+    assert run() == 2
+    assert (
+        "ZOOBENCH_RUN_EFORT is no flag of `run`; did you mean ZOOBENCH_RUN_EFFORT?" in capsys.readouterr().err
+    )
+    assert main(["schema"]) == 0, "what is meant for another command does not matter here"
+
+
 def test_a_results_folder_that_is_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "results").write_text("x")
     assert run() == 2

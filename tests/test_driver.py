@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from zoobench import api
+from zoobench import api, machine
 from zoobench.driver import Settings, execute
 from zoobench.driver.recorder import measurement_key, work
 from zoobench.driver.recovery import recover
-from zoobench.errors import UsageError
+from zoobench.errors import BusyError, UsageError
 from zoobench.executors.local import LocalExecutor, fake_artifact
 from zoobench.outcome import Slot, Status
 from zoobench.results.query import load_records
@@ -238,12 +238,25 @@ def test_only_what_runs_on_a_real_clock_takes_the_machines_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken: list[bool] = []
-    from zoobench import machine
-
     original: Callable[..., object] = machine.measurement_lock
     monkeypatch.setattr(machine, "measurement_lock", lambda **k: taken.append(True) or original(**k))
     measure(tmp_path)
     assert not taken
+
+
+def test_a_busy_machine_is_left_alone_by_preparing_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZOOBENCH_LOCK", str(tmp_path / "lock"))
+
+    def prepare(*_: object, **__: object) -> None:
+        raise AssertionError("an export would spoil what the other run measures")
+
+    executor = LocalExecutor()
+    monkeypatch.setattr(executor, "prepare", prepare)
+    request = api.request(["resnet18"], backends=["fake"], options={"fake_clock": "wall"})
+    with machine.measurement_lock(), pytest.raises(BusyError, match="another measurement"):
+        list(execute(request, Settings(results_dir=tmp_path / "r"), executor, api.Quiet()))
 
 
 def test_execute_yields_each_record_once_it_stands_on_disk(tmp_path: Path) -> None:

@@ -17,8 +17,11 @@ from zoobench.machine.cpus import BF16_FLAGS, cgroup_memory_limit, cpu_flags
 Runtime = Literal["numpy", "torch", "onnxruntime"]
 RUNTIMES: tuple[Runtime, ...] = ("numpy", "torch", "onnxruntime")
 
-SIZES = (1024, 2048, 4096)
-"""Sides of the square products: 2.1, 17 and 137 GFLOP. Larger ones only where the one before was quick."""
+SIZES = (512, 1024, 2048, 4096)
+"""Sides of the square products: 0.27, 2.1, 17 and 137 GFLOP. Larger ones only where the one before was quick.
+
+The smallest fits into the last cache: where it wins, the larger ones wait for memory, and a convolution need not.
+"""
 
 QUICK_S = 0.05
 COPY_BYTES = 256 << 20

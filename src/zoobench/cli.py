@@ -125,6 +125,7 @@ def _dispatch(tokens: list[str]) -> Any:
     gc.disable()
     app = build_app()
     try:
+        _check_environment(app, tokens)
         return app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         return _complain(" ".join(str(error).split()), USAGE_EXIT)
@@ -149,6 +150,33 @@ def build_app() -> App:
     for name, text in COMMANDS.items():
         app.command(f"zoobench.commands.{name}:{name}", name=name, help=text)
     return app
+
+
+def _check_environment(app: App, tokens: Sequence[str]) -> None:
+    """Refuse a variable for this command that is no flag of it: measuring something else would be worse.
+
+    Raises:
+        UsageError: such as ZOOBENCH_RUN_EFORT.
+    """
+    words = [word for word in app.parse_commands(tokens)[0] if word]
+    prefix = "_".join(["ZOOBENCH", *map(str.upper, words), ""])
+    given = [name for name in os.environ if name.startswith(prefix)] if words else []
+    if not given:
+        return
+    import difflib
+
+    command = app
+    for word in words:
+        command = command[word]
+    flags = {name for argument in command.assemble_argument_collection() for name in argument.names}
+    known = {prefix + flag.lstrip("-").replace("-", "_").upper() for flag in flags}
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            advice = (
+                f"did you mean {near[0]}?" if near else f"`zoobench {' '.join(words)} --help` lists the flags"
+            )
+            raise UsageError(f"the variable {name} is no flag of `{' '.join(words)}`; {advice}")
 
 
 def _check_config(file: Path) -> None:

@@ -32,7 +32,7 @@ class VerdictValue(StrEnum):
     INVALID = "invalid"
 
 
-UNSTABLE_CODES = frozenset({"no_steady_state", "drift", "too_few_samples", "interval_too_wide"})
+UNSTABLE_CODES = frozenset({"no_steady_state", "drift", "too_few_samples", "interval_too_wide", "cpus_apart"})
 """Reasons that make a cell `unstable`; every other reason makes it `invalid`."""
 
 
@@ -92,6 +92,8 @@ class Latency(Frozen):
 
 CONTENDED_CPU = 0.10
 """Share of our CPUs above which what others used contends with what is measured."""
+APART = 1.35
+"""Factor over the machine's best crossing above which the CPUs count as apart: seen were 1.1 near, 1.8 apart."""
 
 
 class Noise(Frozen):
@@ -109,7 +111,24 @@ class Noise(Frozen):
     involuntary_switches: int | None = None
     cpu_mhz: float | None = None
     load_1m: float | None = None
+    cpu_crossing: float | None = Field(
+        default=None,
+        description="time to read what another of our CPUs has just written / what the reader wrote itself, just "
+        "before the slot",
+    )
+    cpu_crossing_best: float | None = Field(
+        default=None, description="the least that was seen on this machine until then"
+    )
     gpu: dict[str, Any] | None = None
+
+    @property
+    def cpus_apart(self) -> bool:
+        """The hypervisor had our CPUs on cores that share no cache."""
+        return bool(
+            self.cpu_crossing
+            and self.cpu_crossing_best
+            and self.cpu_crossing > APART * self.cpu_crossing_best
+        )
 
 
 class Slot(Frozen):

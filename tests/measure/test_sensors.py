@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from zoobench.measure.gpu_sensor import GpuSensor
+from zoobench.measure.placement import Placement
 from zoobench.measure.sensors import Sensors, process_cpu_s, timer_resolution_ns
 from zoobench.outcome import Noise
 
@@ -56,10 +57,11 @@ class FakeMachine:
             text = f"voluntary_ctxt_switches:\t99\nnonvoluntary_ctxt_switches:\t{count}\n"
             self.write(f"proc/{WORKER}/task/{thread}/status", text)
 
-    def sensors(self, cpus=(0, 1)):
+    def sensors(self, cpus=(0, 1), placement=None):
         return Sensors(
             WORKER,
             cpus,
+            placement=placement,
             root=self.root,
             clock=lambda: self.now,
             parent_cpu=lambda: self.parent,
@@ -104,6 +106,22 @@ def test_a_worker_whose_clock_cannot_be_read_reports_its_own(machine):
 
 def test_the_larger_account_of_the_worker_counts(machine):
     assert machine.slot(1.0, worker=1.0, reported=0.6).foreign_cpu == 0.0
+
+
+def test_where_the_cpus_are_is_looked_at_before_the_slot(tmp_path):
+    machine, looked = FakeMachine(tmp_path), []
+
+    def look(writer, reader):
+        looked.append(machine.now)
+        machine.parent += 0.5  # what it costs is not the slot's
+        return 1.8
+
+    sensors = machine.sensors(placement=Placement([0, 1], look=look))
+    began = machine.now
+    noise = machine.slot(1.0, worker=1.0, sensors=sensors)
+    assert looked == [began]
+    assert (noise.cpu_crossing, noise.cpu_crossing_best, noise.parent_cpu) == (1.8, 1.8, 0.0)
+    assert machine.slot(1.0).cpu_crossing is None
 
 
 def test_only_our_cpus_are_watched(tmp_path):

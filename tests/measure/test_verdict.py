@@ -105,10 +105,12 @@ UNSTABLE = [
     ("drift", "4.0% faster", {"latency": but(LATENCY, drift=-0.04)}),
     ("too_few_samples", "5 calls", {"latency": but(LATENCY, n=5, n_eff=5, p50_ms=None, p50_interval_ms=None)}),
     ("too_few_samples", "no call", {"latency": None}),
+    ("cpus_apart", "3 of 8 slots the CPUs were on cores without a common cache (data took 1.6", {"noises": noisy(3, cpu_crossing=1.76, cpu_crossing_best=1.1)}),
     ("interval_too_wide", "±7.0%, 6.0%", {"latency": but(LATENCY, p50_interval_ms=(9.3, 10.7))}),
 ]  # fmt: skip
 
 WARNINGS = [
+    ("cpus_moved", "2 of 8 slots", {"noises": noisy(2, cpu_crossing=1.76, cpu_crossing_best=1.1)}),
     ("contended_slots", "38% of the CPUs in 2 of 8", {"noises": noisy(2, foreign_cpu=0.38)}),
     ("noise_unseen", "quiet", {"noises": [Noise()] * 3}),
     ("steal", "5.0%", {"noises": noisy(4, steal=0.1)}),
@@ -221,6 +223,13 @@ def test_the_width_is_judged_by_the_effort():
     assert verdict(latency=latency).value is VerdictValue.VALID
     standard = verdict(latency=latency, plan=EFFORTS[Effort.STANDARD])
     assert codes(standard.reasons) == ["interval_too_wide"]
+
+
+def test_where_the_cpus_are_does_not_matter_to_one_thread_or_to_a_machine_that_is_always_so():
+    apart = noisy(8, cpu_crossing=1.76, cpu_crossing_best=1.1)
+    assert verdict(noises=apart).value is VerdictValue.UNSTABLE
+    assert verdict(noises=apart, case=but(CASE, threads=1)).value is VerdictValue.VALID
+    assert verdict(noises=noisy(8, cpu_crossing=3.1, cpu_crossing_best=3.0)).warnings == ()
 
 
 def test_looped_calls_are_not_also_said_to_be_too_few():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from zoobench.spec import Artifact, Case, ModelSpec, Seat, WeightsPolicy
 if TYPE_CHECKING:
     from zoobench.measure.conductor import Deadlines, GroupResult, NoiseSensor
     from zoobench.measure.effort import EffortPlan
+    from zoobench.measure.placement import Placement
 
 _PROBE_DEADLINE_S = 180.0
 _PREPARE_DEADLINE_S = 4 * 3600.0
@@ -163,9 +165,10 @@ class LocalExecutor:
         from zoobench.measure.conductor import Deadlines, Stage, conduct
         from zoobench.measure.sensors import timer_resolution_ns
 
+        placement = self._placement()
         stage = Stage(
             open_worker=self._open_session,
-            open_sensor=_open_sensor,
+            open_sensor=partial(_open_sensor, placement),
             on_slot=listener.on_slot,
             on_progress=listener.on_progress,
             timer_ns=timer_resolution_ns(),
@@ -174,9 +177,16 @@ class LocalExecutor:
         )
         for number, seats in enumerate(groups):
             result = conduct(seats, plan, stage, seed=seed + number)
+            placement.keep()
             yield result
             if result.interrupted:
                 return
+
+    def _placement(self) -> Placement:
+        from zoobench.measure.placement import Placement
+
+        file = self.cache / "placement" / f"{machine.describe().fingerprint}.json"
+        return Placement(sorted(machine.usable_cpus()), file)
 
     def _open_session(self, case: Case) -> Worker:
         if on_virtual_clock(case):
@@ -231,12 +241,14 @@ def _preparation(reply: dict[str, Any], *, fake: bool) -> Preparation:
     return Preparation(model, artifacts, tuple(reply.get("notes", ())))
 
 
-def _open_sensor(case: Case, worker: Worker) -> NoiseSensor | None:
+def _open_sensor(placement: Placement, case: Case, worker: Worker) -> NoiseSensor | None:
     if worker.pid is None:
         return None
     from zoobench.measure.sensors import Sensors
 
-    return Sensors(worker_pid=worker.pid, gpu_index=_gpu_index() if case.device == "cuda" else None)
+    if case.device == "cuda":
+        return Sensors(worker_pid=worker.pid, gpu_index=_gpu_index())
+    return Sensors(worker_pid=worker.pid, placement=placement if case.threads > 1 else None)
 
 
 def _gpu_index() -> int | None:

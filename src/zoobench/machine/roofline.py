@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 
 from zoobench.spec import Frozen
 
-CEILINGS_VERSION = 1
+CEILINGS_VERSION = 2
 """Part of the file name: ceilings measured by another recipe are measured again, never mixed."""
 
 Bound = Literal["compute", "memory"]

@@ -1,6 +1,7 @@
 """What disturbed a slot: a snapshot before, a snapshot after, and the difference.
 
-Linux only; what a system does not show is None. Nothing here polls: it reads a dozen small files on each side.
+Linux only; what a system does not show is None. Nothing here polls: it reads a dozen small files on each side, and
+before the slot it looks where the CPUs are.
 """
 
 from __future__ import annotations
@@ -8,12 +9,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
 from zoobench.machine.cpus import ROOT, cgroup_folders, frequency_mhz, read_text, usable_cpus
 from zoobench.measure.gpu_sensor import GpuSensor
+from zoobench.measure.placement import Crossing, Placement
 from zoobench.outcome import Noise
 
 TICK_S = 0.01
@@ -55,6 +57,7 @@ class Snapshot:
     pressure_s: float | None
     throttled_s: float | None
     switches: dict[str, int] = field(default_factory=dict)
+    crossing: Crossing | None = None
 
 
 class Sensors:
@@ -71,6 +74,7 @@ class Sensors:
         worker_pid: the process whose turn it is. Other workers of the same run count as foreign: they must be
             idle, and when they are not they disturb just the same.
         cpus: those to watch; None: this process's affinity mask.
+        placement: looks how far the CPUs are from each other; None: that does not matter.
         gpu_index: the NVIDIA device to watch, in NVML's order; None: none.
         root: of the file system, so that a test can show another machine.
         clock: seconds, monotonic.
@@ -83,6 +87,7 @@ class Sensors:
         worker_pid: int | None = None,
         cpus: Iterable[int] | None = None,
         *,
+        placement: Placement | None = None,
         gpu_index: int | None = None,
         root: Path = ROOT,
         clock: Callable[[], float] = time.perf_counter,
@@ -92,6 +97,7 @@ class Sensors:
         self.worker_pid, self.root = worker_pid, root
         self.cpus = frozenset(usable_cpus() if cpus is None else cpus)
         self._clock, self._parent_cpu, self._worker_cpu = clock, parent_cpu, worker_cpu
+        self._placement = placement
         self._rows = self._choose_rows()
         self._throttle_files = [
             (folder / "cpu.stat", *(("throttled_usec", 1e-6) if version == 2 else ("throttled_time", 1e-9)))
@@ -101,8 +107,9 @@ class Sensors:
 
     def before(self) -> Snapshot:
         """A snapshot taken just before a slot; what it costs itself falls before it."""
+        crossing = self._placement.now() if self._placement else None
         switches = self._switches()
-        return self._snapshot(switches)
+        return replace(self._snapshot(switches), crossing=crossing)
 
     def after(self, snapshot: Snapshot, worker_cpu_s: float | None = None) -> Noise:
         """What happened since `snapshot`.
@@ -133,6 +140,8 @@ class Sensors:
             involuntary_switches=self._new_switches(snapshot.switches),
             cpu_mhz=frequency_mhz(self.cpus, self.root),
             load_1m=self._load(),
+            cpu_crossing=snapshot.crossing.now if snapshot.crossing else None,
+            cpu_crossing_best=snapshot.crossing.best if snapshot.crossing else None,
             gpu=self._gpu.read({os.getpid(), self.worker_pid}) if self._gpu else None,
         )
 

@@ -6,6 +6,7 @@ Sensors never drop a sample: what they saw is judged here, with the figure that 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from statistics import median
 
 from zoobench.measure.effort import MIN_TIMER_STEPS, EffortPlan
 from zoobench.measure.stats import half_width
@@ -72,10 +73,11 @@ def judge(
         *_contention(noises),
         *_throttling(noises, latency),
     ]
-    unstable = [*_warm_up(warm_up), *_samples(latency, plan)]
+    unstable = [*_warm_up(warm_up), *_samples(latency, plan), *_placement(case, noises)]
     warnings = [
         *_unproved(case, check, evidence, provider),
         *_noise_warnings(noises, latency),
+        *_placement_warnings(case, noises),
         *_sample_warnings(latency, plan, inner_loops),
         *_timer_warnings(latency, timer_ns, inner_loops),
         *_machine_warnings(noises, hyperthreads),
@@ -191,6 +193,33 @@ def _contention(noises: Sequence[Noise]) -> Reasons:
             code="cpu_contended",
             message=f"other processes used up to {max(contended):.0%} of the CPUs in {len(contended)} of "
             f"{len(noises)} slots; stop them, or run when the machine is quiet",
+        )
+
+
+def _apart(case: Case, noises: Sequence[Noise]) -> list[Noise]:
+    """The slots in which threads were far from each other; one thread is near itself."""
+    return [n for n in noises if n.cpus_apart] if case.threads > 1 else []
+
+
+def _placement(case: Case, noises: Sequence[Noise]) -> Reasons:
+    apart = _apart(case, noises)
+    if len(apart) > CONTENDED_SLOTS * len(noises):
+        factor = median((n.cpu_crossing or 0.0) / (n.cpu_crossing_best or 1.0) for n in apart)
+        yield Reason(
+            code="cpus_apart",
+            message=f"in {len(apart)} of {len(noises)} slots the CPUs were on cores without a common cache (data took "
+            f"{factor:.1f} times as long from one to the other as at best on this machine), which slows work on "
+            "several threads; run again when the hypervisor has moved them back, or pin its virtual CPUs",
+        )
+
+
+def _placement_warnings(case: Case, noises: Sequence[Noise]) -> Reasons:
+    apart = _apart(case, noises)
+    if apart and len(apart) <= CONTENDED_SLOTS * len(noises):
+        yield Reason(
+            code="cpus_moved",
+            message=f"in {len(apart)} of {len(noises)} slots the hypervisor had the CPUs on cores without a common "
+            "cache, which slows work on several threads; look at p50 and not at the mean, or pin its virtual CPUs",
         )
 
 

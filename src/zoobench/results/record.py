@@ -83,6 +83,9 @@ class NoiseSummary(Part):
     slots_contended: int = Field(
         default=0, description=f"slots in which others used more than {CONTENDED_CPU:.0%} of our CPUs"
     )
+    slots_apart: int = Field(
+        default=0, description="slots before which our CPUs were on cores that share no cache"
+    )
     foreign_cpu_max: float | None = None
     foreign_cpu_median: float | None = None
     steal_max: float | None = None
@@ -174,6 +177,7 @@ def summarise_noise(noises: list[Noise]) -> NoiseSummary:
     return NoiseSummary(
         slots=len(noises),
         slots_contended=sum(v > CONTENDED_CPU for v in foreign),
+        slots_apart=sum(n.cpus_apart for n in noises),
         foreign_cpu_max=foreign[-1] if foreign else None,
         foreign_cpu_median=foreign[len(foreign) // 2] if foreign else None,
         steal_max=steal[-1] if steal else None,

@@ -69,7 +69,7 @@ class Bar(Lines):
 
     def note(self, text: str) -> None:
         """Above the bar."""
-        self._progress.console.print(text, markup=False, highlight=False)
+        self._progress.console.print(text, markup=False, emoji=False, highlight=False)
 
     def planned(self, cells: int, done: int) -> None:
         """The bar gets its length."""
