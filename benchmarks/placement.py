@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from zoobench import api, machine
+from zoobench import api, machine, outcome
 from zoobench.backends import BACKENDS
 from zoobench.executors import Listener
 from zoobench.executors.local import LocalExecutor
@@ -28,9 +28,14 @@ def p50_ms(slots: Iterable[Slot]) -> float:
     return float(np.median([ns for slot in slots for ns in slot.samples_ns])) / 1e6
 
 
+def split(slots: list[Slot]) -> tuple[list[Slot], list[Slot]]:
+    """Those before which the CPUs were near each other, and those before which they were apart."""
+    far = {id(noise) for noise in outcome.apart([slot.noise for slot in slots])}
+    return [s for s in slots if id(s.noise) not in far], [s for s in slots if id(s.noise) in far]
+
+
 def row(case: Case, slots: list[Slot]) -> str:
-    near = [slot for slot in slots if not slot.noise.cpus_apart]
-    apart = [slot for slot in slots if slot.noise.cpus_apart]
+    near, apart = split(slots)
     name = f"{case.model:<16}{case.backend:<9}"
     if not near or not apart:
         return f"{name}{p50_ms(slots):>9.2f} ms in all {len(slots)} slots, {'apart' if apart else 'near'}"
@@ -81,8 +86,7 @@ def main() -> int:
     for seat in seats:
         print(row(seat.case, slots[seat.case.id]))
     every = [slot for of_case in slots.values() for slot in of_case]
-    for word, wanted in (("near", False), ("apart", True)):
-        found = [slot for slot in every if slot.noise.cpus_apart is wanted]
+    for word, found in zip(("near", "apart"), split(every), strict=True):
         if found:
             print(f"{word:<6}{disturbance(found)}")
     return 0

@@ -5,6 +5,7 @@ Times are nanoseconds in samples (`_ns`) and milliseconds in statistics (`_ms`);
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -121,14 +122,17 @@ class Noise(Frozen):
     )
     gpu: dict[str, Any] | None = None
 
-    @property
-    def cpus_apart(self) -> bool:
-        """The hypervisor had our CPUs on cores that share no cache."""
-        return bool(
-            self.cpu_crossing
-            and self.cpu_crossing_best
-            and self.cpu_crossing > APART * self.cpu_crossing_best
-        )
+
+def apart(noises: Sequence[Noise]) -> list[Noise]:
+    """The slots before which our CPUs were on cores that share no cache.
+
+    All are held against the least crossing that any of them knew, so that the order in which they came does not
+    matter.
+    """
+    best = min((n.cpu_crossing_best for n in noises if n.cpu_crossing_best is not None), default=None)
+    if best is None:
+        return []
+    return [n for n in noises if n.cpu_crossing is not None and n.cpu_crossing > APART * best]
 
 
 class Slot(Frozen):

@@ -53,16 +53,26 @@ def test_threads_that_do_not_get_to_run_are_given_up(monkeypatch: pytest.MonkeyP
 
 
 def test_the_best_is_what_was_seen_so_far() -> None:
-    looking = Placement([0, 1], look=seeing(1.8, 1.1, 1.9, None))
-    assert looking.now() == Crossing(1.8, 1.8)
-    assert looking.now() == Crossing(1.1, 1.1)
-    assert looking.now() == Crossing(1.9, 1.1)
-    assert looking.now() is None
+    looking = Placement([0, 1], look=seeing(1.8, 1.2, 1.1, 1.9, None))
+    assert [looking.now() for _ in range(5)] == [
+        Crossing(1.8, 1.8),
+        Crossing(1.2, 1.2),
+        Crossing(1.1, 1.1),
+        Crossing(1.9, 1.2),
+        None,
+    ]
 
 
 def test_a_disturbed_figure_does_not_become_the_best() -> None:
-    """Own data that took long to read would make everything later look far."""
-    assert Placement([0, 1], look=seeing(0.4)).now() == Crossing(1.0, 1.0)
+    """Own data that took long to read would make everything later look far, for ever."""
+    looking = Placement([0, 1], look=seeing(1.5, 0.4, 1.0, 1.5))
+    assert [looking.now() for _ in range(4)] == [
+        Crossing(1.5, 1.5),
+        None,
+        Crossing(1.0, 1.0),
+        Crossing(1.5, 1.5),
+    ]
+    assert looking.best == 1.5
 
 
 def test_of_several_pairs_the_farthest_counts() -> None:
@@ -79,8 +89,8 @@ def test_of_several_pairs_the_farthest_counts() -> None:
 
 def test_the_best_is_remembered_over_runs(tmp_path: Path) -> None:
     file = tmp_path / "placement" / "here.json"
-    first = Placement([0, 1], file, seeing(1.2, 1.1))
-    first.now(), first.now()
+    first = Placement([0, 1], file, seeing(1.2, 1.1, 1.1))
+    first.now(), first.now(), first.now()
     first.keep()
     again = Placement([0, 1], file, seeing(1.9))
     assert again.now() == Crossing(1.9, 1.1)

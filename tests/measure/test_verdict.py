@@ -232,6 +232,14 @@ def test_where_the_cpus_are_does_not_matter_to_one_thread_or_to_a_machine_that_i
     assert verdict(noises=noisy(8, cpu_crossing=3.1, cpu_crossing_best=3.0)).warnings == ()
 
 
+def test_slots_that_came_before_the_best_was_known_are_judged_by_it_too():
+    first, later = (
+        noisy(6, cpu_crossing=1.8, cpu_crossing_best=1.8)[:6],
+        noisy(2, cpu_crossing=1.1, cpu_crossing_best=1.1)[:2],
+    )
+    assert codes(verdict(noises=first + later).reasons) == ["cpus_apart"]
+
+
 def test_looped_calls_are_not_also_said_to_be_too_few():
     latency = but(LATENCY, p95_ms=None, p95_interval_ms=None, min_ms=0.001)
     assert codes(verdict(latency=latency, inner_loops=50).warnings) == ["calls_looped"]

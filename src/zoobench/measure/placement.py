@@ -55,16 +55,19 @@ class Placement:
         self._pairs = _pairs(sorted(cpus))
         self._file, self._look = file, look or crossing
         self._kept = self.best = _read(file)
+        self._last: float | None = None
 
     def now(self) -> Crossing | None:
         """Look, for some milliseconds on each pair of CPUs; None with one CPU, or where it cannot be seen."""
         seen = [found for pair in self._pairs if (found := self._look(*pair)) is not None]
-        if not seen:
-            return None
         # Nothing is nearer than what one wrote oneself; a smaller figure is a disturbed one.
-        farthest = max(1.0, *seen)
-        self.best = farthest if self.best is None else min(self.best, farthest)
-        return Crossing(farthest, self.best)
+        if not seen or min(seen) < 1.0:
+            return None
+        farthest = max(seen)
+        # A best that was seen once may be a disturbed figure too, and it would be remembered.
+        twice = max(farthest, self._last or farthest)
+        self.best, self._last = min(twice, self.best or twice), farthest
+        return Crossing(farthest, min(farthest, self.best))
 
     def keep(self) -> None:
         """Write the best down for the next run; a cache that cannot be written costs only that."""
@@ -113,10 +116,15 @@ def crossing(writer: int, reader: int) -> float | None:
             turn.abort()
 
     threads = [threading.Thread(target=on, args=pair) for pair in ((writer, write), (reader, read))]
+    try:
+        for thread in threads:
+            thread.start()
+    except RuntimeError:
+        # The system gives no more threads.
+        turn.abort()
     for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+        if thread.ident is not None:
+            thread.join()
     return None if turn.broken else min(crossing_ns) / min(own_ns)
 
 

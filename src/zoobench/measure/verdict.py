@@ -20,6 +20,7 @@ from zoobench.outcome import (
     Verdict,
     VerdictValue,
     WarmUp,
+    apart,
 )
 from zoobench.spec import TOLERANCE, Case, Validation
 
@@ -196,30 +197,31 @@ def _contention(noises: Sequence[Noise]) -> Reasons:
         )
 
 
-def _apart(case: Case, noises: Sequence[Noise]) -> list[Noise]:
+def _far(case: Case, noises: Sequence[Noise]) -> list[Noise]:
     """The slots in which threads were far from each other; one thread is near itself."""
-    return [n for n in noises if n.cpus_apart] if case.threads > 1 else []
+    return apart(noises) if case.threads > 1 else []
 
 
 def _placement(case: Case, noises: Sequence[Noise]) -> Reasons:
-    apart = _apart(case, noises)
-    if len(apart) > CONTENDED_SLOTS * len(noises):
-        factor = median((n.cpu_crossing or 0.0) / (n.cpu_crossing_best or 1.0) for n in apart)
+    far = _far(case, noises)
+    if len(far) > CONTENDED_SLOTS * len(noises):
+        best = min(n.cpu_crossing_best for n in noises if n.cpu_crossing_best is not None)
+        factor = median(n.cpu_crossing for n in far if n.cpu_crossing is not None) / best
         yield Reason(
             code="cpus_apart",
-            message=f"in {len(apart)} of {len(noises)} slots the CPUs were on cores without a common cache (data took "
+            message=f"in {len(far)} of {len(noises)} slots the CPUs were on cores without a common cache (data took "
             f"{factor:.1f} times as long from one to the other as at best on this machine), which slows work on "
             "several threads; run again when the hypervisor has moved them back, or pin its virtual CPUs",
         )
 
 
 def _placement_warnings(case: Case, noises: Sequence[Noise]) -> Reasons:
-    apart = _apart(case, noises)
-    if apart and len(apart) <= CONTENDED_SLOTS * len(noises):
+    far = _far(case, noises)
+    if far and len(far) <= CONTENDED_SLOTS * len(noises):
         yield Reason(
             code="cpus_moved",
-            message=f"in {len(apart)} of {len(noises)} slots the hypervisor had the CPUs on cores without a common "
-            "cache, which slows work on several threads; look at p50 and not at the mean, or pin its virtual CPUs",
+            message=f"in {len(far)} of {len(noises)} slots the CPUs were on cores without a common cache, which slows "
+            "work on several threads; p95 and the mean hold those calls: look at p50, or pin the virtual CPUs",
         )
 
 

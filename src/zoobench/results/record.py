@@ -19,6 +19,7 @@ from zoobench.outcome import (
     Status,
     Verdict,
     WarmUp,
+    apart,
 )
 from zoobench.spec import Case, Frozen, Validation
 
@@ -177,7 +178,7 @@ def summarise_noise(noises: list[Noise]) -> NoiseSummary:
     return NoiseSummary(
         slots=len(noises),
         slots_contended=sum(v > CONTENDED_CPU for v in foreign),
-        slots_apart=sum(n.cpus_apart for n in noises),
+        slots_apart=len(apart(noises)),
         foreign_cpu_max=foreign[-1] if foreign else None,
         foreign_cpu_median=foreign[len(foreign) // 2] if foreign else None,
         steal_max=steal[-1] if steal else None,
