@@ -58,6 +58,7 @@ def test_json_is_json_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> No
         (["run", "--models", "resnet18", "--precisions", "fp12"], "--precisions 'fp12' is unknown"),
         (["run", "--models", "resnet18", "--scenario", "storm"], "--scenario 'storm' is unknown"),
         (["run", "--models", "resnet18", "--options", "x"], "write name=value"),
+        (["run", "--models", "resnet18", "--options", "gap_ms=5"], "use --gap for that"),
         (["run", "--models", "resnet18", "--max-case-time", "-3"], "--max-case-time"),
         (["run", "--models", "resnet18", "--gap", "-3"], "--gap"),
         (["run", "--models", "resnet18", "--registry", "gone.toml"], "gone.toml"),

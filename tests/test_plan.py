@@ -51,6 +51,19 @@ def test_an_onnx_file_is_not_given_to_pytorch() -> None:
     assert "use onnx_cpu or openvino" in planned.skips[0].reason
 
 
+def test_more_threads_than_cpus_and_impossible_gaps_are_refused() -> None:
+    with pytest.raises(UsageError, match="--threads 5 is out of range; this process may use 4 CPUs"):
+        plan(asked(threads=5), HERE)
+    for gap in ("banana", True, -1, 1e9, float("nan")):
+        with pytest.raises(UsageError, match="--gap"):
+            plan(asked(options={"gap_ms": gap}), HERE)
+
+
+def test_two_models_of_one_name_would_share_their_results() -> None:
+    with pytest.raises(UsageError, match="two of the models are called 'a'"):
+        plan(asked(models=[A, ModelSpec(name="a", hf_id="other/a")]), HERE)
+
+
 def test_an_option_reaches_only_the_backends_that_understand_it() -> None:
     planned = plan(asked(options={"graph_optimization": "none", "gap_ms": 5.0}), HERE)
     options = {c.backend: c.options for c in planned.cases}

@@ -10,6 +10,7 @@ from zoobench.errors import UsageError
 from zoobench.spec import Case, Effort, Group, ModelSpec, OptionValue, Precision
 
 MAX_BATCH = 65_536
+MAX_GAP_MS = 60_000
 
 
 @dataclass(frozen=True)
@@ -118,8 +119,16 @@ def check(request: Request, cpus: int) -> None:
     for batch in request.batch_sizes:
         if not 1 <= batch <= MAX_BATCH:
             raise UsageError(f"--batch-sizes {batch} is out of range; 1 to {MAX_BATCH} can be measured")
-    if request.threads is not None and not 1 <= request.threads <= 1024:
+    if request.threads is not None and not 1 <= request.threads <= cpus:
+        # More threads than CPUs wait for each other at every layer: that would measure the scheduler.
         raise UsageError(f"--threads {request.threads} is out of range; this process may use {cpus} CPUs")
+    names = [model.name for model in request.models]
+    if len(names) > len(set(names)):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UsageError(f"two of the models are called {twice!r}; rename one or run them apart")
+    gap = request.options.get("gap_ms", 0)
+    if isinstance(gap, bool | str) or not 0 <= gap <= MAX_GAP_MS:
+        raise UsageError(f"--gap {gap}: 0 to {MAX_GAP_MS} milliseconds")
     understood = {*COMMON_OPTIONS, *(o for name in request.backends for o in BACKENDS[name].options)}
     for option in request.options:
         if option not in understood:

@@ -48,7 +48,7 @@ def test_a_case_that_went_well_has_everything():
     assert found.forks == 1
 
 
-VERBS = ("load", "first_call", "check", "warm_up", "slot", "memory", "evidence")
+VERBS = ("load", "first_call", "check", "warm_up", "slot", "memory")
 
 
 @pytest.mark.parametrize("verb", ["start", *VERBS])
@@ -74,7 +74,7 @@ def test_a_case_that_fails_leaves_the_others_alone(verb: str):
         "stderr_tail": "the last words",
     }
     assert failed.verdict is None
-    assert bool(failed.slots) == (verb in ("memory", "evidence"))
+    assert bool(failed.slots) == (verb == "memory")
     assert broken.closed == (verb != "start"), "the worker is left running, or ended twice"
     assert broken.verbs[-1:] == ([] if verb == "start" else [verb]), "it was asked on"
     for well in (a, b):
@@ -82,6 +82,42 @@ def test_a_case_that_fails_leaves_the_others_alone(verb: str):
         assert well.latency and well.latency.n >= QUICK.min_calls
         assert well.evidence and well.memory
     assert not result.interrupted
+
+
+def test_a_profile_that_fails_takes_nothing_back():
+    broken = Watched("evidence", WorkerError("error", "the disk was full"))
+    found = run(seat(), open_worker=lambda case: broken).results[0]
+    assert found.status is Status.OK and found.error is None and found.evidence is None
+    assert found.latency and found.memory and found.memory.peak_bytes
+    assert found.verdict
+    assert "the disk was full" in {r.code: r.message for r in found.verdict.warnings}["no_evidence"]
+    assert broken.closed
+
+
+def test_of_several_forks_the_worst_outputs_and_warm_up_count():
+    class Third(Watched):
+        def request(self, verb: str, args: dict[str, Any], **how: Any) -> Any:
+            reply = super().request(verb, args, **how)
+            if len(opened) == 2 and verb == "check":
+                return {**reply, "finite": False}
+            if len(opened) == 2 and verb == "warm_up":
+                return {**reply, "steady": False}
+            return reply
+
+    opened: list[Watched] = []
+
+    def open_worker(case: Case) -> Worker:
+        opened.append(Third())
+        return opened[-1]
+
+    found = run(seat(), plan=STANDARD, open_worker=open_worker).results[0]
+    assert found.forks == len(opened) == 2
+    assert found.check and not found.check.finite
+    assert found.warm_up and not found.warm_up.steady
+    assert found.verdict and [r.code for r in found.verdict.reasons] == [
+        "outputs_not_finite",
+        "no_steady_state",
+    ]
 
 
 @pytest.mark.parametrize(

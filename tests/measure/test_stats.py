@@ -272,6 +272,11 @@ def test_drift_is_taken_within_forks():
     assert stats.describe(one_odd).drift == 0
 
 
+def test_two_forks_that_drift_apart_do_not_cancel():
+    steps = [slot([10.0] * 10 + [11.0 if fork else 9.0] * 10, fork=fork) for fork in range(2)]
+    assert abs(stats.describe(steps).drift) == pytest.approx(0.1)
+
+
 def test_intervals_over_forks_cover_the_truth_that_one_process_misses():
     rng, held_over, held_within = np.random.default_rng(SEED), 0, 0
     trials = 400

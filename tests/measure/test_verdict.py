@@ -92,6 +92,9 @@ INVALID = [
     ("wrong_provider", "40%", {"case": CUDA, "evidence": but(ON_CUDA, provider_time={"CUDAExecutionProvider": 0.4, "CPUExecutionProvider": 0.6})}),
     ("wrong_provider", "CUDAExecutionProvider", {"case": CUDA, "evidence": ON_CUDA, "provider": "TensorrtExecutionProvider"}),
     ("wrong_provider", "nothing proves", {"case": CUDA, "evidence": None}),
+    ("wrong_provider", "80%", {"case": CUDA, "evidence": but(ON_CUDA, provider_time={"CUDAExecutionProvider": 0.8, "CPUExecutionProvider": 0.2})}),
+    ("wrong_provider", "shows no node", {"case": CUDA, "evidence": but(ON_CUDA, provider_time={}), "provider": "CUDAExecutionProvider"}),
+    ("wrong_threads", "it ran on 1 threads, 2 were asked for", {"evidence": but(EVIDENCE, threads=1)}),
     ("wrong_precision", "bf16", {"evidence": but(EVIDENCE, precision="bf16")}),
     ("cpu_contended", "38% of the CPUs in 3 of 8", {"noises": noisy(3, foreign_cpu=0.38)}),
     ("throttled", "0.2 s", {"noises": noisy(1, throttled_s=0.2)}),
@@ -110,6 +113,8 @@ UNSTABLE = [
 ]  # fmt: skip
 
 WARNINGS = [
+    ("no_evidence", "(the disk was full)", {"evidence": None, "unproved": "the disk was full"}),
+    ("no_evidence", "shows no node", {"evidence": but(EVIDENCE, provider_time={}), "provider": "CPUExecutionProvider"}),
     ("cpus_moved", "2 of 8 slots", {"noises": noisy(2, cpu_crossing=1.76, cpu_crossing_best=1.1)}),
     ("contended_slots", "38% of the CPUs in 2 of 8", {"noises": noisy(2, foreign_cpu=0.38)}),
     ("noise_unseen", "quiet", {"noises": [Noise()] * 3}),
@@ -128,7 +133,7 @@ WARNINGS = [
     ("outputs_unchecked", "run again", {"check": None}),
     ("outputs_not_compared", "reference", {"check": but(CHECK, compared=False, max_rel=None, passed=None)}),
     ("no_evidence", "profile", {"evidence": None}),
-    ("partial_fallback", "20.0%", {"case": CUDA, "evidence": but(ON_CUDA, provider_time={"CUDAExecutionProvider": 0.8, "CPUExecutionProvider": 0.2})}),
+    ("partial_fallback", "5.0%", {"case": CUDA, "evidence": but(ON_CUDA, provider_time={"CUDAExecutionProvider": 0.95, "CPUExecutionProvider": 0.05})}),
 ]  # fmt: skip
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _INF = float("inf")
 
+_FLAGS_OF_OPTIONS = {"gap_ms": "--gap", "io_binding": "--io-binding", "inputs_sha256": "--inputs"}
+
 _SHOWN_CELLS = 100
 """More than a person reads on a terminal; drawing thousands of rows takes seconds."""
 
@@ -156,9 +158,9 @@ def _options(pairs: Sequence[str], *, gap_ms: float, io_binding: bool) -> dict[s
             value = text
         if not isinstance(value, bool | int | float | str) or value != value or value in (_INF, -_INF):
             raise UsageError(f"--options {pair!r}: a number, true, false or a word is needed")
+        if name in _FLAGS_OF_OPTIONS:
+            raise UsageError(f"--options {pair!r}: use {_FLAGS_OF_OPTIONS[name]} for that")
         found[name] = value
-    if not 0 <= gap_ms <= 60_000:
-        raise UsageError(f"--gap {gap_ms:g}: 0 to 60000 milliseconds")
     if gap_ms:
         found["gap_ms"] = gap_ms
     if io_binding:

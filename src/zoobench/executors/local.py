@@ -139,7 +139,7 @@ class LocalExecutor:
                     )
                     yield _preparation(reply, fake="fake" in formats)
                 except WorkerError as error:
-                    if error.kind in ("died", "timeout") and worker:
+                    if worker and not worker.alive:
                         worker.close()
                         worker = None
                     yield Preparation(model, error=str(error), error_kind=error.kind)
@@ -172,7 +172,7 @@ class LocalExecutor:
             on_slot=listener.on_slot,
             on_progress=listener.on_progress,
             timer_ns=timer_resolution_ns(),
-            hyperthreads=any(len(core) > 1 for core in machine.hyperthread_siblings(machine.usable_cpus())),
+            cores=len(machine.hyperthread_siblings(machine.usable_cpus())),
             deadlines=self.deadlines or Deadlines(),
         )
         for number, seats in enumerate(groups):

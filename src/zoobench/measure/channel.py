@@ -27,6 +27,7 @@ _STDERR_LINES = 12
 _SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACEHUB_API_TOKEN")
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _START_DEADLINE_S = 120.0
+_KILL_DEADLINE_S = 10.0
 
 
 class WorkerError(Exception):
@@ -113,12 +114,19 @@ class WorkerProcess:
             WorkerError: it did not come up, or speaks another version of the protocol.
         """
         begin = time.perf_counter()
-        # Held open for the worker's life; closed in close().
-        self._log = tempfile.TemporaryFile(prefix="zoobench-worker-")  # noqa: SIM115
         self._next_id, self._buffer = 1, b""
         self._oom_kills = _oom_kills()
-        child_read, self._write = os.pipe()
-        self._read, child_write = os.pipe()
+        try:
+            # Held open for the worker's life; closed in close().
+            self._log = tempfile.TemporaryFile(prefix="zoobench-worker-")  # noqa: SIM115
+            child_read, self._write = os.pipe()
+            self._read, child_write = os.pipe()
+        except OSError as error:
+            raise WorkerError(
+                "error",
+                f"no worker can be started: {error.strerror or error} ({tempfile.gettempdir()} holds its log); free "
+                "some space or open files there, or set TMPDIR",
+            ) from error
         command = [launch.python, "-P", "-m", launch.module, role]
         command += ["--read", str(child_read), "--write", str(child_write), "--parent", str(os.getpid())]
         try:
@@ -161,6 +169,11 @@ class WorkerProcess:
     def pid(self) -> int:
         """The process."""
         return self.process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can be asked anything more."""
+        return self.process.poll() is None
 
     def request(
         self, verb: str, args: dict[str, Any], *, deadline_s: float, on_event: OnEvent | None = None
@@ -257,7 +270,9 @@ class WorkerProcess:
         # The worker leads a session of its own, so its children (compilers, say) go with it.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        # One that hangs in a driver outlives even this; it must not take the run with it.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=_KILL_DEADLINE_S)
 
     def _stderr_tail(self) -> str | None:
         # The worker writes at the position that both share, so reading must not move it.

@@ -6,6 +6,7 @@ machine drifts. Only one worker runs at a time; the others wait without using a 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -57,14 +58,14 @@ class NoiseSensor(Protocol):
 
 @dataclass(frozen=True)
 class Stage:
-    """What the conductor stands on: how workers are made, who listens, and the machine's timer."""
+    """What the conductor stands on: how workers are made, who listens, the machine's timer and its cores."""
 
     open_worker: Callable[[Case], Worker]
     open_sensor: Callable[[Case, Worker], NoiseSensor | None]
     on_slot: Callable[[Case, Slot], None] = lambda case, slot: None
     on_progress: Callable[[Case, str], None] = lambda case, stage: None
     timer_ns: float = 50.0
-    hyperthreads: bool = False
+    cores: int | None = None
     deadlines: Deadlines = Deadlines()
 
 
@@ -88,6 +89,9 @@ class _Player:
     stage: str = "start"
     slots: list[Slot] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
+    checks: list[Check] = field(default_factory=list)
+    warm_ups: list[WarmUp] = field(default_factory=list)
+    unproved: str | None = None
     memory: dict[str, Any] = field(default_factory=dict)
     expected_slot_s: float = 0.0
     fork_s: float = 0.0
@@ -189,20 +193,17 @@ def _raise_curtain(players: list[_Player], stage: Stage, *, first: bool) -> None
         first_call = _ask(player, stage, "first_call", limits.first_call)
         patience = limits.per_call * first_call["first_call_ms"] / 1e3 if first_call else 0.0
         check = _ask(player, stage, "check", max(limits.check, patience))
+        if check is not None:
+            player.checks.append(Check.model_validate(check))
         stage.on_progress(case, "warm_up")
         warm = _ask(player, stage, "warm_up", max(limits.warm_up, patience))
         if warm is None:
             continue
+        player.warm_ups.append(WarmUp.model_validate(warm))
         player.expected_slot_s = _expected_slot_s(case, warm["window_medians_ms"][-1] / 1e3)
         if first:
             start_s = player.worker.start_s + loaded["import_s"]
-            player.facts = {
-                **loaded,
-                **first_call,
-                "worker_start_s": start_s,
-                "check": check,
-                "warm_up": warm,
-            }
+            player.facts = {**loaded, **first_call, "worker_start_s": start_s}
 
 
 def turns(count: int, rng: np.random.Generator) -> list[list[int]]:
@@ -284,13 +285,23 @@ def _budget(player: _Player, plan: EffortPlan, stage: Stage) -> dict[str, float]
 
 
 def _look_back(players: list[_Player], stage: Stage) -> None:
-    """Memory first, then the profile: profiling opens a second session and would spoil the memory figure."""
+    """Memory first, then the profile: profiling opens a second session and would spoil the memory figure.
+
+    A profile that fails does not take back what was measured; the verdict says what is unproved.
+    """
     for player in players:
         stage.on_progress(player.seat.case, "evidence")
-        memory = _ask(player, stage, "memory", stage.deadlines.memory)
-        evidence = _ask(player, stage, "evidence", stage.deadlines.evidence)
-        if player.worker:
-            player.facts["evidence"], player.memory = evidence, memory
+        player.memory = _ask(player, stage, "memory", stage.deadlines.memory) or {}
+        if player.worker is None:
+            continue
+        begin = time.perf_counter()
+        try:
+            player.facts["evidence"] = player.worker.request(
+                "evidence", {}, deadline_s=stage.deadlines.evidence
+            )
+        except WorkerError as error:
+            player.unproved = str(error)
+        player.wall_s += time.perf_counter() - begin
 
 
 def _lower_curtain(players: list[_Player]) -> None:
@@ -300,11 +311,17 @@ def _lower_curtain(players: list[_Player]) -> None:
         player.worker = None
 
 
+def _gravity(check: Check) -> tuple[bool, bool, bool, float]:
+    """How bad a fork's outputs look: of several forks the worst counts."""
+    difference = math.inf if check.max_rel is None and check.compared else check.max_rel or 0.0
+    return not check.finite, check.constant, check.denormal, difference
+
+
 def _result(player: _Player, plan: EffortPlan, stage: Stage, seed: int) -> CaseResult:
     facts, case = player.facts, player.seat.case
     latency = describe(player.slots) if player.slots else None
-    check = Check.model_validate(facts["check"]) if facts.get("check") else None
-    warm_up = WarmUp.model_validate(facts["warm_up"]) if facts.get("warm_up") else None
+    check = max(player.checks, key=_gravity, default=None)
+    warm_up = min(player.warm_ups, key=lambda w: w.steady, default=None)
     evidence = Evidence.model_validate(facts["evidence"]) if facts.get("evidence") else None
     memory = Memory.model_validate(
         {**player.memory, **{k: facts.get(k) for k in ("after_import_bytes", "after_load_bytes")}}
@@ -323,7 +340,8 @@ def _result(player: _Player, plan: EffortPlan, stage: Stage, seed: int) -> CaseR
             provider=player.seat.provider,
             timer_ns=stage.timer_ns,
             inner_loops=max(slot.inner_loops for slot in player.slots),
-            hyperthreads=stage.hyperthreads,
+            hyperthreads=stage.cores is not None and case.threads > stage.cores,
+            unproved=player.unproved,
         )
     return CaseResult(
         case_id=case.id,

@@ -167,7 +167,7 @@ def describe(slots: Sequence[Slot]) -> Latency | None:
     Samples of looped calls (`inner_loops` > 1) are means of several calls: they have a mean, a median and a
     smallest value, but their tail is not the calls' tail, so every other percentile is None.
 
-    Drift is each fork's own, and of those the median: a process that slows as it runs shows in all forks,
+    Drift is each fork's own, and of three or more the median: a process that slows as it runs shows in all forks,
     while the largest of six noisy ratios would cry wolf, and one odd fork already widens the interval over
     forks.
     """
@@ -204,8 +204,15 @@ def describe(slots: Sequence[Slot]) -> Latency | None:
         interval_kind="over_forks" if over_forks else "within_process",
         confidence=CONFIDENCE,
         outliers=outliers(pooled),
-        drift=float(np.median(drifts)) if drifts else None,
+        drift=_typical_drift(drifts),
     )
+
+
+def _typical_drift(drifts: Sequence[float]) -> float | None:
+    """The median over forks; of fewer than three the largest, since two of opposite sign would cancel."""
+    if len(drifts) < MIN_FORKS_FOR_T:
+        return max(drifts, key=abs, default=None)
+    return float(np.median(drifts))
 
 
 def _by_fork(slots: Sequence[Slot]) -> list[Samples]:

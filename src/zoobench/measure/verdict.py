@@ -28,7 +28,7 @@ CONTENDED_SLOTS = 0.25
 THROTTLED_SHARE = 0.01
 MAX_DRIFT = 0.03
 TOO_WIDE = 2.0
-MIN_PROVIDER_SHARE = 0.5
+MIN_PROVIDER_SHARE = 0.9
 FULL_PROVIDER_SHARE = 0.99
 MANY_OUTLIERS = 0.01
 NOTABLE_STEAL = 0.01
@@ -54,6 +54,7 @@ def judge(
     timer_ns: float | None = None,
     inner_loops: int = 1,
     hyperthreads: bool = False,
+    unproved: str | None = None,
 ) -> Verdict:
     """Judge one case. `invalid` beats `unstable`; every reason of both is listed, the graver ones first.
 
@@ -66,6 +67,7 @@ def judge(
         timer_ns: resolution of the clock.
         inner_loops: calls per timed sample, the largest of the slots.
         hyperthreads: two of the CPUs that were used are threads of one core.
+        unproved: why there is no evidence.
     """
     invalid = [
         *_outputs(case, check),
@@ -76,7 +78,7 @@ def judge(
     ]
     unstable = [*_warm_up(warm_up), *_samples(latency, plan), *_placement(case, noises)]
     warnings = [
-        *_unproved(case, check, evidence, provider),
+        *_unproved(case, check, evidence, provider, unproved),
         *_noise_warnings(noises, latency),
         *_placement_warnings(case, noises),
         *_sample_warnings(latency, plan, inner_loops),
@@ -142,11 +144,23 @@ def _what_ran(case: Case, evidence: Evidence | None, provider: str | None) -> Re
                 "profile fails again",
             )
         return
+    if evidence.threads is not None and evidence.threads != case.threads:
+        yield Reason(
+            code="wrong_threads",
+            message=f"it ran on {evidence.threads} threads, {case.threads} were asked for; ask for "
+            f"--threads {evidence.threads}",
+        )
     share = provider_share(case, evidence, provider)
     if evidence.device != case.device:
         yield Reason(
             code="wrong_provider",
             message=f"it ran on {evidence.device}, {case.device} was asked for; `zoobench doctor` says why",
+        )
+    elif share is None and case.device != "cpu":
+        yield Reason(
+            code="wrong_provider",
+            message=f"the runtime's profile shows no node, so nothing proves that the graph ran on {case.device}; "
+            "`zoobench doctor` tries the provider",
         )
     elif share is not None and share < MIN_PROVIDER_SHARE:
         yield Reason(
@@ -211,7 +225,7 @@ def _placement(case: Case, noises: Sequence[Noise]) -> Reasons:
             code="cpus_apart",
             message=f"in {len(far)} of {len(noises)} slots the CPUs were on cores without a common cache (data took "
             f"{factor:.1f} times as long from one to the other as at best on this machine), which slows work on "
-            "several threads; run again when the hypervisor has moved them back, or pin its virtual CPUs",
+            "several threads; measure again later (--on-existing rerun), or pin the virtual CPUs",
         )
 
 
@@ -280,7 +294,7 @@ def _samples(latency: Latency | None, plan: EffortPlan) -> Reasons:
             code="drift",
             message=f"the second half of the calls was {abs(latency.drift):.1%} "
             f"{'slower' if latency.drift > 0 else 'faster'} than the first; let the machine settle (clocks, "
-            "heat, other work) and run again",
+            "heat, other work) and measure again (--on-existing rerun)",
         )
 
 
@@ -291,7 +305,9 @@ def _weight(latency: Latency) -> str:
     return f"{latency.n} calls that weigh as {latency.n_eff:.0f} independent ones (they are correlated)"
 
 
-def _unproved(case: Case, check: Check | None, evidence: Evidence | None, provider: str | None) -> Reasons:
+def _unproved(
+    case: Case, check: Check | None, evidence: Evidence | None, provider: str | None, why: str | None
+) -> Reasons:
     if check is None:
         yield Reason(
             code="outputs_unchecked", message="the outputs were not looked at; run again to check them"
@@ -303,10 +319,18 @@ def _unproved(case: Case, check: Check | None, evidence: Evidence | None, provid
         )
     if evidence is None:
         yield Reason(
-            code="no_evidence", message="the runtime's profile is missing; run again to prove what ran"
+            code="no_evidence",
+            message=f"the runtime's profile is missing{f' ({why})' if why else ''}; measure again to prove what ran "
+            "(--on-existing rerun)",
         )
         return
     share = provider_share(case, evidence, provider)
+    if share is None and provider is not None:
+        yield Reason(
+            code="no_evidence",
+            message="the runtime's profile shows no node, so nothing proves which provider ran; report it with the "
+            "runtime's version",
+        )
     if share is not None and MIN_PROVIDER_SHARE <= share < FULL_PROVIDER_SHARE:
         yield Reason(
             code="partial_fallback",
