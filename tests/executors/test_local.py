@@ -106,7 +106,7 @@ def test_the_fake_backends_artifact_needs_no_worker(tmp_path: Path):
     [
         pytest.param(
             "raise ModuleNotFoundError('gone', name='openvino')",
-            "openvino cannot be imported; pip install 'zoobench[openvino]'",
+            "openvino cannot be imported; pip install openvino",
             id="not installed",
         ),
         pytest.param(

@@ -25,9 +25,9 @@ def test_cpu_lists_are_read_as_the_kernel_writes_them(text: str, expected: set[i
 
 @pytest.mark.parametrize(
     ("cpu_max", "expected"),
-    [("max 100000", 8), ("150000 100000", 2), ("50000 100000", 1), ("1600000 100000", 8), ("400000", 4)],
+    [("max 100000", 8), ("150000 100000", 1), ("50000 100000", 1), ("1600000 100000", 8), ("400000", 4)],
 )
-def test_a_v2_quota_is_rounded_up_and_bounded_by_affinity(
+def test_a_v2_quota_is_rounded_down_and_bounded_by_affinity(
     tmp_path: Path, cpu_max: str, expected: int
 ) -> None:
     write(tmp_path, {"proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": cpu_max})
@@ -66,7 +66,7 @@ def test_v1_quota_and_memory_limit(tmp_path: Path) -> None:
             "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712",
         },
     )
-    assert cpus.usable_cpu_count(tmp_path, range(8)) == 3
+    assert cpus.usable_cpu_count(tmp_path, range(8)) == 2
     assert cpus.cgroup_memory_limit(tmp_path) == 1 << 30
 
 

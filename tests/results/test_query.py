@@ -26,7 +26,7 @@ from zoobench.results.query import (
     load_records,
     load_rows,
 )
-from zoobench.results.record import SCHEMA_VERSION
+from zoobench.results.record import SCHEMA_VERSION, ModelInfo, Record
 from zoobench.results.row import row_of
 
 Load = Callable[[Path], Loaded[Any]]
@@ -162,13 +162,19 @@ def test_the_later_of_two_records_of_one_cell_is_shown() -> None:
     assert latest([first, second]) == [second]
 
 
-def test_other_options_batches_and_machines_are_other_cells() -> None:
+def test_other_options_batches_machines_and_local_files_are_other_cells() -> None:
+    def local(content: str) -> Record:
+        model = ModelInfo(name="resnet18", weights="local", revision=content * 40)
+        return make_record().model_copy(update={"model": model})
+
     records = [
         make_record(),
         make_record(batch=4),
         make_record(options={"io_binding": True}),
         make_record(options={"io_binding": 1}),
         make_record(machine=OTHER_MACHINE),
+        local("a"),
+        local("b"),
     ]
     assert latest(records) == records
     assert len({row_of(r).cell for r in records}) == len(records)

@@ -15,7 +15,14 @@ from zoobench.errors import UsageError
 from zoobench.outcome import Slot, Status
 from zoobench.results.query import load_records
 from zoobench.results.record import MachineInfo, ModelInfo, Record
-from zoobench.results.store import RunWriter, StoreError, check_results_dir, read_samples, unfinished
+from zoobench.results.store import (
+    RunWriter,
+    StoreError,
+    append_record,
+    check_results_dir,
+    read_samples,
+    unfinished,
+)
 from zoobench.spec import Case
 
 SLOTS = (
@@ -71,6 +78,18 @@ def test_the_journal_survives_its_writer_and_goes_once_the_record_stands(tmp_pat
     assert [(c.skeleton, c.slots) for c in cases] == [(skeleton, SLOTS)]
     again.write(skeleton, SLOTS)
     assert not list(unfinished(tmp_path))
+
+
+def test_a_case_whose_record_stands_is_not_unfinished(tmp_path: Path) -> None:
+    """A crash may come between the record and the end of its journal."""
+    writer = RunWriter.create(tmp_path, {"argv": []})
+    for batch in (1, 2):
+        writer.journal(a_record(writer.run_id, batch), SLOTS[0])
+    append_record(writer.folder / "records.jsonl", a_record(writer.run_id, 1))
+    writer.close()
+    [(_, left)] = [(w, list(cases)) for w, cases in unfinished(tmp_path)]
+    assert [one.skeleton.case.batch for one in left] == [2]
+    assert len(list((writer.folder / "journal").iterdir())) == 1
 
 
 def test_a_torn_journal_loses_only_the_slot_in_work(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from tests.show.records import OTHER_MACHINE, full_run, make_failure, make_recor
 
 from zoobench.outcome import Status, VerdictValue
 from zoobench.results.query import Cell, latest_cells
-from zoobench.results.record import Record
+from zoobench.results.record import ModelInfo, Record
 from zoobench.results.row import row_of
 from zoobench.show.document import Table
 from zoobench.show.tables import Notes, console_table, documented_table, in_order
@@ -134,5 +134,20 @@ def test_the_console_never_mixes_machines_nor_obeys_names() -> None:
     assert "\x1b" not in out
 
 
-def test_skipped_cells_make_no_table() -> None:
-    assert console_table([make_failure(status=Status.SKIPPED)]) == []
+def test_what_was_not_measured_stands_in_a_table_of_its_own_with_its_reason() -> None:
+    [table] = console_table(
+        [make_failure(status=Status.SKIPPED, message="it is not installed", stage="plan")]
+    )
+    assert "Not measured" in str(table.title)
+    out = rendered([make_record(), make_failure(status=Status.SKIPPED, message="it is not installed")], 120)
+    assert "resnet50 · onnx_cpu · fp32 · batch 1" in out and "it is not installed" in out
+    assert "Not measured" not in rendered([make_record()], 120)
+
+
+def test_local_files_of_one_name_are_told_apart() -> None:
+    def local(content: str) -> Record:
+        model = ModelInfo(name="model.onnx", weights="local", revision=content * 40)
+        return make_record("model.onnx").model_copy(update={"model": model})
+
+    out = rendered([local("a"), local("b")], 120)
+    assert "model.onnx (aaaaaaaa)" in out and "model.onnx (bbbbbbbb)" in out

@@ -191,6 +191,9 @@ BACKENDS: dict[str, Row] = {
     ),
 }
 
+RIVALS = {"onnxruntime": "onnxruntime-gpu", "onnxruntime-gpu": "onnxruntime"}
+"""Distributions that bring the same module, of which one is installed."""
+
 DEFAULT_BACKENDS = ("pytorch", "onnx_cpu")
 CUDA_BACKENDS = ("pytorch_cuda", "torch_compile_cuda", "onnx_cuda", "onnx_tensorrt")
 

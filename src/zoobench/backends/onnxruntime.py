@@ -37,7 +37,7 @@ class OnnxCpu:
     """The CPU execution provider."""
 
     provider = "CPUExecutionProvider"
-    extra = "cpu"
+    packages = "onnxruntime"
 
     def unavailable(self) -> str | None:
         """The provider must be in this build of onnxruntime."""
@@ -46,7 +46,7 @@ class OnnxCpu:
         if self.provider not in ort.get_available_providers():
             return (
                 f"this onnxruntime has no {self.provider} (it has {', '.join(ort.get_available_providers())}); "
-                f"pip uninstall onnxruntime, then pip install 'zoobench[{self.extra}]'"
+                f"pip uninstall onnxruntime, then pip install {self.packages}"
             )
         return None
 
@@ -67,7 +67,7 @@ class OnnxCuda(OnnxCpu):
     """The CUDA execution provider."""
 
     provider = "CUDAExecutionProvider"
-    extra = "cuda"
+    packages = "onnxruntime-gpu"
 
     def unavailable(self) -> str | None:
         """The provider must be built in, and a GPU must answer."""
@@ -88,7 +88,7 @@ class OnnxTensorRT(OnnxCuda):
     """The TensorRT execution provider; the engine is built at load and bound to this machine."""
 
     provider = "TensorrtExecutionProvider"
-    extra = "tensorrt"
+    packages = "onnxruntime-gpu tensorrt"
 
     def load(self, artifact: Artifact, case: Case) -> OrtSession:
         """Pin TF32 as well: the builder allows it by default, and onnxruntime has no option for it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,11 @@ from zoobench.spec import Artifact, Case, Precision
 
 if TYPE_CHECKING:
     from zoobench.backends import Tensors
+
+
+# Importing openvino sends its makers an event and leaves a client id in the home folder; without this package it
+# does neither. A measuring process talks to nobody.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 
 class OpenVino:

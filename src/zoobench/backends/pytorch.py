@@ -50,6 +50,8 @@ class PyTorch:
         from zoobench.backends.torch_module import load_torch_module
 
         torch.set_num_threads(case.threads)
+        if torch.get_num_interop_threads() != 1:
+            torch.set_num_interop_threads(1)
         torch.set_grad_enabled(False)
         # fp32 means fp32: TF32 is a precision of its own.
         tf32 = case.precision is Precision.TF32

@@ -15,7 +15,7 @@ from zoobench.commands.printing import print_json, print_rich
 from zoobench.errors import INTERRUPTED_EXIT, USAGE_EXIT, UsageError
 from zoobench.executors import open_executor
 from zoobench.machine import usable_cpu_count
-from zoobench.outcome import Status
+from zoobench.outcome import Status, VerdictValue
 from zoobench.spec import Effort, OnExisting, OptionValue, Precision, WeightsPolicy
 
 if TYPE_CHECKING:
@@ -134,12 +134,16 @@ def run(
         wait=wait,
         argv=sys.argv,
     )
+    if inputs is not None and not inputs.is_file():
+        raise UsageError(f"--inputs {inputs}: there is no such file")
     if dry_run:
         return _dry_run(request, settings, as_json=as_json)
     with watch() as observer:
         records = api.run_request(request, settings=settings, observer=observer)
     _print_records(records, as_json=as_json)
     code = _exit_code(records)
+    if doubt := _doubt(records):
+        print(doubt, file=sys.stderr)
     if code == USAGE_EXIT:
         print("zoobench: nothing could be measured; the reasons stand above", file=sys.stderr)
     return code
@@ -215,6 +219,22 @@ def _exit_code(records: Sequence[Record]) -> int:
         measured = any(record.latency for record in records)
         return 1 if measured or not _all_refused(records) else USAGE_EXIT
     return 0 if statuses <= {Status.OK, Status.SKIPPED} else 1
+
+
+def _doubt(records: Sequence[Record]) -> str | None:
+    """How many numbers not to rely on, and what to do about it; None when all can be believed."""
+    values = [record.verdict.value for record in records if record.verdict]
+    counts = [
+        f"{values.count(value)} {value.value}"
+        for value in (VerdictValue.INVALID, VerdictValue.UNSTABLE)
+        if value in values
+    ]
+    if not counts:
+        return None
+    return (
+        f"{' and '.join(counts)} of {len(values)} cells: the notes say why, `zoobench doctor` what disturbs now; "
+        "--on-existing rerun measures again"
+    )
 
 
 def _all_refused(records: Sequence[Record]) -> bool:

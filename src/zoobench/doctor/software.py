@@ -6,7 +6,7 @@ import importlib.metadata
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypedDict
 
-from zoobench.backends import BACKENDS, CUDA_BACKENDS, DEFAULT_BACKENDS
+from zoobench.backends import BACKENDS, CUDA_BACKENDS, DEFAULT_BACKENDS, RIVALS
 from zoobench.doctor.finding import Finding, Level
 
 
@@ -84,8 +84,7 @@ def install_command(missing: Sequence[str], version: Version = installed_version
 
     onnxruntime and onnxruntime-gpu unpack into one folder, so the one must go before the other comes.
     """
-    rivals = {"onnxruntime": "onnxruntime-gpu", "onnxruntime-gpu": "onnxruntime"}
-    present = [rivals[package] for package in missing if package in rivals and version(rivals[package])]
+    present = [RIVALS[package] for package in missing if package in RIVALS and version(RIVALS[package])]
     first = f"pip uninstall -y {' '.join(present)} && " if present else ""
     return f"{first}pip install {' '.join(missing)}"
 

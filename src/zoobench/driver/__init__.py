@@ -21,7 +21,7 @@ from zoobench.driver.settings import Observer, Settings
 from zoobench.errors import UsageError
 from zoobench.executors import Executor, Listener, Preparation
 from zoobench.machine import Ceilings
-from zoobench.outcome import CaseError, Status
+from zoobench.outcome import CaseError, Status, VerdictValue
 from zoobench.plan import Inventory, Plan, Request
 from zoobench.results.query import load_records
 from zoobench.results.record import MachineInfo, Record
@@ -65,6 +65,7 @@ def execute(request: Request, settings: Settings, executor: Executor, observer: 
     recorder = Recorder(
         settings=settings,
         effort=request.effort,
+        max_case_time_s=effort.max_case_time_s,
         machine=MachineInfo(**here.info()),
         seed=secrets.randbits(32) if settings.seed is None else settings.seed,
         models={model.name: model for model in request.models},
@@ -154,7 +155,10 @@ def _sort_out(planned: Plan, recorder: Recorder) -> tuple[list[Record], list[lis
 
 
 def _existing(recorder: Recorder) -> dict[str, Record]:
-    """Finished results by measurement key: measured with at least the effort that is asked now."""
+    """Finished results by measurement key: bought with at least the effort and the time that are asked now.
+
+    An invalid number is none, so it is measured again; an unstable one stays until `rerun` is asked for.
+    """
     from zoobench.measure.effort import at_least
 
     if recorder.settings.on_existing is OnExisting.RERUN:
@@ -163,7 +167,10 @@ def _existing(recorder: Recorder) -> dict[str, Record]:
     return {
         record.measurement_key: record
         for record in loaded.records
-        if record.status is Status.OK and at_least(Effort(record.effort), recorder.effort)
+        if record.status is Status.OK
+        and at_least(Effort(record.effort), recorder.effort)
+        and (record.max_case_time_s or recorder.max_case_time_s) >= recorder.max_case_time_s
+        and not (record.verdict and record.verdict.value is VerdictValue.INVALID)
     }
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from zoobench import machine
 from zoobench._version import __version__
-from zoobench.backends import BACKENDS
+from zoobench.backends import BACKENDS, RIVALS
 from zoobench.driver.settings import Settings
 from zoobench.executors import Preparation
 from zoobench.machine import Ceilings
@@ -26,7 +26,7 @@ from zoobench.results.record import (
     summarise_noise,
 )
 from zoobench.results.store import now
-from zoobench.spec import Artifact, Case, Effort, ModelSpec, Seat, stable_hash
+from zoobench.spec import Artifact, Case, Effort, ModelSpec, Precision, Seat, stable_hash
 
 _CARRIED = set(CaseResult.model_fields) - {"case_id", "status", "slots"}
 """What a record takes over from a result as it is."""
@@ -38,6 +38,7 @@ class Recorder:
 
     settings: Settings
     effort: Effort
+    max_case_time_s: float
     machine: MachineInfo
     seed: int
     ceilings: Ceilings | None = None
@@ -58,6 +59,7 @@ class Recorder:
             case=case,
             measurement_key=self.key(case),
             effort=self.effort.value,
+            max_case_time_s=self.max_case_time_s,
             model=_model_info(model, artifact),
             artifact=_artifact_info(artifact) if artifact else None,
             machine=self.machine,
@@ -68,7 +70,9 @@ class Recorder:
     def key(self, case: Case) -> str:
         """The measurement key of `case` as it resolved in this run."""
         versions = self._versions(case.backend)
-        return measurement_key(case, self.artifact(case), versions, self.machine.fingerprint)
+        return measurement_key(
+            case, self.artifact(case), versions, self.machine.fingerprint, self.machine.affinity
+        )
 
     def artifact(self, case: Case) -> Artifact | None:
         """What `case` runs; None when it could not be prepared."""
@@ -77,11 +81,7 @@ class Recorder:
 
     def _versions(self, backend: str) -> dict[str, str]:
         if backend not in self.versions:
-            found = {}
-            for package in BACKENDS[backend].packages:
-                with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-                    found[package] = importlib.metadata.version(package)
-            self.versions[backend] = found
+            self.versions[backend] = _installed(BACKENDS[backend].packages)
         return self.versions[backend]
 
     def measured(self, seat: Seat, result: CaseResult) -> Record:
@@ -89,7 +89,7 @@ class Recorder:
         case, latency = seat.case, result.latency
         near = None
         if self.ceilings and latency and case.device == "cpu" and not BACKENDS[case.backend].inline:
-            flops, moved = work(seat.artifact, case.batch)
+            flops, moved = work(seat.artifact, case.batch, case.precision)
             near = machine.roofline(self.ceilings, case.precision.value, flops, moved, latency.p50_ms)
         record = self.record(
             case,
@@ -103,10 +103,7 @@ class Recorder:
     def manifest(self, request: Request) -> dict[str, Any]:
         """Who measured what, with which command: the run's manifest.json."""
         packages = sorted({package for name in request.backends for package in BACKENDS[name].packages})
-        installed: dict[str, str] = {"zoobench": __version__}
-        for package in packages:
-            with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-                installed[package] = importlib.metadata.version(package)
+        installed = {"zoobench": __version__, **_installed(packages)}
         return {
             "argv": list(self.settings.argv),
             "request": {
@@ -126,28 +123,57 @@ class Recorder:
         }
 
 
+def _installed(packages: Iterable[str]) -> dict[str, str]:
+    """Version of each distribution, or of the one that stands in for it."""
+    found: dict[str, str] = {}
+    for package in packages:
+        for name in filter(None, (package, RIVALS.get(package))):
+            with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+                found[name] = importlib.metadata.version(name)
+                break
+    return found
+
+
 def measurement_key(
-    case: Case, artifact: Artifact | None, versions: Mapping[str, str], fingerprint: str
+    case: Case,
+    artifact: Artifact | None,
+    versions: Mapping[str, str],
+    fingerprint: str,
+    affinity: Sequence[int] | None = None,
 ) -> str:
-    """Identity of a measurement: the case and all that it resolved to. 32 hexadecimal digits."""
-    parts = [
+    """Identity of a measurement: the case and all that it resolved to. 32 hexadecimal digits.
+
+    Args:
+        affinity: the CPUs that were used, where that is not all of the machine's.
+    """
+    parts: list[Any] = [
         case.id,
         artifact.commit if artifact else None,
         artifact.sha256 if artifact else None,
         dict(versions),
         fingerprint,
         PROTOCOL_VERSION,
+        *([list(affinity)] if affinity is not None else []),
     ]
     return stable_hash(parts)[:32]
 
 
-def work(artifact: Artifact, batch: int) -> tuple[int | None, int | None]:
-    """FLOPs and the least bytes that one call of `batch` items must move: weights once, inputs and outputs each."""
+_WEIGHT_BYTES = {Precision.FP16: 2.0, Precision.BF16: 2.0, Precision.INT8: 1.0, Precision.INT4: 0.5}
+
+
+def work(
+    artifact: Artifact, batch: int, precision: Precision = Precision.FP32
+) -> tuple[int | None, int | None]:
+    """FLOPs and the least bytes that one call of `batch` items must move.
+
+    Weights once, in the precision's width; inputs and outputs for each item, as fp32 on the host.
+    """
     flops = artifact.flops * batch if artifact.flops is not None else None
     if artifact.bytes_moved is None or artifact.parameters is None:
         return flops, None
     weights = min(artifact.bytes_moved, artifact.parameters * 4)
-    return flops, weights + batch * (artifact.bytes_moved - weights)
+    read = round(artifact.parameters * _WEIGHT_BYTES.get(precision, 4.0))
+    return flops, min(weights, read) + batch * (artifact.bytes_moved - weights)
 
 
 def _model_info(model: ModelSpec, artifact: Artifact | None) -> ModelInfo:

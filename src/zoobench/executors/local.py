@@ -185,7 +185,7 @@ class LocalExecutor:
     def _placement(self) -> Placement:
         from zoobench.measure.placement import Placement
 
-        file = self.cache / "placement" / f"{machine.describe().fingerprint}.json"
+        file = self.cache / "placement" / f"{machine.describe().place}.json"
         return Placement(sorted(machine.usable_cpus()), file)
 
     def _open_session(self, case: Case) -> Worker:

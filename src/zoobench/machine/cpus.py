@@ -67,10 +67,13 @@ def usable_cpus() -> tuple[int, ...]:
 
 
 def usable_cpu_count(root: Path = ROOT, affinity: Iterable[int] | None = None) -> int:
-    """How many CPUs this process may keep busy: the affinity mask, or the cgroup quota (rounded up)."""
+    """How many CPUs this process may keep busy: the affinity mask, or the cgroup quota.
+
+    Part of a CPU is none: a thread more than the quota holds would be throttled.
+    """
     count = len(tuple(affinity if affinity is not None else usable_cpus()))
     quota = cgroup_cpu_quota(root)
-    return count if quota is None else max(1, min(count, math.ceil(quota)))
+    return count if quota is None else max(1, min(count, math.floor(quota)))
 
 
 def host_cpu_count(root: Path = ROOT) -> int:

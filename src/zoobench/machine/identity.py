@@ -49,6 +49,7 @@ class Machine(Frozen):
     isa: tuple[str, ...]
     cpus_usable: int
     cpus_affinity: int
+    affinity: tuple[int, ...] | None = None
     cores_usable: int
     cpus_host: int
     memory_bytes: int
@@ -66,6 +67,13 @@ class Machine(Frozen):
     boost: bool | None = None
     frequency_mhz: float | None = None
     numa_nodes: tuple[int, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """The fingerprint, and which CPUs of the machine are used where that is not all of them: a file's name."""
+        if self.affinity is None:
+            return self.fingerprint
+        return f"{self.fingerprint}-{stable_hash(list(self.affinity))[:8]}"
 
     def hard(self) -> dict[str, Any]:
         """The keys that must match before two results are compared, JSON-ready."""
@@ -104,16 +112,8 @@ class Machine(Frozen):
 
     def info(self) -> dict[str, Any]:
         """What a record keeps of the machine; the names are those of `results.record.MachineInfo`."""
-        return {
-            "fingerprint": self.fingerprint,
-            "cpu_model": self.cpu_model,
-            "cpus_usable": self.cpus_usable,
-            "cpus_host": self.cpus_host,
-            "memory_bytes": self.memory_bytes,
-            "gpus": self.gpus,
-            "kernel": self.kernel,
-            "python": self.python,
-        }
+        passing = {"memory_host_bytes", "frequency_mhz", "gpu_reason"}
+        return {"fingerprint": self.fingerprint, **self.model_dump(exclude=passing)}
 
 
 def describe(root: Path = cpu.ROOT, gpus: Gpus | None = None) -> Machine:
@@ -128,6 +128,7 @@ def describe(root: Path = cpu.ROOT, gpus: Gpus | None = None) -> Machine:
         isa=cpu.isa_flags(root),
         cpus_usable=cpu.usable_cpu_count(root, usable),
         cpus_affinity=len(usable),
+        affinity=usable if len(usable) < cpu.host_cpu_count(root) else None,
         cores_usable=len(cpu.hyperthread_siblings(usable, root)),
         cpus_host=cpu.host_cpu_count(root),
         memory_bytes=min(host_memory, cpu.cgroup_memory_limit(root) or host_memory),

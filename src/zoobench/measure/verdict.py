@@ -22,7 +22,7 @@ from zoobench.outcome import (
     WarmUp,
     apart,
 )
-from zoobench.spec import TOLERANCE, Case, Validation
+from zoobench.spec import TOLERANCE, Case, Precision, Validation
 
 CONTENDED_SLOTS = 0.25
 THROTTLED_SHARE = 0.01
@@ -120,9 +120,14 @@ def _outputs(case: Case, check: Check | None) -> Reasons:
         yield Reason(
             code="differs_from_reference",
             message=f"the outputs differ from the reference by {check.max_rel:.2g} of its largest value, "
-            f"{tolerance:.2g} is allowed at {case.precision.value}; export the model again, or set `tolerance` "
-            "in its catalog entry if that is its nature",
+            f"{tolerance:.2g} is allowed at {case.precision.value}; {_remedy(case.precision)}",
         )
+
+
+def _remedy(precision: Precision) -> str:
+    if precision is Precision.FP32:
+        return "export the model again, or set `tolerance` in its registry entry if that is its nature"
+    return "use a wider precision; random weights lose more than trained ones do"
 
 
 def _artifact(validation: Validation | None) -> Reasons:

@@ -26,6 +26,7 @@ RECIPE_VERSION = 1
 
 Format = Literal["torch", "onnx"]
 Progress = Callable[[str], None]
+_WORTH_TELLING = 10_000_000
 
 
 class Prepared(Frozen):
@@ -122,9 +123,22 @@ def _source(
 
     def fetch() -> Snapshot:
         progress(f"downloading {hf_id} at {commit[:8]}")
-        return hub.download(hf_id, commit, allow_pickle=allow_pickle)
+        return hub.download(hf_id, commit, allow_pickle=allow_pickle, progress=_every_tenth(progress))
 
     return _Source("pretrained", {"hf_id": hf_id, "commit": commit}, fetch)
+
+
+def _every_tenth(progress: Progress) -> Callable[[str, int, int], None]:
+    """Tells of a file's download at most ten times; small ones need no word."""
+    told: dict[str, int] = {}
+
+    def report(name: str, arrived: int, total: int) -> None:
+        tenth = 10 * arrived // max(total, 1)
+        if total > _WORTH_TELLING and tenth > told.get(name, 0):
+            told[name] = tenth
+            progress(f"downloading {name}: {arrived / 1e6:.0f} of {total / 1e6:.0f} MB")
+
+    return report
 
 
 def _random_source(spec: ModelSpec, seed: int) -> _Source:

@@ -46,7 +46,7 @@ def build_torch(
         file=WEIGHTS_FILE,
         model=spec.name,
         hf_id=spec.hf_id,
-        commit=snapshot.commit if snapshot is not None and model.weights == "pretrained" else None,
+        commit=snapshot.commit if snapshot is not None else None,
         weights=model.weights,
         library=model.library,
         architecture=model.architecture,

@@ -125,6 +125,7 @@ def build_from_file(folder: Path, spec: ModelSpec, source: OnnxFile, *, recipe: 
         size_bytes=size_bytes,
         file=file.name,
         model=spec.name,
+        commit=source.sha256[:40],
         weights="local",
         library="onnx",
         task=spec.task,
@@ -169,7 +170,7 @@ def _onnxruntime_version() -> str:
     try:
         import onnxruntime  # noqa: F401
     except ImportError as error:
-        raise PrepareError("an .onnx file needs ONNX Runtime: pip install 'zoobench[cpu]'") from error
+        raise PrepareError("an .onnx file needs ONNX Runtime: pip install onnxruntime") from error
     return version_of("onnxruntime")
 
 

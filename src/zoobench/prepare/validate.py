@@ -59,7 +59,7 @@ def validate_onnx(
     """
     opened = _open(file)
     if opened is None:
-        note = "not validated: neither onnxruntime nor openvino is installed; pip install 'zoobench[cpu]'"
+        note = "not validated: neither onnxruntime nor openvino is installed; pip install onnxruntime"
         return Validated(None, (note,))
     runtime, run = opened
     batches = (fixed_batch,) if fixed_batch else _BATCHES
@@ -159,7 +159,7 @@ def run_onnxruntime(file: Path, *, optimised: bool = True) -> Run:
 
 
 def _run_openvino(file: Path) -> Run:
-    import openvino
+    import openvino  # after the backend's module, which keeps it from calling home
 
     model = openvino.Core().compile_model(str(file), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from zoobench.errors import UsageError
 from zoobench.outcome import Status
 from zoobench.results.record import SCHEMA_VERSION, Record, SchemaError, upgrade
-from zoobench.results.row import Row, row_from_data, row_from_json
+from zoobench.results.row import Row, row_from_data, row_from_json, row_of
 
 T = TypeVar("T")
 
@@ -235,7 +235,7 @@ def latest_cells(rows: Iterable[Row]) -> list[Cell]:
 
 def latest_pairs(records: Iterable[Record]) -> list[tuple[Record, Record | None]]:
     """`latest_attempts` of records."""
-    return latest_attempts(records, lambda r: (r.case.id, r.machine.fingerprint), lambda r: r.status)
+    return latest_attempts(records, lambda r: row_of(r).cell, lambda r: r.status)
 
 
 def latest(records: Iterable[Record]) -> list[Record]:

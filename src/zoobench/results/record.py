@@ -39,7 +39,10 @@ class ModelInfo(Part):
 
     name: str
     hf_id: str | None = None
-    revision: str | None = Field(default=None, description="the commit that the revision resolved to")
+    revision: str | None = Field(
+        default=None,
+        description="the commit that the revision resolved to; of local files the start of their content's sha256",
+    )
     weights: Literal["pretrained", "random", "local", "fake"] | None = None
     library: str | None = None
     licence: str | None = None
@@ -69,12 +72,27 @@ class MachineInfo(Part):
 
     fingerprint: str
     cpu_model: str | None = None
+    cpu_id: str | None = None
+    isa: tuple[str, ...] = ()
     cpus_usable: int | None = None
+    cpus_affinity: int | None = None
+    affinity: tuple[int, ...] | None = Field(
+        default=None, description="the CPUs of the affinity mask, where it leaves some of the host's out"
+    )
+    cores_usable: int | None = None
     cpus_host: int | None = None
     memory_bytes: int | None = None
     gpus: tuple[str, ...] = ()
+    gpu_driver: str | None = None
+    cuda: str | None = None
     kernel: str | None = None
+    libc: str | None = None
     python: str | None = None
+    container: str | None = None
+    hypervisor: str | None = None
+    governor: str | None = None
+    boost: bool | None = None
+    numa_nodes: tuple[int, ...] = ()
 
 
 class NoiseSummary(Part):
@@ -106,6 +124,9 @@ class Record(Part):
     measurement_key: str
     protocol_version: int = PROTOCOL_VERSION
     effort: str
+    max_case_time_s: float | None = Field(
+        default=None, description="what the case's slots were allowed to take; None: not written down"
+    )
     model: ModelInfo
     artifact: ArtifactInfo | None = None
     machine: MachineInfo
@@ -119,7 +140,9 @@ class Record(Part):
     throughput_per_s: float | None = None
     memory: Memory | None = None
     roofline_fraction: float | None = Field(
-        default=None, description="larger of FLOPs / peak and bytes / peak bandwidth, divided by p50; 0 to 1"
+        default=None,
+        description="larger of FLOPs / peak and bytes / peak bandwidth, divided by p50; above 1 "
+        "where the ceilings were measured on a slower moment",
     )
     roofline_bound: Literal["compute", "memory"] | None = None
     accuracy: dict[str, Any] | None = None

@@ -88,7 +88,9 @@ class Row:
             sorted((name, type(v).__name__, v) for name, v in self.options.items()) if self.options else ()
         )
         asked = (self.model, self.backend, self.device, self.precision, self.batch, self.threads, self.shape)
-        return (self.fingerprint, *asked, self.scenario, self.arm, *options)
+        # Local files of one name are different models; of the Hub's the newest commit stands for all.
+        content = self.revision if self.weights == "local" else None
+        return (self.fingerprint, *asked, self.scenario, self.arm, content, *options)
 
     @property
     def label(self) -> str:

@@ -14,7 +14,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -179,9 +179,27 @@ def unfinished(results_dir: Path) -> Iterator[tuple[RunWriter, list[Unfinished]]
             continue
         writer = RunWriter(folder, lock)
         try:
+            # A crash between a record and its journal's end leaves both: the record stands.
+            done = _recorded(folder / RECORDS)
+            for journal in [journal for journal in journals if journal.stem in done]:
+                journal.unlink()
+                journals.remove(journal)
             yield writer, [found for journal in journals if (found := _read_journal(journal))]
         finally:
             writer.close()
+
+
+def _recorded(file: Path) -> set[str]:
+    """Ids of the cases whose record stands; lines that cannot be read have none."""
+    found: set[str] = set()
+    # Opening a pipe would wait for ever.
+    if not file.is_file():
+        return found
+    with suppress(OSError):
+        for line in file.read_bytes().splitlines():
+            with suppress(ValueError, KeyError, TypeError, RecursionError):
+                found.add(str(json.loads(line)["case"]["id"]))
+    return found
 
 
 def _read_journal(file: Path) -> Unfinished | None:

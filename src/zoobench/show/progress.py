@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from zoobench.outcome import Status, VerdictValue
+from zoobench.show.numbers import format_ms
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -43,7 +44,8 @@ class Lines:
         """How many cells, and how many are there already."""
         self._cells, self._done = cells, done
         count = f"{cells} cell" if cells == 1 else f"{cells} cells"
-        self.note(count + (f", {done} measured before" if done else ""))
+        before = f", {done} measured before (--on-existing rerun measures them again)" if done else ""
+        self.note(count + before)
 
     def preparing(self, model: str, text: str) -> None:
         """A step of the preparation."""
@@ -111,9 +113,7 @@ def describe(record: Record) -> str:
         else f", {record.verdict.value.value}"
     )
     middle = record.latency.p50_ms
-    return (
-        f"{record.case.label}: {'too few calls for p50' if middle is None else f'p50 {middle:.3g} ms'}{doubt}"
-    )
+    return f"{record.case.label}: {'too few calls for p50' if middle is None else f'p50 {format_ms(middle)} ms'}{doubt}"
 
 
 @contextmanager

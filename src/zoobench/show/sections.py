@@ -246,7 +246,7 @@ def summary_sentence(views: Sequence[View]) -> str:
     """One sentence over everything real: how much was measured, what to believe, the fastest cell."""
     views = [v for v in views if not v.fake] or views
     rows = [r for view in views for r in view.rows]
-    measured = [r for r in rows if r.is_measured]
+    measured = [r for r in rows if r.status is Status.OK]
     verdicts = Counter(r.verdict for r in measured if r.verdict)
     tally = [f"{verdicts[value]} {value.value}" for value in VerdictValue if verdicts[value]]
     lost = Counter(r.status for r in rows if r.status is not Status.OK)

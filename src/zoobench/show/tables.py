@@ -29,7 +29,9 @@ MARKS = {VerdictValue.VALID: "valid", VerdictValue.UNSTABLE: "⚠ unstable", Ver
 
 
 def model_label(row: Row) -> str:
-    """The model's name, and that its weights are random where they are."""
+    """The model's name, that its weights are random where they are, and of local files which content."""
+    if row.weights == "local" and row.revision:
+        return f"{row.model} ({row.revision[:8]})"
     return f"{row.model} (random weights)" if row.weights == "random" else row.model
 
 
@@ -195,7 +197,20 @@ def console_table(records: Iterable[Record]) -> list[RichTable]:
                 tables.append(_rich_table(f"Batch {batch} · {machine_label(group[-1].row)}", table))
         if notes.notes:
             tables.append(_rich_table("Notes", notes_table(notes)))
+        missing = [cell.row for cell in cells if cell.row.status is not Status.OK]
+        if missing:
+            tables.append(_rich_table("Not measured", _missing_table(missing)))
     return tables
+
+
+def _missing_table(rows: Sequence[Row]) -> Table:
+    """Cells without a number, and why."""
+    fields: list[Field] = [
+        (Column("Cell"), lambda r: r.label),
+        (Column("Status"), status_label),
+        (Column("Reason"), lambda r: r.error_message or DASH),
+    ]
+    return make_table(fields, rows)
 
 
 def notes_table(notes: Notes) -> Table:

@@ -34,8 +34,7 @@ def probe(name: str) -> dict[str, str | None]:
     try:
         reason = open_backend(name).unavailable()
     except ImportError as error:
-        install = f"pip install 'zoobench[{row.extra}]'" if row.extra else "pip install zoobench"
-        reason = f"{error.name or error} cannot be imported; {install}"
+        reason = f"{error.name or error} cannot be imported; pip install {' '.join(row.packages)}"
     return {"reason": reason, "version": _version(row.packages[0]) if row.packages else None}
 
 
