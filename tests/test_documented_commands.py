@@ -247,6 +247,9 @@ def test_the_recipes_work_as_they_stand(checkout: Checkout) -> None:
     done = checkout.type("python -m pytest -q -c /dev/null --rootdir . tests")
     assert done.returncode == 0, done.stdout
     assert "2 passed" in done.stdout
+    shutil.copytree(ROOT / "tests/catalog", checkout.folder / "tests/catalog")
+    done = checkout.type("python -m pytest -q -c /dev/null --rootdir . tests/catalog")
+    assert done.returncode == 0, f"a recipe breaks the catalog's tests: {done.stdout}"
     del checkout.environment["PYTHONPATH"]
 
     done = checkout.type(

@@ -1,10 +1,13 @@
 """Every rule, alone and together: the value, the code, and a message with the figure that was seen."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from zoobench.measure.effort import EFFORTS
 from zoobench.measure.verdict import judge, provider_share
-from zoobench.outcome import Check, Evidence, Latency, Noise, VerdictValue, WarmUp
+from zoobench.outcome import UNSTABLE_CODES, Check, Evidence, Latency, Noise, VerdictValue, WarmUp
 from zoobench.spec import Case, Effort, Precision, Validation
 
 CASE = Case(model="m", backend="onnx_cpu", threads=2)
@@ -270,3 +273,20 @@ def test_a_named_provider_is_proved_on_the_cpu_too():
         evidence=but(EVIDENCE, provider_time={"OtherProvider": 1.0}), provider="CPUExecutionProvider"
     )
     assert codes(result.reasons) == ["wrong_provider"]
+
+
+def test_every_code_is_explained():
+    root = Path(__file__).parents[2]
+    codes_given = set(re.findall(r'code="(\w+)"', (root / "src/zoobench/measure/verdict.py").read_text()))
+    page = (root / "docs/verdicts.md").read_text()
+    invalid, unstable, warnings = (
+        page.partition(f"## {name}\n")[2].partition("\n## ")[0]
+        for name in ("Invalid", "Unstable", "Warnings")
+    )
+    rows = {
+        kind: set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (.*?) \|", text, re.M))))
+        for kind, text in (("invalid", invalid), ("unstable", unstable), ("warnings", warnings))
+    }
+    assert set.union(*rows.values()) == codes_given
+    assert rows["unstable"] == UNSTABLE_CODES
+    assert rows["invalid"] == {code for code, _, _ in INVALID}

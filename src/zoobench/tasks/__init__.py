@@ -24,7 +24,9 @@ class Task(Protocol):
         ...
 
 
-TASKS: dict[str, str] = {"image_classification": "zoobench.tasks.image_classification:ImageClassification"}
+TASKS: dict[str, str] = {
+    "image_classification": "zoobench.tasks.image_classification:ImageClassification",
+}
 
 
 def open_task(name: str) -> Task:
