@@ -93,6 +93,8 @@ class Latency(Frozen):
 
 CONTENDED_CPU = 0.10
 """Share of our CPUs above which what others used contends with what is measured."""
+NOTABLE_STEAL = 0.01
+"""Share of our CPUs' time that the hypervisor may take before it is worth a word."""
 APART = 1.35
 """Factor over the machine's best crossing above which the CPUs count as apart: seen were 1.1 near, 1.8 apart."""
 

@@ -257,6 +257,9 @@ class Seat:
     inputs: str | None = None
 
 
+SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACEHUB_API_TOKEN")
+"""Environment variables that no process gets which measures or tries a runtime."""
+
 REFERENCE_FILE = "reference.npz"
 """In every artifact's folder: `outputs`, one row for each of the task's check inputs, float32."""
 

@@ -14,9 +14,9 @@ import psutil
 from zoobench.doctor.finding import Finding, Level
 from zoobench.machine import Machine, hyperthread_siblings, usable_cpus
 from zoobench.machine.cpus import ROOT
+from zoobench.outcome import CONTENDED_CPU
 
 SAMPLE_S = 0.5
-CONTENDED = 0.10
 """Share of the usable CPUs that, used by others, makes a measurement invalid."""
 NOTICED = 0.03
 _BUSY = ("user", "nice", "system", "irq", "softirq")
@@ -227,7 +227,7 @@ def load_findings(activity: Activity) -> list[Finding]:
 
 
 def _level(foreign: float) -> Level:
-    if foreign > CONTENDED:
+    if foreign > CONTENDED_CPU:
         return "problem"
     return "warning" if foreign > NOTICED else "ok"
 

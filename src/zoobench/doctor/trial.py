@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import Field
 
-from zoobench.spec import Frozen
+from zoobench.spec import SECRETS, Frozen
 
 TIMEOUT_S = 120.0
 TOLERANCE = 1e-2
@@ -55,7 +55,7 @@ def run_trial(name: str, timeout_s: float = TIMEOUT_S, python: str = sys.executa
     The child gets no HF_TOKEN, and sits in a folder of its own for the profile that it writes.
     """
     package_root = str(Path(__file__).resolve().parents[2])
-    environment = {k: v for k, v in os.environ.items() if k not in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")}
+    environment = {k: v for k, v in os.environ.items() if k not in SECRETS}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package_root, environment.get("PYTHONPATH")]))
     with tempfile.TemporaryDirectory(prefix="zoobench-trial-") as folder:
         answer_file = Path(folder) / "answer.json"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -12,7 +13,7 @@ from zoobench import machine
 from zoobench.backends import BACKENDS, on_virtual_clock
 from zoobench.executors import Listener, Preparation
 from zoobench.measure.channel import InlineWorker, Launch, Worker, WorkerError, WorkerProcess
-from zoobench.outcome import CONTENDED_CPU
+from zoobench.outcome import CONTENDED_CPU, NOTABLE_STEAL, apart
 from zoobench.spec import Artifact, Case, ModelSpec, Seat, WeightsPolicy
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class LocalExecutor:
         """Stored ones when there are, else measured in one worker a runtime and stored."""
         fingerprint = machine.describe().fingerprint
         stored = machine.load_ceilings(fingerprint, threads, self.cache)
-        if stored and set(runtimes) <= set(stored.by_runtime):
+        if stored and all(_is_current(stored, runtime) for runtime in runtimes):
             return stored
         measured, quiet = [], True
         for runtime in runtimes:
@@ -93,18 +94,20 @@ class LocalExecutor:
         return found
 
     def _ceiling(self, runtime: str, threads: int) -> tuple[dict[str, Any], bool]:
-        """One runtime's ceilings, and whether others used the CPUs meanwhile."""
+        """One runtime's ceilings, and whether anything pulled them down meanwhile."""
         from zoobench.measure.sensors import Sensors, process_cpu_s
 
+        placement = self._placement() if threads > 1 else None
         worker = WorkerProcess("probe", self.launch, threads=threads)
         try:
-            sensor = Sensors(worker_pid=worker.pid)
+            sensor = Sensors(worker_pid=worker.pid, placement=placement)
             snapshot, used = sensor.before(), process_cpu_s(worker.pid) or 0.0
             found = worker.request(
                 "ceilings", {"threads": threads, "runtime": runtime}, deadline_s=_CEILINGS_DEADLINE_S
             )
             noise = sensor.after(snapshot, (process_cpu_s(worker.pid) or 0.0) - used)
-            return found, (noise.foreign_cpu or 0.0) > CONTENDED_CPU
+            taken = (noise.foreign_cpu or 0.0) > CONTENDED_CPU or (noise.steal or 0.0) > NOTABLE_STEAL
+            return found, taken or bool(noise.throttled_s) or bool(apart([noise]))
         finally:
             worker.close()
 
@@ -212,6 +215,19 @@ class LocalExecutor:
             return worker.request(verb, args, deadline_s=deadline_s)
         finally:
             worker.close()
+
+
+def _is_current(stored: machine.Ceilings, runtime: str) -> bool:
+    """Whether the ceilings of `runtime` are there, and are those of the version that is installed."""
+    try:
+        installed = importlib.metadata.version(runtime)
+    except importlib.metadata.PackageNotFoundError:
+        return runtime in stored.by_runtime
+    # torch adds its build to its own version: 2.15.0+cu132.
+    return (
+        str(stored.by_runtime.get(runtime, {}).get("version", "")).partition("+")[0]
+        == installed.partition("+")[0]
+    )
 
 
 def fake_artifact(model: ModelSpec) -> Artifact:

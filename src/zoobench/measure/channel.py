@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 import zoobench
+from zoobench.spec import SECRETS
 from zoobench.worker.protocol import WORKER_PROTOCOL, ErrorBody, Message, decode, describe_error, encode
 
 OnEvent = Callable[[str, Any], None]
 
 _STDERR_LINES = 12
-_SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACEHUB_API_TOKEN")
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _START_DEADLINE_S = 120.0
 _KILL_DEADLINE_S = 10.0
@@ -92,7 +92,7 @@ class Launch:
         if threads is not None:
             env.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
         if not secrets:
-            for name in _SECRETS:
+            for name in SECRETS:
                 env.pop(name, None)
         return env
 

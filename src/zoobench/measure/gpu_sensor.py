@@ -37,7 +37,7 @@ class GpuSensor:
         except nvml.NVMLError:
             return None
 
-    def read(self, own_pids: set[int | None]) -> dict[str, Any]:
+    def read(self, own_pids: set[int]) -> dict[str, Any]:
         """Clocks and heat now, JSON-ready. A figure that the device does not give is None.
 
         Args:

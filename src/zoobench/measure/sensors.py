@@ -23,6 +23,13 @@ TICK_S = 0.01
 _IDLE, _IOWAIT, _STEAL = 3, 4, 7
 
 
+def _own_pids() -> set[int]:
+    """This process and all that it started: the other workers of a group hold the GPU too, idle."""
+    import psutil
+
+    return {os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))}
+
+
 def process_cpu_s(pid: int) -> float | None:
     """CPU seconds that a process has used, all its threads together, to the nanosecond; None when it is gone.
 
@@ -142,7 +149,7 @@ class Sensors:
             load_1m=self._load(),
             cpu_crossing=snapshot.crossing.now if snapshot.crossing else None,
             cpu_crossing_best=snapshot.crossing.best if snapshot.crossing else None,
-            gpu=self._gpu.read({os.getpid(), self.worker_pid}) if self._gpu else None,
+            gpu=self._gpu.read(_own_pids()) if self._gpu else None,
         )
 
     def _snapshot(self, switches: dict[str, int]) -> Snapshot:

@@ -12,6 +12,7 @@ from zoobench.measure.effort import MIN_TIMER_STEPS, EffortPlan
 from zoobench.measure.stats import half_width
 from zoobench.outcome import (
     CONTENDED_CPU,
+    NOTABLE_STEAL,
     Check,
     Evidence,
     Latency,
@@ -31,7 +32,6 @@ TOO_WIDE = 2.0
 MIN_PROVIDER_SHARE = 0.9
 FULL_PROVIDER_SHARE = 0.99
 MANY_OUTLIERS = 0.01
-NOTABLE_STEAL = 0.01
 MAX_PARENT_CPU = 0.01
 FREQUENCY_DROP = 0.10
 GPU_THROTTLES = frozenset({"hw_slowdown", "hw_thermal", "sw_thermal", "power_brake"})
