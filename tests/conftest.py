@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,9 @@ for _name in (
     "TRANSFORMERS_OFFLINE",
 ):
     os.environ.pop(_name, None)
+# A shell that puts the tests in the background has them, and all their children, ignore Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # What tests see of a machine that is busy testing must not be remembered, nor tests meet a run of the developer's.
 _scratch = tempfile.mkdtemp(prefix="zoobench-tests-")
 atexit.register(shutil.rmtree, _scratch, ignore_errors=True)

@@ -67,6 +67,8 @@ def test_json_is_json_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> No
         (["export", "resnet18", "--opset", "99"], "--opset 99 is out of range"),
         (["report", "--results-dir", "nowhere"], "nowhere"),
         (["cache", "prune"], "--older-than-days N or --everything"),
+        (["cache", "prune", "--older-than-days", "-1"], "0 or more days are needed"),
+        (["cache", "prune", "--older-than-days", "nan"], "0 or more days are needed"),
     ],
 )
 def test_bad_usage_is_one_line_and_exit_2(
@@ -75,6 +77,34 @@ def test_bad_usage_is_one_line_and_exit_2(
     assert main(words) == 2
     out, err = capsys.readouterr()
     assert out == "" and message in err and len(err.strip().splitlines()) == 1, err
+
+
+def test_pipes_where_files_belong_are_refused_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("pipe.npz", "pipe.toml", "lock"):
+        os.mkfifo(tmp_path / name)
+    assert run("--inputs", "pipe.npz") == 2
+    assert run("--registry", "pipe.toml") == 2
+    assert capsys.readouterr().err.count("file") >= 2
+
+
+def test_escape_sequences_do_not_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--models", "resnet18", "--backends", "\x1b[31mfake\n"]) == 2
+    err = capsys.readouterr().err
+    assert "\x1b" not in err and len(err.splitlines()) == 1
+
+
+def test_closed_streams_are_no_reason_to_stop(tmp_path: Path) -> None:
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1] / "src")}
+    words = f"{sys.executable} -m zoobench run --models resnet18 --backends fake"
+    for redirection in ("2>&-", "0<&- 1>&-", "2>/dev/full"):
+        done = subprocess.run(
+            ["sh", "-c", f"{words} --on-existing rerun {redirection}"],
+            cwd=tmp_path, env=env, capture_output=True, check=False, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == 0, (redirection, done)
+    assert len(list(tmp_path.glob("results/runs/*/records.jsonl"))) == 3
 
 
 def test_a_variable_stands_for_its_flag_and_a_misspelt_one_is_refused(

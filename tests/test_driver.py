@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from zoobench.driver import Settings, execute
 from zoobench.driver.recorder import measurement_key, work
 from zoobench.driver.recovery import recover
 from zoobench.errors import BusyError, UsageError
+from zoobench.executors import Preparation
 from zoobench.executors.local import LocalExecutor, fake_artifact
 from zoobench.outcome import Slot, Status, VerdictValue
 from zoobench.results.query import load_records
@@ -262,6 +263,25 @@ def test_only_what_runs_on_a_real_clock_takes_the_machines_lock(
     monkeypatch.setattr(machine, "measurement_lock", lambda **k: taken.append(True) or original(**k))
     measure(tmp_path)
     assert not taken
+
+
+def test_what_could_not_be_exported_fails_and_the_rest_is_measured(tmp_path: Path) -> None:
+    class Half(LocalExecutor):
+        def probe(self, backends: Sequence[str]) -> dict[str, str | None]:
+            return dict.fromkeys(backends)
+
+        def prepare(
+            self, models: Sequence[tuple[ModelSpec, Sequence[str]]], **_: object
+        ) -> Iterator[Preparation]:
+            for model, _formats in models:
+                made = {"fake": fake_artifact(model)}
+                yield Preparation(model, made, failed={"onnx": "no room left"})
+
+    request = api.request(["resnet18"], backends=["fake", "onnx_cpu"])
+    settings = Settings(results_dir=tmp_path / "r")
+    records = list(execute(request, settings, Half(tmp_path / "c"), api.Quiet()))
+    found = {r.case.backend: (r.status, r.error and r.error.message) for r in records}
+    assert found == {"fake": (Status.OK, None), "onnx_cpu": (Status.FAILED, "no room left")}
 
 
 def test_a_busy_machine_is_left_alone_by_preparing_too(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from zoobench._version import __version__
-from zoobench.errors import INTERRUPTED_EXIT, USAGE_EXIT, UsageError, ZoobenchError
+from zoobench.errors import INTERRUPTED_EXIT, USAGE_EXIT, UsageError, ZoobenchError, printable
 
 if TYPE_CHECKING:
     from cyclopts import App
@@ -88,8 +88,22 @@ def entry(*words: str) -> NoReturn:
 
     A polite kill is an interruption like Ctrl-C: what was measured is written first.
     """
+    _open_streams()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main([*words, *sys.argv[1:]]))
+
+
+def _open_streams() -> None:
+    """A closed stdin, stdout or stderr becomes /dev/null: else the next pipe to a worker would take its number."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            # Open for as long as the process lives.
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
 
 
 def _speak_any_alphabet() -> None:
@@ -208,5 +222,5 @@ def _check_config(file: Path, command: str) -> bool:
 
 
 def _complain(message: str, code: int) -> int:
-    print(f"zoobench: {message}", file=sys.stderr)
+    print(f"zoobench: {printable(message)}", file=sys.stderr)
     return code

@@ -6,6 +6,11 @@ USAGE_EXIT = 2
 INTERRUPTED_EXIT = 130
 
 
+def printable(text: str) -> str:
+    """One line in which names from strangers (a Hub, a file, a lock) can neither move the cursor nor begin a new one."""
+    return "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in text)
+
+
 class ZoobenchError(Exception):
     """Something the user can act on. `str(error)` is the whole line that is printed.
 

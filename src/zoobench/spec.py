@@ -75,7 +75,13 @@ class Published(Frozen):
 
 
 TASK_ALIASES = {"classification": "image_classification", "image-classification": "image_classification"}
-Task = Annotated[Literal["image_classification"], BeforeValidator(lambda v: TASK_ALIASES.get(v, v))]
+
+
+def _task_name(said: Any) -> Any:
+    return TASK_ALIASES.get(said, said) if isinstance(said, str) else said
+
+
+Task = Annotated[Literal["image_classification"], BeforeValidator(_task_name)]
 Library = Literal["timm", "transformers", "onnx", "fake"]
 
 
@@ -101,7 +107,10 @@ class ModelSpec(Frozen):
     parameters: int | None = Field(default=None, gt=0)
     published: Published | None = None
     tolerance: float | None = Field(
-        default=None, gt=0, description="max |difference| / max |reference| that fp32 may show; None: 1e-3"
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="max |difference| / max |reference| that fp32 may show; None: 1e-3",
     )
     latency_limits_ms: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     architecture: str | None = Field(

@@ -93,12 +93,22 @@ def test_a_link_in_its_place_is_refused(path: Path, tmp_path: Path) -> None:
     assert victim.read_text() == "precious"
 
 
+def test_a_pipe_or_a_device_in_its_place_is_refused(path: Path) -> None:
+    os.mkfifo(path)
+    for place in (path, Path(os.devnull)):
+        with pytest.raises(UsageError, match="not a regular file"), measurement_lock(place):
+            pytest.fail("held what cannot be held")
+
+
 def test_rubbish_in_the_file_is_not_believed(path: Path) -> None:
     with measurement_lock(path):
         path.write_text("[1, 2")
         with pytest.raises(BusyError, match="has not said who it is"), measurement_lock(path):
             pytest.fail("two hold it")
-        path.write_text('{"pid": 1, "started": "now", "command": "\\u001b[2J evil"}')
+        path.write_text("[" * 100_000)
+        with pytest.raises(BusyError, match="has not said who it is"), measurement_lock(path):
+            pytest.fail("two hold it")
+        path.write_text('{"pid": 1, "started": "\\u001b[31m now", "command": "\\u001b[2J evil"}')
         with pytest.raises(BusyError) as caught, measurement_lock(path):
             pytest.fail("two hold it")
     assert "\x1b" not in str(caught.value)

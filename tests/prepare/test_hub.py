@@ -541,6 +541,20 @@ def test_a_refused_connection_fails_at_once_and_is_remembered(
     assert len(tried) == 1
 
 
+def test_a_redirect_to_nowhere_is_one_models_trouble(
+    loopback_hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import httpx2
+
+    loopback_hub.add(ID, FILES)
+    with (
+        pytest.raises(hub_connection.TransientHubError, match="does not answer"),
+        hub_connection.hub_errors(ID),
+    ):
+        raise httpx2.ConnectError("refused")
+    assert hub.resolve(ID, None), "the Hub itself is there for the next model"
+
+
 def test_silence_is_waited_for_once_and_not_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     monkeypatch.setattr(hub_connection, "CONNECT_TIMEOUT_S", 0.05)

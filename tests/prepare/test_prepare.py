@@ -200,6 +200,19 @@ def test_another_seed_commit_or_version_is_another_artifact(
     assert len(builders.made) == 2
 
 
+def test_an_export_that_fails_leaves_the_torch_artifact(
+    tmp_path: Path, builders: Builders, online: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise PrepareError("no room left")
+
+    monkeypatch.setattr("zoobench.prepare.build.build_onnx", fail)
+    prepared = prepare(KNOWN, tmp_path)
+    assert list(prepared.artifacts) == ["torch"] and prepared.failed == {"onnx": "no room left"}
+    with pytest.raises(PrepareError, match="no room left"):
+        prepare(KNOWN, tmp_path, formats=["onnx"])
+
+
 def test_onnx_alone_still_derives_from_the_torch_artifact(
     tmp_path: Path, builders: Builders, online: None
 ) -> None:

@@ -152,6 +152,9 @@ def read_registry_file(path: Path) -> Mapping[Any, Any]:
     """
     if path.suffix not in (".toml", ".py"):
         raise UsageError(f"registry {shown(str(path))} must be a .toml or a .py file")
+    # Opening a pipe would wait for ever.
+    if path.exists() and _kind(path) is None:
+        raise UsageError(f"registry {shown(str(path))} is not a regular file; give a .toml or a .py file")
     try:
         source = path.read_text("utf-8")
     except OSError as error:
@@ -184,7 +187,9 @@ def _run_python(path: Path) -> Mapping[Any, Any]:
 
     try:
         defined = runpy.run_path(str(path))
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise UsageError(
             f"registry {shown(str(path))} failed{_line_in(path, error)}: {type(error).__name__}: "
             f"{' '.join(str(error).split())}"

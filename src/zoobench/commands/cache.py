@@ -55,6 +55,8 @@ def prune(*, older_than_days: float | None = None, everything: Flag = False) -> 
     from zoobench.prepare.cache import ArtifactCache
     from zoobench.show.numbers import format_bytes
 
+    if older_than_days is not None and not 0 <= older_than_days < float("inf"):
+        raise UsageError(f"--older-than-days {older_than_days:g}: 0 or more days are needed")
     if older_than_days is None and not everything:
         raise UsageError("say what to delete: --older-than-days N or --everything")
     freed = ArtifactCache(cache_folder()).prune(older_than_days=older_than_days, everything=everything)

@@ -284,5 +284,7 @@ def _disk_finding(name: str, folder: Path) -> Finding:
         name=name,
         level=level,
         text=f"{free / GIB:.1f} GiB free at {folder}",
-        advice=None if level == "ok" else "free some space (zoobench cache prune), or choose another folder",
+        advice=None
+        if level == "ok"
+        else "free some space (zoobench cache prune --everything), or choose another folder",
     )

@@ -88,6 +88,8 @@ def _with_inputs(request: Request, settings: Settings) -> Request:
     import dataclasses
     import hashlib
 
+    if settings.inputs.exists() and not settings.inputs.is_file():
+        raise UsageError(f"--inputs {settings.inputs}: not a regular file; give an .npz")
     try:
         digest = hashlib.sha256(settings.inputs.read_bytes()).hexdigest()[:16]
     except OSError as error:
@@ -175,8 +177,11 @@ def _existing(recorder: Recorder) -> dict[str, Record]:
 
 
 def _unprepared(case: Case, preparation: Preparation, recorder: Recorder) -> Record:
+    wanted = BACKENDS[case.backend].format
+    if wanted in preparation.failed:
+        error = CaseError(stage="prepare", message=preparation.failed[wanted])
+        return recorder.record(case, Status.FAILED, error=error)
     if preparation.error is None:
-        wanted = BACKENDS[case.backend].format
         reason = f"{case.model} has no {wanted} artifact for {case.backend}: " + "; ".join(preparation.notes)
         return recorder.record(case, Status.SKIPPED, error=CaseError(stage="plan", message=reason))
     status = {"out_of_memory": Status.OUT_OF_MEMORY, "timeout": Status.TIMEOUT}.get(

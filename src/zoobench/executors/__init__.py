@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Preparation:
-    """What became of one model: artifacts by format, or why there are none."""
+    """What became of one model: artifacts by format, or why there are none; `failed` says why one is missing."""
 
     model: ModelSpec
     artifacts: dict[str, Artifact] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     error: str | None = None
     error_kind: str | None = None
+    failed: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -90,7 +91,9 @@ class LocalExecutor:
         found = machine.combine(fingerprint, threads, measured)
         # Ceilings that others pulled down serve this run; kept, they would flatter every later one.
         if quiet:
-            machine.save_ceilings(found, self.cache)
+            # A cache that cannot be written costs measuring them again, and nothing else.
+            with contextlib.suppress(OSError):
+                machine.save_ceilings(found, self.cache)
         return found
 
     def _ceiling(self, runtime: str, threads: int) -> tuple[dict[str, Any], bool]:
@@ -254,7 +257,7 @@ def _preparation(reply: dict[str, Any], *, fake: bool) -> Preparation:
     }
     if fake:
         artifacts["fake"] = fake_artifact(model)
-    return Preparation(model, artifacts, tuple(reply.get("notes", ())))
+    return Preparation(model, artifacts, tuple(reply.get("notes", ())), failed=reply.get("failed", {}))
 
 
 def _open_sensor(placement: Placement, case: Case, worker: Worker) -> NoiseSensor | None:

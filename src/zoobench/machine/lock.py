@@ -8,13 +8,14 @@ import fcntl
 import json
 import os
 import shlex
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from zoobench.errors import BusyError, UsageError
+from zoobench.errors import BusyError, UsageError, printable
 
 DEFAULT_LOCK = Path("/tmp/zoobench-measure.lock")  # noqa: S108  (not $TMPDIR: every user of the host must meet here)
 POLL_S = 0.5
@@ -46,6 +47,10 @@ def measurement_lock(
     path = lock_path() if path is None else path
     descriptor = _open(path)
     try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise UsageError(
+                f"the measurement lock {path} is not a regular file; set ZOOBENCH_LOCK to another path"
+            )
         _acquire(descriptor, timeout_s, on_wait)
         _write_holder(descriptor)
         try:
@@ -118,7 +123,6 @@ def _holder(descriptor: int) -> str:
     try:
         holder = json.loads(os.pread(descriptor, HOLDER_BYTES, 0))
         pid, started, command = int(holder["pid"]), str(holder["started"])[:25], str(holder["command"])[:300]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "a process that has not said who it is"
-    printable = "".join(c if c.isprintable() else "?" for c in command)
-    return f"process {pid}, since {started}: {printable}"
+    return printable(f"process {pid}, since {started}: {command}")

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
+from zoobench.errors import UsageError
 from zoobench.spec import Frozen
 
 CEILINGS_VERSION = 2
@@ -34,7 +35,12 @@ class Ceilings(Frozen):
 def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
     """`$ZOOBENCH_CACHE`, else `$XDG_CACHE_HOME/zoobench`, else `~/.cache/zoobench`; not created."""
     if own := environment.get("ZOOBENCH_CACHE"):
-        return Path(own).expanduser()
+        try:
+            return Path(own).expanduser()
+        except RuntimeError as error:
+            raise UsageError(
+                f"ZOOBENCH_CACHE is {own!r}: there is no such home; write the whole path"
+            ) from error
     if xdg := environment.get("XDG_CACHE_HOME"):
         return Path(xdg) / "zoobench"
     return Path.home() / ".cache" / "zoobench"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import computed_field, model_validator
+from pydantic import Field, computed_field, model_validator
 
 from zoobench.errors import HubUnreachableError, PrepareError
 from zoobench.prepare.cache import ArtifactCache, load_artifact, recipe_key
@@ -35,6 +35,9 @@ class Prepared(Frozen):
     model: ModelSpec
     artifacts: dict[str, Artifact]
     notes: tuple[str, ...] = ()
+    failed: dict[str, str] = Field(
+        default_factory=dict, description="format → why it could not be made, where another one could"
+    )
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -213,10 +216,17 @@ def _prepare(
     artifacts: dict[str, Artifact] = {}
     if "torch" in formats:
         artifacts["torch"] = cache.lookup(recipe_key(torch_recipe)) or torch_artifact()
+    failed: dict[str, str] = {}
     if "onnx" in formats:
         key = recipe_key(onnx_recipe)
-        artifacts["onnx"] = cache.lookup(key) or cache.get_or_build(key, make_onnx)
-    return _prepared(spec, artifacts, source.notes)
+        try:
+            artifacts["onnx"] = cache.lookup(key) or cache.get_or_build(key, make_onnx)
+        except PrepareError as error:
+            if not artifacts:
+                raise
+            # What PyTorch runs is there, whatever became of the export.
+            failed["onnx"] = str(error)
+    return _prepared(spec, artifacts, source.notes, failed)
 
 
 def _prepare_file(
@@ -250,7 +260,12 @@ def _prepare_file(
     return _prepared(spec, {"onnx": cache.lookup(key) or cache.get_or_build(key, make)}, notes)
 
 
-def _prepared(spec: ModelSpec, artifacts: dict[str, Artifact], notes: tuple[str, ...]) -> Prepared:
+def _prepared(
+    spec: ModelSpec,
+    artifacts: dict[str, Artifact],
+    notes: tuple[str, ...],
+    failed: dict[str, str] | None = None,
+) -> Prepared:
     """Artifacts under this model's name: two names of one model share what is in the cache."""
     tolerance = {"tolerance": spec.tolerance} if spec.tolerance else {}
     named = {
@@ -258,4 +273,5 @@ def _prepared(spec: ModelSpec, artifacts: dict[str, Artifact], notes: tuple[str,
         for name, artifact in artifacts.items()
     }
     shape = next((artifact.input_shape for artifact in named.values()), spec.input_shape)
-    return Prepared(model=spec.model_copy(update={"input_shape": shape}), artifacts=named, notes=notes)
+    model = spec.model_copy(update={"input_shape": shape})
+    return Prepared(model=model, artifacts=named, notes=notes, failed=failed or {})

@@ -65,7 +65,7 @@ def load_artifact(folder: Path) -> Artifact:
         return Artifact(path=folder, **manifest)
     except (OSError, ValueError, TypeError) as error:
         raise PrepareError(
-            f"{folder} holds no artifact that can be read ({first_line(error)}); zoobench cache prune"
+            f"{folder} holds no artifact that can be read ({first_line(error)}); zoobench cache prune --everything"
         ) from error
 
 
@@ -279,7 +279,7 @@ class ArtifactCache:
         written = sum(_files_of(folder).values())
         return (
             f"no room left in the cache {self.root}: the disk was full after {written} bytes of the artifact; "
-            f"make room (zoobench cache prune), or set ZOOBENCH_CACHE to another disk"
+            f"make room (zoobench cache prune --everything), or set ZOOBENCH_CACHE to another disk"
         )
 
 

@@ -86,8 +86,15 @@ def hub_errors(hf_id: str, revision: str | None = None) -> Iterator[None]:
     except errors.OfflineModeIsEnabled as error:
         raise HubUnreachableError(f"'{hf_id}': huggingface_hub was started in offline mode") from error
     except (httpx2.ConnectError, httpx2.TimeoutException) as error:
-        _probed[where] = one_line(error)
-        raise _unreachable(hf_id, where, one_line(error)) from error
+        problem = one_line(error)
+        # A redirect to somewhere that is down says nothing about the Hub, nor about the next model.
+        if isinstance(error, httpx2.ConnectError) and _connection_problem(where, CONNECT_TIMEOUT_S) is None:
+            raise TransientHubError(
+                f"'{hf_id}': {where} sends the request to an address that does not answer ({problem}): "
+                "run again later, or check HF_ENDPOINT"
+            ) from error
+        _probed[where] = problem
+        raise _unreachable(hf_id, where, problem) from error
     except (httpx2.NetworkError, httpx2.RemoteProtocolError) as error:
         raise TransientHubError(
             f"'{hf_id}': {where} cut the connection ({one_line(error)}): check the network and run again"
@@ -188,7 +195,7 @@ def _how_long(headers: Mapping[str, str]) -> str:
 
     stated = headers.get("retry-after", "").strip()
     if stated:
-        return f"wait {stated} s" if stated.isdigit() else f"wait until {stated}"
+        return f"wait {stated[:9]} s" if stated.isdigit() else f"wait until {stated[:40]}"
     limit = parse_ratelimit_headers(headers)
     return "wait a few minutes" if limit is None else f"wait {limit.reset_in_seconds} s"
 

@@ -55,9 +55,9 @@ def check_results_dir(results_dir: Path) -> None:
     Raises:
         UsageError: it is a file, or cannot be written.
     """
-    if results_dir.exists() and not results_dir.is_dir():
-        raise UsageError(f"--results-dir {results_dir} is a file; name a folder")
     try:
+        if results_dir.exists() and not results_dir.is_dir():
+            raise UsageError(f"--results-dir {results_dir} is a file; name a folder")
         (results_dir / RUNS).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"--results-dir {results_dir} cannot be written: {error.strerror}") from error

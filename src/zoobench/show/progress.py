@@ -9,9 +9,10 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from zoobench.errors import printable
 from zoobench.outcome import Status, VerdictValue
 from zoobench.show.numbers import format_ms
 
@@ -37,8 +38,9 @@ class Lines:
         self._cells = self._done = 0
 
     def note(self, text: str) -> None:
-        """One line."""
-        print(text, file=sys.stderr, flush=True)
+        """One line. Nobody stops measuring because it cannot be written."""
+        with suppress(OSError):
+            print(printable(text), file=sys.stderr, flush=True)
 
     def planned(self, cells: int, done: int) -> None:
         """How many cells, and how many are there already."""
@@ -71,7 +73,7 @@ class Bar(Lines):
 
     def note(self, text: str) -> None:
         """Above the bar."""
-        self._progress.console.print(text, markup=False, emoji=False, highlight=False)
+        self._progress.console.print(printable(text), markup=False, emoji=False, highlight=False)
 
     def planned(self, cells: int, done: int) -> None:
         """The bar gets its length."""
@@ -81,12 +83,12 @@ class Bar(Lines):
 
     def preparing(self, model: str, text: str) -> None:
         """The bar's text."""
-        self._progress.update(self._task, description=f"preparing {model}: {text}")
+        self._progress.update(self._task, description=printable(f"preparing {model}: {text}"))
         self._draw()
 
     def working(self, case: Case, stage: str) -> None:
         """The bar's text."""
-        self._progress.update(self._task, description=f"{_STAGES.get(stage, stage)} {case.label}")
+        self._progress.update(self._task, description=printable(f"{_STAGES.get(stage, stage)} {case.label}"))
         if time.monotonic() - self._drawn > _REDRAW_S:
             self._draw()
 
