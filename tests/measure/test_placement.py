@@ -110,6 +110,7 @@ def test_a_damaged_memory_is_none(text: str, tmp_path: Path) -> None:
 
 def test_a_cache_that_cannot_be_written_costs_only_the_memory(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    looking = Placement([0, 1], tmp_path / "file" / "here.json", seeing(1.1))
+    looking = Placement([0, 1], tmp_path / "file" / "here.json", seeing(1.1, 1.1))
     looking.now()
     looking.keep()
+    assert looking.now() == Crossing(1.1, 1.1)
