@@ -35,6 +35,8 @@ class VerdictValue(StrEnum):
 
 UNSTABLE_CODES = frozenset({"no_steady_state", "drift", "too_few_samples", "interval_too_wide", "cpus_apart"})
 """Reasons that make a cell `unstable`; every other reason makes it `invalid`."""
+NOISE_CODES = frozenset({"cpu_contended", "throttled"})
+"""Reasons of `invalid` that lie in the machine's moment; every other one lies in what was run."""
 
 
 class Reason(Frozen):

@@ -181,6 +181,8 @@ BACKENDS: dict[str, Row] = {
             "fake_slowdown",
             "fake_drift",
             "fake_outliers",
+            "fake_fork_sigma",
+            "fake_correlation",
             "fake_seed",
             "fake_fault",
             "fake_clock",

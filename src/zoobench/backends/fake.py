@@ -5,12 +5,14 @@ waits busily in a real worker process. It never ranks beside real backends.
 
 Options: `fake_p50_ms`, `fake_sigma` (lognormal), `fake_slowdown` (factor), `fake_drift` (relative growth over a
 second: since the virtual clock's zero, so that sessions on one clock share one drifting machine; on the wall
-clock since loading), `fake_seed`, `fake_outliers` (share of calls ten times as long), `fake_clock` (`virtual`,
-`wall`), `fake_fault` (`load`, `slot`, `hang`, `die`, `memory`, `nan`, `constant`).
+clock since loading), `fake_seed`, `fake_outliers` (share of calls ten times as long), `fake_fork_sigma` (lognormal, one
+draw a process: what placement does), `fake_correlation` (of neighbouring calls), `fake_clock` (`virtual`, `wall`),
+`fake_fault` (`load`, `slot`, `hang`, `die`, `memory`, `nan`, `constant`).
 """
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
@@ -95,9 +97,13 @@ class FakeSession:
         self.sigma = _number(case, "fake_sigma", 0.02)
         self.drift = _number(case, "fake_drift", 0.0, least=-1e9)
         self.outliers = _number(case, "fake_outliers", 0.0)
+        self.correlation = _number(case, "fake_correlation", 0.0)
+        if self.correlation >= 1:
+            raise UsageError(f"fake_correlation={self.correlation:g}: a number below 1 is needed")
         seed = int(_number(case, "fake_seed", 0))
         self.rng = np.random.Generator(np.random.PCG64([seed, fork, int(stable_hash([case.id]), 16) % 2**63]))
-        self.calls = 0
+        self.median_ns *= float(self.rng.lognormal(0.0, _number(case, "fake_fork_sigma", 0.0)))
+        self.calls, self._last = 0, 0.0
         self.start_ns = 0 if isinstance(clock, VirtualClock) else clock()
         self._block: Iterator[float] = iter(())
 
@@ -132,12 +138,23 @@ class FakeSession:
     def _latency_ns(self) -> int:
         value = next(self._block, None)
         if value is None:
-            self._block = iter(self.rng.lognormal(0.0, self.sigma, 512).tolist())
+            self._block = iter(self._factors(512))
             value = next(self._block)
         factor = 1.0 + self.drift * (self.clock() - self.start_ns) / 1e9
         if self.outliers and self.rng.random() < self.outliers:
             factor *= 10
         return max(1, int(self.median_ns * value * factor + 0.5))
+
+    def _factors(self, count: int) -> list[float]:
+        """Lognormal; their logarithms are an autoregressive series of order 1 where calls are correlated."""
+        if not self.correlation:
+            return [float(value) for value in self.rng.lognormal(0.0, self.sigma, count)]
+        fresh = self.rng.normal(0.0, self.sigma * math.sqrt(1 - self.correlation**2), count)
+        found = []
+        for value in fresh:
+            self._last = self.correlation * self._last + float(value)
+            found.append(math.exp(self._last))
+        return found
 
     def _wait(self, nanoseconds: int) -> None:
         if isinstance(self.clock, VirtualClock):

@@ -44,6 +44,10 @@ class Executor(Protocol):
         """Why each backend cannot run there; None when it can."""
         ...
 
+    def versions(self, backends: Sequence[str]) -> dict[str, dict[str, str]]:
+        """For each backend the version of its runtime there; nothing where it is this process's own environment."""
+        ...
+
     def weigh(self, model: ModelSpec) -> int | None:
         """Bytes of the model's download as the Hub tells them; None when it cannot be asked."""
         ...
@@ -64,7 +68,13 @@ class Executor(Protocol):
         ...
 
     def run(
-        self, groups: Iterable[Sequence[Seat]], plan: EffortPlan, *, seed: int, listener: Listener
+        self,
+        groups: Iterable[Sequence[Seat]],
+        plan: EffortPlan,
+        *,
+        seed: int,
+        listener: Listener,
+        first_fork: int = 0,
     ) -> Iterator[GroupResult]:
         """Measure group after group, in order; stop after an interrupted one."""
         ...

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,15 +36,21 @@ class LocalExecutor:
     Args:
         cache: folder of the artifacts and ceilings.
         launch: how workers are started.
+        arms: how the sessions of an arm are started, where that differs.
         deadlines: after how long a verb counts as hung.
     """
 
     def __init__(
-        self, cache: Path | None = None, launch: Launch | None = None, deadlines: Deadlines | None = None
+        self,
+        cache: Path | None = None,
+        launch: Launch | None = None,
+        deadlines: Deadlines | None = None,
+        arms: Mapping[str, Launch] | None = None,
     ) -> None:
         self.cache = cache or machine.cache_folder()
         self.launch = launch or Launch()
         self.deadlines = deadlines
+        self.arms = arms or {}
 
     def probe(self, backends: Sequence[str]) -> dict[str, str | None]:
         """Ask each backend in a worker; the fake one needs no asking."""
@@ -65,6 +72,17 @@ class LocalExecutor:
             # One of them takes the process down: ask each in a process of its own.
             return {name: self.probe_details([name])[name] for name in names}
         return found
+
+    def versions(self, backends: Sequence[str]) -> dict[str, dict[str, str]]:
+        """What another interpreter has installed of each runtime; nothing where this one is used."""
+        if self.launch.python == sys.executable:
+            return {}
+        names = [name for name in backends if BACKENDS[name].packages]
+        return {
+            name: {BACKENDS[name].packages[0]: found["version"]}
+            for name, found in self.probe_details(names).items()
+            if found["version"]
+        }
 
     def reach(self) -> tuple[bool, str]:
         """Whether the Hub answers, and a line about it."""
@@ -164,7 +182,13 @@ class LocalExecutor:
         return None if found is None else int(found)
 
     def run(
-        self, groups: Iterable[Sequence[Seat]], plan: EffortPlan, *, seed: int, listener: Listener
+        self,
+        groups: Iterable[Sequence[Seat]],
+        plan: EffortPlan,
+        *,
+        seed: int,
+        listener: Listener,
+        first_fork: int = 0,
     ) -> Iterator[GroupResult]:
         """Measure group after group."""
         # Only a run that measures pays for importing the numerical libraries.
@@ -182,7 +206,7 @@ class LocalExecutor:
             deadlines=self.deadlines or Deadlines(),
         )
         for number, seats in enumerate(groups):
-            result = conduct(seats, plan, stage, seed=seed + number)
+            result = conduct(seats, plan, stage, seed=seed + number, first_fork=first_fork)
             placement.keep()
             yield result
             if result.interrupted:
@@ -200,7 +224,7 @@ class LocalExecutor:
             from zoobench.worker.session import SessionRole
 
             return InlineWorker(SessionRole(VirtualClock()))
-        return WorkerProcess("session", self.launch, threads=case.threads)
+        return WorkerProcess("session", self.arms.get(case.arm, self.launch), threads=case.threads)
 
     def _once(
         self,

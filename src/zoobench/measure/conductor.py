@@ -104,13 +104,16 @@ class _Player:
         return self.worker is not None
 
 
-def conduct(seats: Sequence[Seat], plan: EffortPlan, stage: Stage, *, seed: int) -> GroupResult:
+def conduct(
+    seats: Sequence[Seat], plan: EffortPlan, stage: Stage, *, seed: int, first_fork: int = 0
+) -> GroupResult:
     """Measure a group.
 
     Args:
         seats: the cases that take turns.
         plan: how much evidence to buy.
         seed: of the order of turns; recorded.
+        first_fork: the number of the first fork: a judge that needs more evidence has the counting go on.
 
     Returns:
         One result a seat. A case that fails leaves the others alone; Ctrl-C leaves `interrupted` results that
@@ -120,10 +123,11 @@ def conduct(seats: Sequence[Seat], plan: EffortPlan, stage: Stage, *, seed: int)
     rng = np.random.Generator(np.random.PCG64(seed))
     interrupted = False
     try:
-        for fork in range(plan.forks):
-            _raise_curtain(players, stage, first=fork == 0)
-            _play(players, plan, stage, fork, rng)
-            if fork == 0:
+        for started in range(plan.forks):
+            fork = first_fork + started
+            _raise_curtain(players, stage, fork, first=started == 0)
+            _play(players, plan, stage, fork, started + 1, rng)
+            if started == 0:
                 _look_back(players, stage)
             _lower_curtain(players)
     except KeyboardInterrupt:
@@ -162,7 +166,7 @@ def _fail(player: _Player, error: WorkerError) -> None:
     player.worker = None
 
 
-def _raise_curtain(players: list[_Player], stage: Stage, *, first: bool) -> None:
+def _raise_curtain(players: list[_Player], stage: Stage, fork: int, *, first: bool) -> None:
     """Start, load, check and warm every worker, one after another."""
     for player in players:
         if player.status is not Status.OK:
@@ -188,7 +192,7 @@ def _raise_curtain(players: list[_Player], stage: Stage, *, first: bool) -> None
             case=case.model_dump(mode="json"),
             artifact={**player.seat.artifact.model_dump(mode="json"), "path": str(player.seat.artifact.path)},
             inputs=player.seat.inputs,
-            fork=player.forks - 1,
+            fork=fork,
         )
         first_call = _ask(player, stage, "first_call", limits.first_call)
         patience = limits.per_call * first_call["first_call_ms"] / 1e3 if first_call else 0.0
@@ -213,7 +217,12 @@ def turns(count: int, rng: np.random.Generator) -> list[list[int]]:
 
 
 def _play(
-    players: list[_Player], plan: EffortPlan, stage: Stage, fork: int, rng: np.random.Generator
+    players: list[_Player],
+    plan: EffortPlan,
+    stage: Stage,
+    fork: int,
+    started: int,
+    rng: np.random.Generator,
 ) -> None:
     """Rounds of slots, until everybody has enough or has used up its time."""
     round_number = 0
@@ -224,16 +233,16 @@ def _play(
                 if player.alive and not _out_of_time(player, plan):
                     _take_turn(player, plan, stage, fork, round_number, position)
             round_number += 1
-            if all(_may_rest(player, plan, fork) for player in players):
+            if all(_may_rest(player, plan, started) for player in players):
                 return
 
 
-def _may_rest(player: _Player, plan: EffortPlan, fork: int) -> bool:
+def _may_rest(player: _Player, plan: EffortPlan, started: int) -> bool:
     # A fork that used little of its time must not make a later one wait for it: each has a share of its own.
     return (
         not player.alive
         or _out_of_time(player, plan)
-        or enough(player.slots, plan, player.measured_s, fork + 1)
+        or enough(player.slots, plan, player.measured_s, started)
     )
 
 

@@ -1,0 +1,117 @@
+"""From a plan to seats: everything is prepared, and every cell is done before, to be measured, or refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from zoobench.backends import BACKENDS
+from zoobench.driver.recorder import Recorder
+from zoobench.driver.settings import Observer, Settings
+from zoobench.errors import UsageError
+from zoobench.executors import Executor, Preparation
+from zoobench.outcome import CaseError, Status, VerdictValue
+from zoobench.plan import Plan, Request
+from zoobench.results.query import load_records
+from zoobench.results.record import Record
+from zoobench.spec import Artifact, Case, Effort, OnExisting, Seat
+
+
+def prepare(
+    planned: Plan, request: Request, settings: Settings, executor: Executor, observer: Observer
+) -> Iterator[Preparation]:
+    """Everything is prepared before anything is measured."""
+    wanted: dict[str, dict[str, None]] = {}
+    for case in planned.cases:
+        wanted.setdefault(case.model, {})[BACKENDS[case.backend].format] = None
+    models = [(model, list(wanted[model.name])) for model in request.models if model.name in wanted]
+    for preparation in executor.prepare(
+        models, weights=settings.weights, allow_pickle=settings.allow_pickle, on_progress=observer.preparing
+    ):
+        for note in preparation.notes:
+            observer.note(f"{preparation.model.name}: {note}")
+        yield preparation
+
+
+def sort_out(planned: Plan, recorder: Recorder) -> tuple[list[Record], list[list[Seat]], list[Record]]:
+    """Split the cells: measured before, to be measured now (by group), and refused with the reason."""
+    existing = _existing(recorder)
+    inputs = str(recorder.settings.inputs.resolve()) if recorder.settings.inputs else None
+    fitting: set[str] = set()
+    done: list[Record] = []
+    refused: list[Record] = []
+    groups: list[list[Seat]] = []
+    for group in planned.groups:
+        seats: list[Seat] = []
+        for case in group.cases:
+            preparation = recorder.preparations[case.model]
+            artifact = preparation.artifacts.get(BACKENDS[case.backend].format)
+            if artifact is None:
+                refused.append(_unprepared(case, preparation, recorder))
+                continue
+            if recorder.settings.inputs and artifact.sha256 not in fitting:
+                # Before anything is measured, so that a wrong file costs seconds.
+                from zoobench.inputs import read_inputs
+
+                read_inputs(recorder.settings.inputs, artifact.input_name, artifact.input_shape)
+                fitting.add(artifact.sha256)
+            if artifact.fixed_batch not in (None, case.batch):
+                refused.append(_fixed(case, artifact, recorder))
+                continue
+            before = existing.get(recorder.key(case))
+            if before:
+                done.append(before)
+            else:
+                seats.append(Seat(case, artifact, BACKENDS[case.backend].provider, inputs))
+        if seats:
+            groups.append(seats)
+    for skip in planned.skips:
+        error = CaseError(stage="plan", message=skip.reason)
+        refused.append(recorder.record(skip.case, Status.SKIPPED, error=error))
+    if done and recorder.settings.on_existing is OnExisting.FAIL:
+        raise UsageError(
+            f"{recorder.settings.results_dir} holds results for {len(done)} of these cells already; "
+            "use --on-existing resume to keep them or rerun to measure again"
+        )
+    return done, groups, refused
+
+
+def _existing(recorder: Recorder) -> dict[str, Record]:
+    """Finished results by measurement key: bought with at least the effort and the time that are asked now.
+
+    An invalid number is none, so it is measured again; an unstable one stays until `rerun` is asked for.
+    """
+    from zoobench.measure.effort import at_least
+
+    if recorder.settings.on_existing is OnExisting.RERUN:
+        return {}
+    loaded = load_records(recorder.settings.results_dir)
+    return {
+        record.measurement_key: record
+        for record in loaded.records
+        if record.status is Status.OK
+        and at_least(Effort(record.effort), recorder.effort)
+        and (record.max_case_time_s or recorder.max_case_time_s) >= recorder.max_case_time_s
+        and not (record.verdict and record.verdict.value is VerdictValue.INVALID)
+    }
+
+
+def _unprepared(case: Case, preparation: Preparation, recorder: Recorder) -> Record:
+    wanted = BACKENDS[case.backend].format
+    if wanted in preparation.failed:
+        error = CaseError(stage="prepare", message=preparation.failed[wanted])
+        return recorder.record(case, Status.FAILED, error=error)
+    if preparation.error is None:
+        reason = f"{case.model} has no {wanted} artifact for {case.backend}: " + "; ".join(preparation.notes)
+        return recorder.record(case, Status.SKIPPED, error=CaseError(stage="plan", message=reason))
+    status = {"out_of_memory": Status.OUT_OF_MEMORY, "timeout": Status.TIMEOUT}.get(
+        preparation.error_kind or "", Status.FAILED
+    )
+    return recorder.record(case, status, error=CaseError(stage="prepare", message=preparation.error))
+
+
+def _fixed(case: Case, artifact: Artifact, recorder: Recorder) -> Record:
+    reason = (
+        f"the batch axis of {case.model}'s graph is fixed at {artifact.fixed_batch}, so batch {case.batch} cannot run; "
+        "export it with a dynamic batch axis"
+    )
+    return recorder.record(case, Status.SKIPPED, error=CaseError(stage="plan", message=reason))

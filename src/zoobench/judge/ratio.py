@@ -1,0 +1,94 @@
+"""How many times as long one case takes as another, from slots in which they took turns.
+
+Pairs are made within a round, where both saw the same moment of the machine; the process is the replicate, because
+what differs from process to process (placement, address layout) does not average out within one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+# scipy.stats holds the same distribution but takes most of a second to import.
+from scipy.special import stdtrit
+
+from zoobench.outcome import Interval, Slot
+
+MIN_FORKS = 3
+"""With two, Student's t has a factor of 12.7: such an interval says nothing."""
+MIN_ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """time(other) / time(base), above 1 where the other is slower.
+
+    Attributes:
+        estimate: exp of the mean over forks of the median over rounds of ln(slot-min other / slot-min base).
+        interval: Student's t over the forks, two-sided at 1 − 2α; over the rounds of one process
+            (`within_process`) where there are fewer than three forks.
+        median_estimate: the same from slot medians: a change that leaves the smallest call alone shows here.
+        by_fork: each fork's own ratio.
+        rounds: pairs of slots behind it.
+    """
+
+    estimate: float
+    interval: Interval
+    median_estimate: float
+    by_fork: tuple[float, ...]
+    rounds: int
+    kind: Literal["over_forks", "within_process"]
+
+
+def paired_ratio(base: Sequence[Slot], other: Sequence[Slot], alpha: float = 0.025) -> Ratio | None:
+    """The ratio of two cases that took turns.
+
+    Args:
+        alpha: one-sided error of either end of the interval.
+
+    Returns:
+        None where there are neither three forks nor three rounds of one fork in which both had a slot.
+    """
+    smallest = _by_fork(base, other, lambda slot: float(min(slot.samples_ns)))
+    middle = _by_fork(base, other, lambda slot: float(np.median(slot.samples_ns)))
+    own = np.array([np.median(rounds) for rounds in smallest])
+    kind: Literal["over_forks", "within_process"] = "over_forks"
+    replicates = own
+    if len(own) < MIN_FORKS:
+        kind, replicates = "within_process", np.concatenate([*smallest, np.empty(0)])
+        if len(replicates) < MIN_ROUNDS:
+            return None
+    reach = student_reach(replicates, alpha)
+    centre = float(own.mean()) if kind == "over_forks" else float(np.median(replicates))
+    return Ratio(
+        estimate=math.exp(centre),
+        interval=(math.exp(centre - reach), math.exp(centre + reach)),
+        median_estimate=math.exp(float(np.mean([np.median(rounds) for rounds in middle]))),
+        by_fork=tuple(float(value) for value in np.exp(own)),
+        rounds=sum(map(len, smallest)),
+        kind=kind,
+    )
+
+
+def student_reach(values: npt.NDArray[np.float64], alpha: float) -> float:
+    """Half the width of Student's t interval of the mean of `values` (at least two), one-sided error `alpha`."""
+    count = len(values)
+    return float(stdtrit(count - 1, 1 - alpha)) * float(values.std(ddof=1)) / math.sqrt(count)
+
+
+def _by_fork(
+    base: Sequence[Slot], other: Sequence[Slot], of: Callable[[Slot], float]
+) -> list[npt.NDArray[np.float64]]:
+    """ln of the two cases' ratio in each round, fork after fork; rounds that only one of them has are left out."""
+    first = {(slot.fork, slot.round): of(slot) for slot in base if slot.samples_ns}
+    second = {(slot.fork, slot.round): of(slot) for slot in other if slot.samples_ns}
+    found: dict[int, list[float]] = {}
+    for fork, number in sorted(first.keys() & second.keys()):
+        if first[fork, number] > 0 and second[fork, number] > 0:
+            found.setdefault(fork, []).append(math.log(second[fork, number] / first[fork, number]))
+    return [np.array(rounds) for rounds in found.values()]

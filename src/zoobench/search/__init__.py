@@ -1,0 +1,1 @@
+"""Searching: measure, ask a judge, measure more, until it knows."""
