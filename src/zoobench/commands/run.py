@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,22 +10,19 @@ from typing import TYPE_CHECKING
 from zoobench import api
 from zoobench.backends import CUDA_BACKENDS, DEFAULT_BACKENDS
 from zoobench.commands.flags import AsJson, Flag, Names, Numbers
+from zoobench.commands.options import runtime_options
 from zoobench.commands.printing import print_json, print_rich
 from zoobench.errors import INTERRUPTED_EXIT, USAGE_EXIT, UsageError
 from zoobench.executors import open_executor
 from zoobench.machine import usable_cpu_count
 from zoobench.outcome import Status, VerdictValue
-from zoobench.spec import Effort, OnExisting, OptionValue, Precision, WeightsPolicy
+from zoobench.spec import Effort, OnExisting, Precision, WeightsPolicy
 
 if TYPE_CHECKING:
     from zoobench.driver import Settings
     from zoobench.plan import Request
     from zoobench.results.record import Record
 
-
-_INF = float("inf")
-
-_FLAGS_OF_OPTIONS = {"gap_ms": "--gap", "io_binding": "--io-binding", "inputs_sha256": "--inputs"}
 
 _SHOWN_CELLS = 100
 """More than a person reads on a terminal; drawing thousands of rows takes seconds."""
@@ -118,7 +114,7 @@ def run(
         effort=effort,
         scenario=scenario,
         threads=threads,
-        options=_options(options or (), gap_ms=gap, io_binding=io_binding),
+        options=runtime_options(options or (), gap_ms=gap, io_binding=io_binding),
         registry=registry,
     )
     if gpu:
@@ -147,29 +143,6 @@ def run(
     if code == USAGE_EXIT:
         print("zoobench: nothing could be measured; the reasons stand above", file=sys.stderr)
     return code
-
-
-def _options(pairs: Sequence[str], *, gap_ms: float, io_binding: bool) -> dict[str, OptionValue]:
-    """`name=value` pairs, typed as TOML would type them."""
-    found: dict[str, OptionValue] = {}
-    for pair in pairs:
-        name, equals, text = pair.partition("=")
-        if not equals or not name or not text:
-            raise UsageError(f"--options {pair!r}: write name=value")
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
-            value = text
-        if not isinstance(value, bool | int | float | str) or value != value or value in (_INF, -_INF):
-            raise UsageError(f"--options {pair!r}: a number, true, false or a word is needed")
-        if name in _FLAGS_OF_OPTIONS:
-            raise UsageError(f"--options {pair!r}: use {_FLAGS_OF_OPTIONS[name]} for that")
-        found[name] = value
-    if gap_ms:
-        found["gap_ms"] = gap_ms
-    if io_binding:
-        found["io_binding"] = True
-    return found
 
 
 def _insist_on_gpu(request: Request) -> None:

@@ -1,14 +1,26 @@
-"""The guard's loop: measure, judge, and where the judge cannot decide measure once more."""
+"""The guard's loops: measure, judge, and where the judge cannot decide measure again."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from zoobench.driver import Observer, Settings, execute
 from zoobench.driver.contest import Bout, Contest
-from zoobench.judge import Decision, Finding
+from zoobench.errors import UsageError
+from zoobench.executors import Executor
+from zoobench.judge import Decision, Finding, NotComparableError
+from zoobench.judge.compare import VARYING, Change, Comparison, compare
 from zoobench.judge.gate import ARMS, BASE, HEAD, Margin, judge_gate
+from zoobench.judge.limits import ATTEMPTS as LIMIT_ATTEMPTS
+from zoobench.judge.limits import Limit, judge_limit
 from zoobench.measure.effort import EffortPlan
-from zoobench.outcome import CaseResult
+from zoobench.outcome import NOISE_CODES, CaseResult, Slot, Status, VerdictValue
+from zoobench.plan import Request
+from zoobench.results.record import Record
+from zoobench.results.select import Selection
+from zoobench.results.store import read_samples
+from zoobench.spec import Case, Effort, ModelSpec, OnExisting
 
 GUARD_EFFORT = EffortPlan(
     min_calls=360,
@@ -21,15 +33,24 @@ GUARD_EFFORT = EffortPlan(
 """Six fresh processes an arm, each with six slots or so: the process is the replicate, so more calls in one would
 not make the gate surer. The interval needs no target: a gate that cannot decide doubles the forks."""
 
-ATTEMPTS = 2
+GATE_ATTEMPTS = 2
 """The forks are doubled once."""
 
 
 def guard_contest(contest: Contest, margin: Margin, effort: EffortPlan = GUARD_EFFORT) -> Iterator[Finding]:
-    """Decide every case of a contest with the arms of `judge.gate.ARMS`, one after another."""
-    shared = margin.shared_by(sum(_is_ready(bout) for bout in contest.bouts))
-    for bout in contest.bouts:
-        yield _decide(contest, bout, shared, effort) if _is_ready(bout) else _unready(bout)
+    """Decide every case of a contest with the arms of `judge.gate.ARMS`, one after another.
+
+    Raises:
+        NotComparableError: there is no case that base and head share.
+    """
+    ready = [bout for bout in contest.bouts if _is_ready(bout)]
+    unready = [_unready(bout) for bout in contest.bouts if not _is_ready(bout)]
+    if not ready and not any(finding.decision is Decision.FAIL for finding in unready):
+        told = "; ".join(f"{finding.name}: {finding.message}" for finding in unready[:3])
+        raise NotComparableError(f"base and head have no case in common ({told or 'neither has any'})")
+    yield from unready
+    for bout in ready:
+        yield _decide(contest, bout, margin.shared_by(len(ready)), effort)
 
 
 def _is_ready(bout: Bout) -> bool:
@@ -40,7 +61,7 @@ def _decide(contest: Contest, bout: Bout, margin: Margin, effort: EffortPlan) ->
     attempts: list[dict[str, CaseResult]] = []
     while True:
         attempts.append(contest.measure(bout, effort, len(attempts)))
-        finding = judge_gate(bout.name, attempts, margin, last=len(attempts) == ATTEMPTS)
+        finding = judge_gate(bout.name, attempts, margin, last=len(attempts) == GATE_ATTEMPTS)
         if finding.decision is not Decision.MORE:
             return finding
 
@@ -57,3 +78,179 @@ def _unready(bout: Bout) -> Finding:
         return Finding(bout.name, Decision.NOT_COMPARABLE, "gone: base has it, head does not know it")
     why = next(iter(bout.refusals.values()), "it is not ready")
     return Finding(bout.name, Decision.SKIPPED, f"it cannot run here: {why}")
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where stored cells are measured again: requests are made anew for each cell."""
+
+    find: Callable[[str], ModelSpec]
+    settings: Settings
+    executor: Executor
+    observer: Observer
+    effort: Effort = Effort.QUICK
+
+    def measure(self, cells: Sequence[Case]) -> Iterator[tuple[Case, Record, Sequence[Slot]]]:
+        """Measure the cells; those that differ in the model alone in one run."""
+        for alike in _alike(cells).values():
+            first = alike[0]
+            request = Request(
+                models=[self.find(case.model) for case in alike],
+                backends=[first.backend],
+                batch_sizes=[first.batch],
+                precisions=[first.precision],
+                effort=self.effort,
+                scenario=first.scenario,
+                threads=first.threads,
+                options=first.options,
+            )
+            cases = {case.model: case for case in alike}
+            for record in execute(request, self.settings, self.executor, self.observer):
+                if record.status is Status.INTERRUPTED:
+                    raise KeyboardInterrupt
+                yield cases[record.case.model], record, self.slots(record)
+
+    def again(self) -> Bench:
+        """The same, measuring also what has a result."""
+        return replace(self, settings=replace(self.settings, on_existing=OnExisting.RERUN))
+
+    def slots(self, record: Record) -> Sequence[Slot]:
+        """The record's slots, from disk."""
+        if record.samples_file is None:
+            return ()
+        return read_samples(self.settings.results_dir / "runs" / record.run_id / record.samples_file)
+
+
+def _alike(cells: Sequence[Case]) -> dict[object, list[Case]]:
+    found: dict[object, list[Case]] = {}
+    for case in cells:
+        options = tuple(sorted(case.options.items()))
+        key = (case.backend, case.precision, case.batch, case.scenario, case.threads, options)
+        if case.model not in [known.model for known in found.setdefault(key, [])]:
+            found[key].append(case)
+    return found
+
+
+def guard_limits(limits: Sequence[Limit], bench: Bench, machine: str, threads: int) -> list[Finding]:
+    """Decide absolute limits, each on up to three measurements of its cell.
+
+    Args:
+        threads: intra-op threads of every cell.
+        machine: this machine's fingerprint; limits of another machine are skipped, and say so.
+    """
+    judged: dict[Limit, Finding] = {
+        limit: Finding(
+            limit.name,
+            Decision.SKIPPED,
+            f"the limit ({limit.where}) holds on machine {limit.machine}, this is {machine}; write this machine's with "
+            "--set-limits",
+            {"limit_ms": limit.limit_ms},
+        )
+        for limit in limits
+        if limit.machine not in (None, machine)
+    }
+    attempts: dict[Limit, list[Sequence[Slot]]] = {}
+    for attempt in range(LIMIT_ATTEMPTS):
+        last = attempt == LIMIT_ATTEMPTS - 1
+        asked = [limit for limit in limits if limit not in judged]
+        by_case: dict[Case, list[Limit]] = {}
+        for limit in asked:
+            by_case.setdefault(cell_of(limit, threads), []).append(limit)
+        for case, record, slots in bench.again().measure(list(by_case)):
+            for limit in by_case[case]:
+                problem = _problem(limit, record, last=last)
+                if problem is None:
+                    attempts.setdefault(limit, []).append(slots)
+                    problem = judge_limit(limit, attempts[limit], last=last)
+                if problem.decision is not Decision.MORE:
+                    judged[limit] = problem
+    return [judged[limit] for limit in limits]
+
+
+def cell_of(limit: Limit, threads: int) -> Case:
+    """The cell that a limit is about."""
+    return Case(
+        model=limit.model,
+        backend=limit.backend,
+        precision=limit.precision,
+        batch=limit.batch,
+        threads=threads,
+    )
+
+
+def _problem(limit: Limit, record: Record, *, last: bool) -> Finding | None:
+    """What keeps the record's calls from being judged; None when nothing does."""
+    figures: Mapping[str, float | int | str | None] = {"limit_ms": limit.limit_ms}
+    if record.status is not Status.OK:
+        decision = Decision.SKIPPED if record.status is Status.SKIPPED else Decision.INVALID
+        why = record.error.message if record.error else record.status.value
+        return Finding(limit.name, decision, f"{record.status.value}: {why}", figures)
+    if record.verdict and record.verdict.value is VerdictValue.INVALID:
+        noisy = all(reason.code in NOISE_CODES for reason in record.verdict.reasons)
+        why = "; ".join(reason.message for reason in record.verdict.reasons)
+        return Finding(limit.name, Decision.MORE if noisy and not last else Decision.INVALID, why, figures)
+    return None
+
+
+_DECISIONS = {
+    Change.FASTER: Decision.PASS,
+    Change.SAME: Decision.PASS,
+    Change.FIXED: Decision.PASS,
+    Change.SLOWER: Decision.FAIL,
+    Change.NEWLY_FAILING: Decision.FAIL,
+    Change.INCONCLUSIVE: Decision.INCONCLUSIVE,
+    Change.NOT_COMPARABLE: Decision.NOT_COMPARABLE,
+    Change.FAILING: Decision.SKIPPED,
+}
+
+
+def guard_baseline(
+    baseline: Selection, bench: Bench, machine: str, short: str, delta: float
+) -> list[Finding]:
+    """Measure a stored run's cells again and compare; the machine must be the same.
+
+    Args:
+        machine, short: this machine's fingerprint, and how a table names it.
+
+    Raises:
+        NotComparableError: no record of the baseline is of this machine.
+    """
+    here = [record for record in baseline.records if record.machine.fingerprint == machine]
+    if not here:
+        other = baseline.records[0].machine
+        raise NotComparableError(
+            f"--baseline {baseline.name} was measured on another machine: {other.fingerprint} ({other.cpu_model}, "
+            f"{other.cpus_usable} CPUs), this is {machine} ({short}); measure a baseline here, or use --base and --head"
+        )
+    stored = {record.case: record for record in here}
+    findings = []
+    for case, record, slots in bench.again().measure(list(stored)):
+        before = stored[case]
+        found = compare(
+            case.label, (before, baseline.slots(before)), (record, slots), delta=delta, varying=VARYING["run"]
+        )
+        findings.append(_finding(found))
+    return findings
+
+
+def _finding(found: Comparison) -> Finding:
+    low, high = found.interval or (None, None)
+    figures = {
+        "ratio": found.ratio,
+        "ratio_low": low,
+        "ratio_high": high,
+        "base_ms": found.a_ms,
+        "head_ms": found.b_ms,
+    }
+    message = found.message.replace("B takes", "now takes").replace("A's time", "the baseline's time")
+    return Finding(found.name, _DECISIONS[found.change], message, figures, found.differences)
+
+
+def refuse_empty(limits: Sequence[Limit], where: str) -> None:
+    """A gate that has nothing to hold anything against must not pass.
+
+    Raises:
+        UsageError: there are no limits.
+    """
+    if not limits:
+        raise UsageError(f"{where} holds no limit for what was asked; write some with --set-limits FILE")

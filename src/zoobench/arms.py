@@ -1,0 +1,220 @@
+"""From a git revision to an arm: a checkout of its own, an environment of its own, kept for the next time.
+
+`<cache>/arms/<commit>-<recipe>/tree` is the checkout, `setup.log` what making its environment said, `.ready` stands
+when it worked. The user's repository is only read.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from zoobench.errors import UsageError, ZoobenchError
+from zoobench.measure.channel import Launch
+from zoobench.spec import SECRETS, stable_hash
+
+OWN_SETUP = "make install"
+"""What makes the environment of a revision of this project."""
+
+SETUP_DEADLINE_S = 3600.0
+_LOG_LINES = 3
+
+
+class ArmError(ZoobenchError):
+    """An arm cannot be made: its revision does not check out, or its environment does not build."""
+
+    exit_code = 5
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One revision, ready to be measured.
+
+    Attributes:
+        commit: the full id.
+        tree: the checkout.
+        launch: how its workers are started: its own interpreter where setup made one, else this one; its own
+            zoobench where the revision is one of this project, else this one.
+        cache: folder of the artifacts that its own code made.
+    """
+
+    ref: str
+    commit: str
+    tree: Path
+    launch: Launch
+    cache: Path
+
+
+def repository(folder: Path) -> Path:
+    """The work tree that `folder` is in.
+
+    Raises:
+        UsageError: it is in none, or there is no git.
+    """
+    try:
+        return Path(_git(folder, "rev-parse", "--show-toplevel"))
+    except _GitError as error:
+        raise UsageError(
+            f"{folder} is in no git work tree; --base and --head name revisions of one ({error})"
+        ) from error
+
+
+def resolve(repo: Path, flag: str, ref: str) -> str:
+    """The commit that `ref` names.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if ref.startswith("-"):
+        raise UsageError(f"{flag} {ref!r} is no revision")
+    try:
+        return _git(repo, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+    except _GitError as error:
+        advice = (
+            "this clone is shallow: git fetch --unshallow, or fetch-depth: 0 in actions/checkout, brings it"
+            if _is_shallow(repo)
+            else f"git fetch origin {shlex.quote(ref)} may bring it"
+        )
+        raise UsageError(f"{flag} {ref}: there is no such revision in {repo}; {advice}") from error
+
+
+def refuse_changes(repo: Path, *, ignore: bool) -> list[str]:
+    """Files that are changed and not committed: no arm holds those changes.
+
+    Raises:
+        UsageError: there are some and they are not to be ignored.
+    """
+    found = _git(repo, "status", "--porcelain=v1", "--untracked-files=no", "-z")
+    changed = [entry[3:] for entry in found.split("\0") if entry]
+    if changed and not ignore:
+        names = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
+        raise UsageError(
+            f"the work tree has changes that are not committed ({names}), and the guard measures commits; commit or "
+            "stash them, or leave them out with --ignore-changes"
+        )
+    return changed
+
+
+def make_arm(
+    repo: Path,
+    ref: str,
+    commit: str,
+    cache: Path,
+    *,
+    setup: str | None = None,
+    on_progress: Callable[[str], None] = lambda text: None,
+) -> Arm:
+    """Check `commit` out and make its environment, unless that was done before.
+
+    Args:
+        cache: the cache folder; the arm is kept in it.
+        setup: a shell command, run in the checkout, that makes `.venv` there, or builds models, or both; None: this
+            project's own for a revision of this project, nothing otherwise. No Hub token is in its environment.
+
+    Raises:
+        ArmError: it does not check out or does not build.
+    """
+    folder = cache / "arms" / f"{commit[:12]}-{stable_hash([str(repo), setup])[:8]}"
+    tree, ready, log = folder / "tree", folder / ".ready", folder / "setup.log"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArmError(f"{folder} cannot be made ({error.strerror}); set ZOOBENCH_CACHE") from error
+    with FileLock(folder / "lock"):
+        if not ready.exists():
+            on_progress("check out")
+            _check_out(repo, commit, tree)
+            command = setup or (OWN_SETUP if _is_zoobench(tree) else None)
+            if command:
+                on_progress(command)
+                _set_up(command, tree, log, ref, commit)
+            ready.touch()
+    python = tree / ".venv/bin/python"
+    launch = Launch(
+        python=str(python) if python.exists() else sys.executable,
+        **({"package_root": tree / "src"} if _is_zoobench(tree) else {}),  # type: ignore[arg-type]
+    )
+    return Arm(ref, commit, tree, launch, folder / "cache")
+
+
+def _is_zoobench(tree: Path) -> bool:
+    return (tree / "src/zoobench/worker/__main__.py").is_file()
+
+
+def _check_out(repo: Path, commit: str, tree: Path) -> None:
+    """A clone of its own: a linked work tree would leave traces in the user's repository."""
+    shutil.rmtree(tree, ignore_errors=True)
+    try:
+        _git(repo, "clone", "--quiet", "--no-checkout", "--local", str(repo), str(tree))
+        try:
+            _git(tree, "checkout", "--quiet", "--detach", commit)
+        except _GitError:
+            # A clone takes along what branches and tags reach; a commit that only a fetch left there is not.
+            _git(tree, "fetch", "--quiet", str(repo), commit)
+            _git(tree, "checkout", "--quiet", "--detach", commit)
+    except _GitError as error:
+        raise ArmError(f"{commit[:12]} cannot be checked out: {error}") from error
+
+
+def _set_up(command: str, tree: Path, log: Path, ref: str, commit: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if name not in SECRETS}
+    # An environment that is active here is not the arm's.
+    environment.pop("VIRTUAL_ENV", None)
+    try:
+        with log.open("wb") as out:
+            done = subprocess.run(
+                ["/bin/sh", "-c", command],
+                cwd=tree,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                timeout=SETUP_DEADLINE_S,
+                check=False,
+            )
+        why = f"exit code {done.returncode}" if done.returncode else None
+    except subprocess.TimeoutExpired:
+        why = f"no end after {SETUP_DEADLINE_S / 60:.0f} minutes"
+    if why:
+        said = log.read_text("utf-8", errors="replace").strip().splitlines()[-_LOG_LINES:]
+        raise ArmError(
+            f"{ref} ({commit[:12]}) does not build: {command!r} ended with {why}: {' | '.join(said)} (all of it in {log})"
+        )
+
+
+class _GitError(Exception):
+    """What git said."""
+
+
+def _is_shallow(repo: Path) -> bool:
+    return _git(repo, "rev-parse", "--is-shallow-repository") == "true"
+
+
+def _git(folder: Path, *words: str, environment: Mapping[str, str] = os.environ) -> str:
+    """git's output; variables that a hook sets (GIT_DIR and its like) would send it elsewhere."""
+    clean = {name: value for name, value in environment.items() if not name.startswith("GIT_")}
+    try:
+        done = subprocess.run(
+            ["git", *words],
+            cwd=folder,
+            env={**clean, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=600,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise _GitError(str(error)) from error
+    if done.returncode:
+        raise _GitError((done.stderr.strip() or f"git {words[0]} failed").splitlines()[-1])
+    return done.stdout.rstrip("\n")

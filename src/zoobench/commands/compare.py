@@ -1,0 +1,200 @@
+"""`zoobench compare`: two stored runs, or two backends, precisions or batches, case by case."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+from cyclopts import Parameter
+
+from zoobench.backends import BACKENDS
+from zoobench.commands.flags import AsJson, Names
+from zoobench.commands.printing import print_json, print_rich
+from zoobench.errors import UsageError
+from zoobench.judge.compare import DEFAULT_FAIL_ON, VARYING, Change, Comparison, exit_code
+from zoobench.judge.compare import compare as compare_case
+from zoobench.outcome import Slot, Status
+from zoobench.results.record import Record
+from zoobench.results.select import Selection, select
+from zoobench.spec import Precision
+from zoobench.units import share
+
+Kind: TypeAlias = Literal["run", "backend", "precision", "batch"]
+_Pair: TypeAlias = tuple[str, Record | None, Record | None]
+
+NOTHING = "nothing"
+"""`--fail-on nothing`: always exit 0 when the cases compare."""
+
+
+def compare(
+    a: Annotated[str, Parameter(show=True)],
+    b: Annotated[str, Parameter(show=True)],
+    /,
+    *,
+    results_dir: Path = Path("results"),
+    run: str | None = None,
+    margin: str = "5%",
+    fail_on: Names = None,
+    as_json: AsJson = False,
+) -> int:
+    """Compare two stored runs, or two backends, precisions or batches of one.
+
+    Exit codes: 0 pass, 3 a change to fail on, 4 undecided (with --fail-on inconclusive), 5 not comparable.
+
+    Parameters
+    ----------
+    a
+        What is compared with: a run (its id in --results-dir, a folder, or `latest`), or a backend, a precision, or
+        batch=N.
+    b
+        What is judged: the same kind of thing.
+    results_dir
+        Where the results are.
+    run
+        The run in which two backends, precisions or batches are compared; default: each case's latest.
+    margin
+        Relative difference that counts as the same.
+    fail_on
+        Changes that make it exit 3: slower, newly_failing (both by default), faster, fixed, failing; inconclusive
+        makes it exit 4, not_comparable 5; or `nothing`.
+    as_json
+        Print JSON.
+    """
+    from zoobench.show import gates
+
+    delta = share(margin, "--margin")
+    failing = _fail_on(fail_on)
+    kind = _kind(a, results_dir)
+    if kind != _kind(b, results_dir):
+        raise UsageError(f"{a!r} is a {kind} and {b!r} a {_kind(b, results_dir)}; compare two of a kind")
+    if kind == "run":
+        if run is not None:
+            raise UsageError(
+                "--run is for two backends, precisions or batches; two runs are named by A and B"
+            )
+        sides = select(a, results_dir), select(b, results_dir)
+    else:
+        one = select(run or str(results_dir), results_dir)
+        sides = one, one
+    pairs = list(_runs(*sides) if kind == "run" else _within(kind, sides[0], a, b))
+    if not any(first for _, first, _ in pairs) or not any(second for _, _, second in pairs):
+        lacking = a if not any(first for _, first, _ in pairs) else b
+        raise UsageError(f"{sides[0].name!r} holds no result of {lacking!r}")
+    found = [
+        compare_case(
+            name,
+            _with_slots(first, sides[0]),
+            _with_slots(second, sides[1]),
+            delta=delta,
+            varying=VARYING[kind],
+        )
+        for name, first, second in pairs
+    ]
+    for problem in dict.fromkeys([*sides[0].problems, *sides[1].problems]):
+        print(f"zoobench: {problem}", file=sys.stderr)
+    if as_json:
+        print_json(gates.comparisons_data(found))
+    else:
+        print_rich(gates.comparisons_table(found, (a, b)))
+        _explain(found)
+    return exit_code(found, failing)
+
+
+def _explain(found: Sequence[Comparison]) -> None:
+    for one in found:
+        print(f"{one.name}: {one.message}")
+        for note in one.differences:
+            print(f"    {note}")
+
+
+def _fail_on(words: Sequence[str] | None) -> frozenset[Change]:
+    if words is None:
+        return frozenset(DEFAULT_FAIL_ON)
+    known = {change.value: change for change in Change}
+    chosen = set()
+    for word in words:
+        plain = word.replace("-", "_")
+        if plain == NOTHING:
+            continue
+        if plain not in known:
+            raise UsageError(f"--fail-on {word!r} is unknown; one of {', '.join([*known, NOTHING])}")
+        chosen.add(known[plain])
+    return frozenset(chosen)
+
+
+def _kind(word: str, results_dir: Path) -> Kind:
+    """What a word names. A folder or a run comes first: nobody calls a run `fp32`, but somebody may."""
+    if Path(word).is_dir():
+        return "run"
+    if word in BACKENDS:
+        return "backend"
+    if word in list(Precision):
+        return "precision"
+    name, equals, number = word.partition("=")
+    if equals:
+        if name != "batch" or not number.isdecimal():
+            raise UsageError(f"{word!r}: write batch=8, or name a backend, a precision or a run")
+        return "batch"
+    return "run"
+
+
+def _runs(a: Selection, b: Selection) -> Iterator[_Pair]:
+    """The records of two runs that belong together, in A's order and then what only B has."""
+    first, second = ({_cell(r, None): r for r in side.records} for side in (a, b))
+    for key in dict.fromkeys([*first, *second]):
+        one = first.get(key) or second[key]
+        yield one.case.label + _arm(one), first.get(key), second.get(key)
+
+
+def _within(kind: Kind, side: Selection, a: str, b: str) -> Iterator[_Pair]:
+    """The records of two backends, precisions or batches that belong together."""
+    first, second = _of(kind, side, a), _of(kind, side, b)
+    for key in dict.fromkeys([*first, *second]):
+        mine, theirs = first.get(key, []), second.get(key, [])
+        # Slots of one run took turns: the newest run that has both says more than two newer ones that have one each.
+        runs = {r.run_id for r in mine if r.status is Status.OK} & {
+            r.run_id for r in theirs if r.status is Status.OK
+        }
+        together = max(runs, default=None)
+        x = next((r for r in reversed(mine) if together in (None, r.run_id)), None)
+        y = next((r for r in reversed(theirs) if together in (None, r.run_id)), None)
+        example = x or y
+        assert example is not None
+        yield _without(kind, example), x, y
+
+
+def _of(kind: Kind, side: Selection, word: str) -> dict[object, list[Record]]:
+    """The records of one backend, precision or batch, oldest first, by all that is the same on the other side."""
+    found: dict[object, list[Record]] = {}
+    for record in side.all:
+        case = record.case
+        value = {"backend": case.backend, "precision": case.precision.value, "batch": f"batch={case.batch}"}[
+            kind
+        ]
+        if value == word:
+            found.setdefault(_cell(record, kind), []).append(record)
+    return found
+
+
+def _cell(record: Record, kind: Kind | None) -> object:
+    """What makes two records belong together: all of the case but what is compared. Options belong to a backend."""
+    left_out = {"id", *({kind} if kind else ()), *(("device", "options") if kind == "backend" else ())}
+    case = record.case.model_dump(mode="json", exclude=left_out)
+    machine = () if kind is None else (record.machine.fingerprint,)
+    return tuple((name, str(value)) for name, value in case.items()), machine
+
+
+def _without(kind: Kind, record: Record) -> str:
+    case = record.case
+    parts = {"backend": case.backend, "precision": case.precision.value, "batch": f"batch {case.batch}"}
+    return " · ".join([case.model, *(text for name, text in parts.items() if name != kind)]) + _arm(record)
+
+
+def _arm(record: Record) -> str:
+    return "" if record.case.arm == "base" else f" · {record.case.arm}"
+
+
+def _with_slots(record: Record | None, side: Selection) -> tuple[Record, Sequence[Slot]] | None:
+    return None if record is None else (record, side.slots(record))

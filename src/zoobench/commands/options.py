@@ -1,0 +1,38 @@
+"""Runtime options as people type them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from zoobench.errors import UsageError
+from zoobench.spec import OptionValue
+
+_INF = float("inf")
+
+_FLAGS_OF_OPTIONS = {"gap_ms": "--gap", "io_binding": "--io-binding", "inputs_sha256": "--inputs"}
+
+
+def runtime_options(
+    pairs: Sequence[str], *, gap_ms: float = 0.0, io_binding: bool = False
+) -> dict[str, OptionValue]:
+    """`name=value` pairs, typed as TOML would type them."""
+    found: dict[str, OptionValue] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name or not text:
+            raise UsageError(f"--options {pair!r}: write name=value")
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            value = text
+        if not isinstance(value, bool | int | float | str) or value != value or value in (_INF, -_INF):
+            raise UsageError(f"--options {pair!r}: a number, true, false or a word is needed")
+        if name in _FLAGS_OF_OPTIONS:
+            raise UsageError(f"--options {pair!r}: use {_FLAGS_OF_OPTIONS[name]} for that")
+        found[name] = value
+    if gap_ms:
+        found["gap_ms"] = gap_ms
+    if io_binding:
+        found["io_binding"] = True
+    return found

@@ -1,0 +1,252 @@
+"""Two stored results: which is faster, by how much, and whether they may be compared at all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+
+# scipy.stats holds the same distribution but takes most of a second to import.
+from scipy.special import stdtrit
+
+from zoobench.judge import NOT_COMPARABLE_EXIT, REGRESSION_EXIT, UNDECIDED_EXIT
+from zoobench.judge.ratio import MIN_FORKS, paired_ratio
+from zoobench.machine import comparable, soft_differences
+from zoobench.outcome import Interval, Slot, Status, VerdictValue
+from zoobench.results.record import Record
+
+ALPHA = 0.025
+
+
+class Change(StrEnum):
+    """What became of a case from A to B."""
+
+    FASTER = "faster"
+    SLOWER = "slower"
+    SAME = "same"
+    INCONCLUSIVE = "inconclusive"
+    NOT_COMPARABLE = "not_comparable"
+    NEWLY_FAILING = "newly_failing"
+    FIXED = "fixed"
+    FAILING = "failing"
+
+
+DEFAULT_FAIL_ON = (Change.SLOWER, Change.NEWLY_FAILING)
+_EXITS = {Change.INCONCLUSIVE: UNDECIDED_EXIT, Change.NOT_COMPARABLE: NOT_COMPARABLE_EXIT}
+
+VARYING: dict[str, frozenset[str]] = {
+    "run": frozenset({"versions", "artifact"}),
+    "backend": frozenset({"backend", "device", "versions", "artifact", "options"}),
+    "precision": frozenset({"precision", "artifact"}),
+    "batch": frozenset({"batch"}),
+}
+"""What is compared → what is meant to differ. Any other hard difference refuses."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One case in A and in B.
+
+    Attributes:
+        ratio: time of B / time of A, an item where batches differ: above 1, B is slower. None without two numbers.
+        interval: of the ratio; how it was made is `kind`.
+        kind: `turns` (slots of one run, pair by pair), `forks` (Welch's t over processes), `intervals` (from the two
+            medians' intervals; at least 90%).
+        differences: what differs and was meant to, or only warns.
+    """
+
+    name: str
+    change: Change
+    message: str
+    ratio: float | None = None
+    interval: Interval | None = None
+    kind: str | None = None
+    a_ms: float | None = None
+    b_ms: float | None = None
+    differences: tuple[str, ...] = ()
+
+
+def compare(
+    name: str,
+    a: tuple[Record, Sequence[Slot]] | None,
+    b: tuple[Record, Sequence[Slot]] | None,
+    *,
+    delta: float,
+    varying: Collection[str] = VARYING["run"],
+) -> Comparison:
+    """Compare one case.
+
+    FASTER and SLOWER: the interval lies beyond the margin. SAME: within it. Otherwise it is inconclusive.
+
+    Args:
+        a, b: the record and its slots (none, when they could not be read); None where the side has no such case.
+        delta: relative margin, 0.05 for 5%; 0 leaves no room for `same`.
+        varying: keys of `hard_keys` that are meant to differ.
+    """
+    if a is None or b is None:
+        side = "A" if b is None else "B"
+        return Comparison(name, Change.NOT_COMPARABLE, f"only {side} has it")
+    first, second = a[0], b[0]
+    broken = _failure(first), _failure(second)
+    if any(broken):
+        return _failing(name, *broken)
+    differing = comparable(hard_keys(first), hard_keys(second), varying)
+    if differing:
+        return Comparison(name, Change.NOT_COMPARABLE, _refusal(first, second, differing))
+    per_item = first.case.batch != second.case.batch
+    scale = first.case.batch / second.case.batch if per_item else 1.0
+    found = _ratio(a, b)
+    notes = tuple(_noted(first, second, varying))
+    times = _p50(first), _p50(second)
+    if found is None:
+        why = "the calls are too few for an interval; measure with --effort standard"
+        return Comparison(name, Change.INCONCLUSIVE, why, None, None, None, *times, notes)
+    ratio, interval, kind = found
+    ratio, interval = ratio * scale, (interval[0] * scale, interval[1] * scale)
+    change = _change(interval, delta)
+    unit = " an item" if per_item else ""
+    message = f"B takes {ratio:.3f} [{interval[0]:.3f}, {interval[1]:.3f}] of A's time{unit}"
+    if change is Change.INCONCLUSIVE:
+        message += f": the interval crosses {1 + delta:.3f} or its inverse, so it cannot be decided"
+    if kind == "intervals" and first.run_id != second.run_id:
+        message += "; two runs of one process each, so what the machine did between them is in it too"
+    return Comparison(name, change, message, ratio, interval, kind, *times, notes)
+
+
+def exit_code(found: Iterable[Comparison], fail_on: Collection[Change]) -> int:
+    """3 for a change to fail on, then 5, then 4; 5 also when no case at all could be compared; else 0."""
+    changes = [comparison.change for comparison in found]
+    if all(change is Change.NOT_COMPARABLE for change in changes):
+        return NOT_COMPARABLE_EXIT
+    codes = {_EXITS.get(change, REGRESSION_EXIT) for change in changes if change in fail_on}
+    return next((c for c in (REGRESSION_EXIT, NOT_COMPARABLE_EXIT, UNDECIDED_EXIT) if c in codes), 0)
+
+
+def hard_keys(record: Record) -> dict[str, Any]:
+    """Everything about a record that a comparison looks at, flat, soft keys too (`machine.identity` knows which)."""
+    case, evidence = record.case, record.evidence
+    return {
+        **record.machine.model_dump(exclude={"fingerprint"}),
+        "model": case.model,
+        "revision": record.model.revision,
+        "weights": record.model.weights,
+        "artifact": record.artifact.sha256 if record.artifact else None,
+        "shape": case.shape,
+        "batch": case.batch,
+        "precision": case.precision.value,
+        "backend": case.backend,
+        "device": case.device,
+        "versions": dict(sorted(record.versions.items())),
+        "options": dict(sorted(case.options.items())),
+        "threads": case.threads,
+        "scenario": case.scenario,
+        "protocol_version": record.protocol_version,
+        "boundary": evidence.details.get("boundary") if evidence else None,
+    }
+
+
+def _change(interval: Interval, delta: float) -> Change:
+    low, high = interval
+    if low > 1 + delta:
+        return Change.SLOWER
+    if high < 1 / (1 + delta):
+        return Change.FASTER
+    if 1 / (1 + delta) <= low and high <= 1 + delta:
+        return Change.SAME
+    return Change.INCONCLUSIVE
+
+
+def _failure(record: Record) -> str | None:
+    if record.status is not Status.OK:
+        return f"{record.status.value}: {record.error.message}" if record.error else record.status.value
+    if record.verdict and record.verdict.value is VerdictValue.INVALID:
+        return "invalid: " + "; ".join(reason.message for reason in record.verdict.reasons)
+    return None if record.latency else "no call was timed"
+
+
+def _failing(name: str, a: str | None, b: str | None) -> Comparison:
+    if a and b:
+        return Comparison(name, Change.FAILING, f"no number on either side: {b}")
+    if b:
+        return Comparison(name, Change.NEWLY_FAILING, f"A has a number, B has none: {b}")
+    return Comparison(name, Change.FIXED, f"B has a number, A had none: {a}")
+
+
+def _refusal(a: Record, b: Record, differing: Sequence[str]) -> str:
+    first, second = hard_keys(a), hard_keys(b)
+    told = [f"{key} {_short(first[key])} → {_short(second[key])}" for key in differing[:3]]
+    more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
+    return f"they differ in {'; '.join(told)}{more}, so a difference in time would mean nothing"
+
+
+def _noted(a: Record, b: Record, varying: Collection[str]) -> Iterable[str]:
+    first, second = hard_keys(a), hard_keys(b)
+    for key in [k for k in varying if first[k] != second[k]] + soft_differences(first, second, varying):
+        yield f"{key} {_short(first[key])} → {_short(second[key])}"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k} {v}" for k, v in value.items()) or "none"
+    text = str(value)
+    return text if len(text) <= 40 else text[:12] + "…"
+
+
+def _p50(record: Record) -> float | None:
+    return record.latency.p50_ms if record.latency else None
+
+
+def _ratio(
+    a: tuple[Record, Sequence[Slot]], b: tuple[Record, Sequence[Slot]]
+) -> tuple[float, Interval, str] | None:
+    if _took_turns(a[0], b[0]):
+        paired = paired_ratio(a[1], b[1], ALPHA)
+        if paired:
+            return paired.estimate, paired.interval, "turns"
+    return _over_forks(a[1], b[1]) or _of_intervals(a[0], b[0])
+
+
+def _took_turns(a: Record, b: Record) -> bool:
+    """Cases of one group of one run: model, batch, shape and scenario are the same."""
+    same = [(r.run_id, r.case.model, r.case.batch, r.case.shape, r.case.scenario) for r in (a, b)]
+    return same[0] == same[1]
+
+
+def _over_forks(a: Sequence[Slot], b: Sequence[Slot]) -> tuple[float, Interval, str] | None:
+    """Welch's t over the processes' own typical slot minima; None where a side has too few processes."""
+    first, second = _fork_values(a), _fork_values(b)
+    if min(len(first), len(second)) < MIN_FORKS:
+        return None
+    shares = first.var(ddof=1) / len(first), second.var(ddof=1) / len(second)
+    spread = sum(shares)
+    centre = float(second.mean() - first.mean())
+    reach = 0.0
+    if spread > 0:
+        freedom = spread**2 / (shares[0] ** 2 / (len(first) - 1) + shares[1] ** 2 / (len(second) - 1))
+        reach = float(stdtrit(freedom, 1 - ALPHA)) * math.sqrt(spread)
+    return math.exp(centre), (math.exp(centre - reach), math.exp(centre + reach)), "forks"
+
+
+def _fork_values(slots: Sequence[Slot]) -> np.ndarray:
+    forks: dict[int, list[float]] = {}
+    for slot in slots:
+        if slot.samples_ns and min(slot.samples_ns) > 0:
+            forks.setdefault(slot.fork, []).append(math.log(min(slot.samples_ns)))
+    return np.array([np.median(values) for values in forks.values()])
+
+
+def _of_intervals(a: Record, b: Record) -> tuple[float, Interval, str] | None:
+    if not (a.latency and b.latency):
+        return None
+    first, second = a.latency, b.latency
+    if not (first.p50_ms and second.p50_ms and first.p50_interval_ms and second.p50_interval_ms):
+        return None
+    if min(first.p50_interval_ms) <= 0:
+        return None
+    low = second.p50_interval_ms[0] / first.p50_interval_ms[1]
+    high = second.p50_interval_ms[1] / first.p50_interval_ms[0]
+    return second.p50_ms / first.p50_ms, (low, high), "intervals"

@@ -1,0 +1,125 @@
+"""Limits as people keep them: a TOML file beside the code, or the catalog's own entries."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from zoobench.errors import UsageError
+from zoobench.judge.limits import DEFAULT_PERCENTILE, PERCENTILES, Limit
+from zoobench.spec import ModelSpec, Precision
+from zoobench.units import duration_ms
+
+_KEYS = ("model", "backend", "precision", "batch", "machine", *PERCENTILES)
+
+
+def read_limits(file: Path) -> list[Limit]:
+    """The limits of a file.
+
+    Raises:
+        UsageError: it cannot be read, or an entry is not valid; the message names the entry.
+    """
+    if file.exists() and not file.is_file():
+        raise UsageError(f"--limits {file}: not a regular file; give a .toml")
+    try:
+        body = tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise UsageError(
+            f"--limits {file}: {error.strerror}; `zoobench guard --set-limits {file}` writes one"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"--limits {file}: not valid TOML ({error})") from error
+    entries = body.pop("limit", None)
+    if body or not isinstance(entries, list) or not entries:
+        unknown = f"it has {', '.join(map(repr, body))}; " if body else ""
+        raise UsageError(f"--limits {file}: {unknown}a list of [[limit]] tables is needed, at least one")
+    return [
+        limit
+        for number, entry in enumerate(entries, 1)
+        for limit in _limits(entry, f"{file}, limit {number}")
+    ]
+
+
+def _limits(entry: Any, where: str) -> list[Limit]:
+    """One entry may limit several percentiles."""
+    if not isinstance(entry, dict):
+        raise UsageError(f"{where}: a table is needed")
+    for key in entry:
+        if key not in _KEYS:
+            raise UsageError(f"{where}: unknown key {key!r}; the keys are {', '.join(_KEYS)}")
+    for key in ("model", "backend"):
+        if not isinstance(entry.get(key), str):
+            raise UsageError(f"{where}: {key} is missing or no text")
+    batch = entry.get("batch", 1)
+    if not isinstance(batch, int) or isinstance(batch, bool) or batch < 1:
+        raise UsageError(f"{where}: batch {batch!r}; a whole number of at least 1 is needed")
+    machine = entry.get("machine")
+    if machine is not None and not isinstance(machine, str):
+        raise UsageError(
+            f"{where}: machine {machine!r}; the fingerprint is text, `zoobench doctor` prints it"
+        )
+    try:
+        precision = Precision(entry.get("precision", "fp32"))
+    except ValueError:
+        raise UsageError(
+            f"{where}: precision {entry['precision']!r}; one of {', '.join(Precision)}"
+        ) from None
+    asked = [name for name in PERCENTILES if name in entry]
+    if not asked:
+        raise UsageError(f'{where}: it limits nothing; add {DEFAULT_PERCENTILE} = "50ms"')
+    return [
+        Limit(
+            model=entry["model"],
+            backend=entry["backend"],
+            limit_ms=duration_ms(entry[name], f"{where}: {name} ="),
+            percentile=name,
+            precision=precision,
+            batch=batch,
+            machine=machine,
+            where=where,
+        )
+        for name in asked
+    ]
+
+
+def catalog_limits(models: Iterable[ModelSpec]) -> list[Limit]:
+    """What the entries of a registry say under `latency_limits_ms`: p95 at batch 1 in fp32, by backend."""
+    return [
+        Limit(model.name, backend, limit_ms, where=f"registry entry {model.name!r}")
+        for model in models
+        for backend, limit_ms in model.latency_limits_ms.items()
+    ]
+
+
+def write_limits(file: Path, limits: Sequence[Limit], remarks: Sequence[str]) -> None:
+    """Write a file that `read_limits` reads; `remarks` says of each limit where it comes from.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    lines = [
+        "# Latency limits for `zoobench guard --limits`. An entry without a machine holds on every machine;",
+        "# precision is fp32 and batch 1 where they are left out. Percentiles: "
+        + ", ".join(PERCENTILES)
+        + ".",
+    ]
+    for limit, remark in zip(limits, remarks, strict=True):
+        lines += ["", *([f"# {remark}"] if remark else []), "[[limit]]"]
+        lines += [f"model = {_text(limit.model)}", f"backend = {_text(limit.backend)}"]
+        lines += [f'precision = "{limit.precision.value}"', f"batch = {limit.batch}"]
+        lines += [f'{limit.percentile} = "{limit.limit_ms:.4g}ms"']
+        if limit.machine is not None:
+            lines.append(f"machine = {_text(limit.machine)}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("\n".join(lines) + "\n", "utf-8")
+    except OSError as error:
+        raise UsageError(f"--set-limits {file}: cannot be written ({error.strerror})") from error
+
+
+def _text(value: str) -> str:
+    """A TOML basic string: JSON's, without its surrogate pairs."""
+    return json.dumps(value, ensure_ascii=False)

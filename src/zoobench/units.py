@@ -1,0 +1,52 @@
+"""What people write with a unit. A number without one is refused: `50` may be milliseconds, or a mistake."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from zoobench.errors import UsageError
+
+_TO_MS = {"ns": 1e-6, "us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3}
+_NUMBER = r"[0-9]+(?:\.[0-9]+)?(?:e[-+]?[0-9]+)?|\.[0-9]+"
+_DURATION = re.compile(rf"({_NUMBER})\s*(ns|us|µs|ms|s)?", re.IGNORECASE)
+_SHARE = re.compile(rf"({_NUMBER})\s*(%)?", re.IGNORECASE)
+
+
+def duration_ms(text: object, where: str) -> float:
+    """Milliseconds of a duration such as `12.5 ms`, `800us`, `1s`.
+
+    Args:
+        where: the flag or the key, for the message.
+
+    Raises:
+        UsageError: it has no unit, is not a duration, or is not positive.
+    """
+    found = _DURATION.fullmatch(str(text).strip()) if not isinstance(text, bool) else None
+    if found is None:
+        raise UsageError(
+            f"{where} {str(text)!r}: a duration is needed, such as 50ms (ns, us, ms and s are known)"
+        )
+    if found[2] is None:
+        raise UsageError(f"{where} {str(text)!r}: the unit is missing; write {found[1]}ms")
+    value = float(found[1]) * _TO_MS[found[2].lower()]
+    if not 0 < value < math.inf:
+        raise UsageError(f"{where} {str(text)!r}: it must be above 0 and finite")
+    return value
+
+
+def share(text: object, where: str) -> float:
+    """A share such as `5%` or `0.05`, as 0.05. A bare number of 1 and more is refused: 5 may mean 5% or 500%.
+
+    Raises:
+        UsageError: it is none.
+    """
+    found = _SHARE.fullmatch(str(text).strip()) if not isinstance(text, bool) else None
+    if found is None:
+        raise UsageError(f"{where} {str(text)!r}: a share is needed, such as 5%")
+    value = float(found[1]) / (100 if found[2] else 1)
+    if not found[2] and value >= 1:
+        raise UsageError(f"{where} {str(text)!r}: the unit is missing; write {found[1]}%")
+    if not 0 < value < math.inf:
+        raise UsageError(f"{where} {str(text)!r}: it must be above 0")
+    return value
