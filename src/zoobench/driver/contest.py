@@ -93,6 +93,9 @@ class Contest:
         """
         writer = self._writer(attempt)
         seats = list(bout.seats.values())
+        if attempt:
+            self._observer.note(f"{bout.name}: cannot be decided yet; {effort.forks} more processes an arm")
+        self._observer.planned(len(seats), 0)
         skeletons = {
             seat.case.id: self._record(writer, seat.case, status=Status.INTERRUPTED) for seat in seats
         }

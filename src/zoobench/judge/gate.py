@@ -15,6 +15,8 @@ from zoobench.outcome import NOISE_CODES, CaseResult, Slot, Status, VerdictValue
 
 BASE, COPY, HEAD = "base", "base_copy", "head"
 ARMS = (BASE, COPY, HEAD)
+SENSED = NOISE_CODES | {"cpus_apart"}
+"""Codes that say something about the machine while the arms took turns."""
 
 
 @dataclass(frozen=True)
@@ -121,14 +123,14 @@ def _noise(result: CaseResult) -> str | None:
 
 
 def _warnings(attempts: Sequence[Mapping[str, CaseResult]]) -> tuple[str, ...]:
-    """What the sensors saw in any arm, each once."""
-    found: dict[str, None] = {}
+    """What the sensors saw: one line a code, with the first arm that it was seen in."""
+    found: dict[str, str] = {}
     for results in attempts:
-        for result in results.values():
+        for arm, result in results.items():
             for reason in result.verdict.reasons if result.verdict else ():
-                if reason.code in ("cpus_apart", "cpu_contended"):
-                    found[reason.message] = None
-    return tuple(found)
+                if reason.code in SENSED:
+                    found.setdefault(reason.code, f"{arm}: {reason.message}")
+    return tuple(found.values())
 
 
 def _figures(

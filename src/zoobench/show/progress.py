@@ -105,17 +105,16 @@ class Bar(Lines):
 
 def describe(record: Record) -> str:
     """A cell's result in one line."""
+    name = record.case.label + ("" if record.case.arm == "base" else f" · {record.case.arm}")
     if record.status is not Status.OK or record.latency is None:
-        return f"{record.case.label}: {record.status.value}" + (
-            f" ({record.error.message})" if record.error else ""
-        )
+        return f"{name}: {record.status.value}" + (f" ({record.error.message})" if record.error else "")
     doubt = (
         ""
         if not record.verdict or record.verdict.value is VerdictValue.VALID
         else f", {record.verdict.value.value}"
     )
     middle = record.latency.p50_ms
-    return f"{record.case.label}: {'too few calls for p50' if middle is None else f'p50 {format_ms(middle)} ms'}{doubt}"
+    return f"{name}: {'too few calls for p50' if middle is None else f'p50 {format_ms(middle)} ms'}{doubt}"
 
 
 @contextmanager
