@@ -21,7 +21,7 @@ from zoobench.outcome import Interval, Latency, Slot
 Samples = npt.NDArray[np.float64]
 
 CONFIDENCE = 0.95
-BLOCK = 50
+BLOCK, SHORTEST_BLOCK = 50, 5
 MIN_BLOCKS = 10
 MIN_FORKS_FOR_T = 3
 OUTLIER_MADS = 14.8
@@ -40,7 +40,17 @@ def _index(n: int, p: float) -> int:
     return min(n - 1, math.floor(n * p + 1e-9))
 
 
-def vif(samples: Samples, q: float, p: float, block: int = BLOCK) -> float | None:
+def block_size(n: int, p: float) -> int:
+    """Calls in a block: 50, and for the median of fewer than 500 calls a tenth of them, at least 5.
+
+    Ten short blocks see the correlation of neighbours, which is most of it: with a coefficient of 0.5 the median's
+    95% interval from 72 calls holds the truth in 96% of trials instead of 79%. A tail's indicator is too rarely 1 in
+    so few calls for that.
+    """
+    return max(SHORTEST_BLOCK, min(BLOCK, n // MIN_BLOCKS)) if p == 0.5 else BLOCK
+
+
+def vif(samples: Samples, q: float, p: float) -> float | None:
     """Variance inflation of the share of samples above `q`: how many correlated calls weigh as one.
 
     max(1, b · Var(block means of I) / (p · (1 − p))) with I_i = 1[x_i > q]: the batch-means estimate of the
@@ -52,8 +62,9 @@ def vif(samples: Samples, q: float, p: float, block: int = BLOCK) -> float | Non
         q: the p-quantile of `samples`.
 
     Returns:
-        None with fewer than 10 whole blocks: there is nothing to estimate a variance from.
+        None with fewer than 10 whole blocks of `block_size`: there is nothing to estimate a variance from.
     """
+    block = block_size(len(samples), p)
     blocks = len(samples) // block
     if blocks < MIN_BLOCKS:
         return None
@@ -66,7 +77,7 @@ def effective_count(n: int, inflation: float | None) -> float:
     return n / (inflation or 1.0)
 
 
-def cautious_count(n: int, inflation: float | None, block: int = BLOCK) -> float:
+def cautious_count(n: int, inflation: float | None, p: float) -> float:
     """n_eff lowered for what a VIF estimated from few blocks may be wrong by: what intervals are made of.
 
     The interval of a mean of B block means takes Student's t with B − 1 degrees of freedom instead of the
@@ -75,7 +86,7 @@ def cautious_count(n: int, inflation: float | None, block: int = BLOCK) -> float
     if inflation is None or inflation <= 1.0:
         return float(n)
     z = float(ndtri((1 + CONFIDENCE) / 2))
-    t = float(stdtrit(n // block - 1, (1 + CONFIDENCE) / 2))
+    t = float(stdtrit(n // block_size(n, p) - 1, (1 + CONFIDENCE) / 2))
     return effective_count(n, inflation) / (t / z) ** 2
 
 
@@ -230,14 +241,14 @@ def _percentile_with_interval(
     value = percentile(ordered, p)
     if not over_forks:
         inflation = vif(pooled, value, p)
-        interval = quantile_interval(ordered, p, cautious_count(len(ordered), inflation))
+        interval = quantile_interval(ordered, p, cautious_count(len(ordered), inflation, p))
         return (value, interval, inflation) if interval else (None, None, inflation)
     own = np.array([percentile(np.sort(samples), p) for samples in forks]) / 1e6
     centred = np.concatenate([samples / 1e6 - at for samples, at in zip(forks, own, strict=True)])
     inflation = vif(centred, 0.0, p)
     # A fork's percentile that is its largest sample says nothing about a tail.
     is_maximum = p > 0.5 and any(_index(len(samples), p) >= len(samples) - 1 for samples in forks)
-    if is_maximum or quantile_interval(ordered, p, cautious_count(len(ordered), inflation)) is None:
+    if is_maximum or quantile_interval(ordered, p, cautious_count(len(ordered), inflation, p)) is None:
         return None, None, inflation
     low, high = _student_interval(own)
     return value, (min(low, value), max(high, value)), inflation
@@ -305,5 +316,5 @@ def _timed_ns_by_fork(slots: Sequence[Slot]) -> list[int]:
 def _is_narrow(samples: Samples, target: float) -> bool:
     ordered = np.sort(samples)
     median = percentile(ordered, 0.5)
-    interval = quantile_interval(ordered, 0.5, cautious_count(len(samples), vif(samples, median, 0.5)))
+    interval = quantile_interval(ordered, 0.5, cautious_count(len(samples), vif(samples, median, 0.5), 0.5))
     return interval is not None and _relative_half_width(median, interval) <= target
