@@ -54,6 +54,13 @@ class Verdict(Frozen):
     warnings: tuple[Reason, ...] = ()
 
 
+def wrong_answers(verdict: Verdict | None) -> tuple[Reason, ...]:
+    """The reasons of an `invalid` verdict that lie in what was run; none where only the moment was bad."""
+    if verdict is None or verdict.value is not VerdictValue.INVALID:
+        return ()
+    return tuple(reason for reason in verdict.reasons if reason.code not in NOISE_CODES | UNSTABLE_CODES)
+
+
 class CaseError(Frozen):
     """Where and why a case stopped."""
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from zoobench.judge import Decision, Finding
 from zoobench.judge.ratio import Ratio, paired_ratio
-from zoobench.outcome import NOISE_CODES, CaseResult, Slot, Status, VerdictValue
+from zoobench.outcome import NOISE_CODES, CaseResult, Slot, Status, VerdictValue, wrong_answers
 
 BASE, COPY, HEAD = "base", "base_copy", "head"
 ARMS = (BASE, COPY, HEAD)
@@ -110,10 +110,7 @@ def _failure(result: CaseResult) -> str | None:
     if result.status is not Status.OK:
         error = result.error
         return f"{result.status.value} at {error.stage}: {error.message}" if error else result.status.value
-    if result.verdict and result.verdict.value is VerdictValue.INVALID:
-        wrong = [reason for reason in result.verdict.reasons if reason.code not in NOISE_CODES]
-        return wrong[0].message if wrong else None
-    return None
+    return next((reason.message for reason in wrong_answers(result.verdict)), None)
 
 
 def _noise(result: CaseResult) -> str | None:

@@ -15,7 +15,7 @@ from zoobench.judge.gate import ARMS, BASE, HEAD, Margin, judge_gate
 from zoobench.judge.limits import ATTEMPTS as LIMIT_ATTEMPTS
 from zoobench.judge.limits import Limit, judge_limit
 from zoobench.measure.effort import EffortPlan
-from zoobench.outcome import NOISE_CODES, CaseResult, Slot, Status, VerdictValue
+from zoobench.outcome import CaseResult, Slot, Status, VerdictValue, wrong_answers
 from zoobench.plan import Request
 from zoobench.results.record import Record
 from zoobench.results.select import Selection
@@ -186,7 +186,7 @@ def _problem(limit: Limit, record: Record, *, last: bool) -> Finding | None:
         why = record.error.message if record.error else record.status.value
         return Finding(limit.name, decision, f"{record.status.value}: {why}", figures)
     if record.verdict and record.verdict.value is VerdictValue.INVALID:
-        noisy = all(reason.code in NOISE_CODES for reason in record.verdict.reasons)
+        noisy = not wrong_answers(record.verdict)
         why = "; ".join(reason.message for reason in record.verdict.reasons)
         return Finding(limit.name, Decision.MORE if noisy and not last else Decision.INVALID, why, figures)
     return None
