@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
@@ -126,8 +127,10 @@ def _fail_on(words: Sequence[str] | None) -> frozenset[Change]:
 
 def _kind(word: str, results_dir: Path) -> Kind:
     """What a word names. A folder or a run comes first: nobody calls a run `fp32`, but somebody may."""
-    if Path(word).is_dir():
-        return "run"
+    # What is no name of a file at all, such as one too long, is left to `select`, which says so.
+    with suppress(OSError):
+        if Path(word).is_dir():
+            return "run"
     if word in BACKENDS:
         return "backend"
     if word in list(Precision):
