@@ -188,13 +188,17 @@ def test_the_users_repository_stays_as_it_is(repo: Path, cache: Path) -> None:
     assert everything(repo) == before
 
 
-def test_a_commit_that_no_branch_holds(repo: Path, cache: Path) -> None:
+def test_a_commit_that_no_branch_holds(repo: Path, cache: Path, tmp_path: Path) -> None:
     """What `git fetch origin refs/pull/1/merge` leaves: FETCH_HEAD alone knows it."""
     head = git(repo, "rev-parse", "HEAD")
     lost = commit(repo, {"model.txt": "lost"})
     git(repo, "reset", "-q", "--hard", head)
-    assert lost not in git(repo, "for-each-ref")
-    assert (make_arm(repo, lost, lost, cache).tree / "model.txt").read_text() == "lost"
+    # A shallow clone, as actions/checkout makes it, cannot hand its objects on as they are.
+    git(tmp_path, "clone", "-q", "--depth=1", f"file://{repo}", "shallow")
+    git(tmp_path / "shallow", "fetch", "-q", "--depth=1", "origin", lost)
+    for clone in (repo, tmp_path / "shallow"):
+        assert lost not in git(clone, "for-each-ref")
+        assert (make_arm(clone, lost, lost, cache).tree / "model.txt").read_text() == "lost"
 
 
 def test_a_shallow_clone_and_a_linked_work_tree_can_be_checked_out(
@@ -318,8 +322,14 @@ def test_setup_sees_no_token_and_no_environment_that_is_active_here(
 
 
 def test_setup_that_reads_or_leaves_something_running_does_not_hang(repo: Path, cache: Path) -> None:
-    begin = time.monotonic()
-    arm = arm_of(repo, "v1", cache, "cat > read; sleep 60 & echo $! > pid")
+    begin, own, (end, open_end) = time.monotonic(), os.dup(0), os.pipe()
+    os.dup2(end, 0)
+    try:
+        arm = arm_of(repo, "v1", cache, "timeout 20 cat > read || exit; sleep 60 & echo $! > pid")
+    finally:
+        os.dup2(own, 0)
+        for number in (own, end, open_end):
+            os.close(number)
     os.kill(int((arm.tree / "pid").read_text()), signal.SIGKILL)
     assert time.monotonic() - begin < 30 and (arm.tree / "read").read_text() == ""
 

@@ -77,6 +77,7 @@ def test_the_margin_is_as_wide_downwards_as_upwards() -> None:
     for b_ms, change in ((10.0 / 1.2, Change.FASTER), (12.0, Change.SLOWER)):
         assert of_ms(10.0, b_ms, delta=0.15).change is change
         assert of_ms(10.0, b_ms, delta=0.25).change is Change.SAME
+    assert of_ms(10.0, 8.6, delta=0.15).change is Change.FASTER, "below 1 / 1.15, though not below 1 - 0.15"
 
 
 def test_a_margin_of_nothing_leaves_no_room_for_the_same() -> None:
