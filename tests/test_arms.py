@@ -251,6 +251,18 @@ def test_a_hooks_variables_mislead_neither_git_nor_setup(
     assert everything(other) == before
 
 
+def test_a_checkout_runs_no_hooks_of_the_user(repo: Path, cache: Path, tmp_path: Path) -> None:
+    hook = tmp_path / "hooks" / "post-checkout"
+    hook.parent.mkdir()
+    hook.write_text(f"#!/bin/sh\ntouch '{tmp_path}/ran'\n")
+    hook.chmod(0o755)
+    git(repo, "config", "--global", "core.hooksPath", str(hook.parent))
+    git(repo, "checkout", "-q", "v1")
+    (tmp_path / "ran").unlink()
+    arm_of(repo, "main", cache)
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_revision_of_zoobench_runs_its_own_code(repo: Path, cache: Path) -> None:
     commit(repo, {"src/zoobench/worker/__main__.py": "", "Makefile": "install:\n\ttouch made\n"})
     said: list[str] = []

@@ -224,7 +224,8 @@ def _git(folder: Path, *words: str, environment: Mapping[str, str] = os.environ)
     clean = {name: value for name, value in environment.items() if not name.startswith("GIT_")}
     try:
         done = subprocess.run(
-            ["git", *words],
+            # The user's hooks are meant for the user's checkouts: they may install, build or complain.
+            ["git", "-c", "core.hooksPath=/dev/null", *words],
             cwd=folder,
             # Without optional locks `git status` leaves the user's index as it is.
             env={**clean, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
