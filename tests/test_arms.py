@@ -8,11 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from tests.git_repository import commit, everything, git
 
 import zoobench
 from zoobench import arms
@@ -35,20 +35,6 @@ def no_settings_of_the_developer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     )
 
 
-def git(folder: Path, *words: str) -> str:
-    done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
-
-
-def commit(repo: Path, files: Mapping[str, str]) -> str:
-    for name, text in files.items():
-        (repo / name).parent.mkdir(parents=True, exist_ok=True)
-        (repo / name).write_text(text)
-    git(repo, "add", "-A")
-    git(repo, "commit", "-q", "-m", "more")
-    return git(repo, "rev-parse", "HEAD")
-
-
 @pytest.fixture
 def repo(tmp_path: Path) -> Path:
     """Two commits on main, the first of them tagged v1."""
@@ -64,20 +50,6 @@ def repo(tmp_path: Path) -> Path:
 @pytest.fixture
 def cache(tmp_path: Path) -> Path:
     return tmp_path / "cache"
-
-
-def everything(repo: Path) -> dict[str, object]:
-    """All that git says of a repository, and every file in it with its content."""
-    files = {str(p.relative_to(repo)): p.read_bytes() for p in sorted(repo.rglob("*")) if p.is_file()}
-    words = [
-        "status --porcelain",
-        "worktree list",
-        "config --list --local",
-        "for-each-ref",
-        "stash list",
-        "reflog",
-    ]
-    return {**files, **{said: git(repo, *said.split()) for said in words}}
 
 
 # --- from a name to a commit
