@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +28,16 @@ OWN_SETUP = "make install"
 
 SETUP_DEADLINE_S = 3600.0
 _LOG_LINES = 3
+_GIT_PLACES = (
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_DIR",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_WORK_TREE",
+)
+"""What git sets for its hooks: a git of the arm's setup would work on the user's repository."""
 
 
 class ArmError(ZoobenchError):
@@ -92,7 +104,7 @@ def refuse_changes(repo: Path, *, ignore: bool) -> list[str]:
     Raises:
         UsageError: there are some and they are not to be ignored.
     """
-    found = _git(repo, "status", "--porcelain=v1", "--untracked-files=no", "-z")
+    found = _git(repo, "status", "--porcelain=v1", "--untracked-files=no", "--no-renames", "-z")
     changed = [entry[3:] for entry in found.split("\0") if entry]
     if changed and not ignore:
         names = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
@@ -122,14 +134,16 @@ def make_arm(
     Raises:
         ArmError: it does not check out or does not build.
     """
-    folder = cache / "arms" / f"{commit[:12]}-{stable_hash([str(repo), setup])[:8]}"
+    # git and setup run elsewhere, where a relative path would mean another folder.
+    folder = cache.absolute() / "arms" / f"{commit[:12]}-{stable_hash([str(repo), setup])[:8]}"
     tree, ready, log = folder / "tree", folder / ".ready", folder / "setup.log"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ArmError(f"{folder} cannot be made ({error.strerror}); set ZOOBENCH_CACHE") from error
     with FileLock(folder / "lock"):
-        if not ready.exists():
+        if not (ready.exists() and tree.is_dir()):
+            ready.unlink(missing_ok=True)
             on_progress("check out")
             _check_out(repo, commit, tree)
             command = setup or (OWN_SETUP if _is_zoobench(tree) else None)
@@ -165,28 +179,35 @@ def _check_out(repo: Path, commit: str, tree: Path) -> None:
 
 
 def _set_up(command: str, tree: Path, log: Path, ref: str, commit: str) -> None:
-    environment = {name: value for name, value in os.environ.items() if name not in SECRETS}
     # An environment that is active here is not the arm's.
-    environment.pop("VIRTUAL_ENV", None)
+    kept_out = {*SECRETS, *_GIT_PLACES, "VIRTUAL_ENV"}
     try:
         with log.open("wb") as out:
-            done = subprocess.run(
+            process = subprocess.Popen(
                 ["/bin/sh", "-c", command],
                 cwd=tree,
-                env=environment,
+                env={name: value for name, value in os.environ.items() if name not in kept_out},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
-                timeout=SETUP_DEADLINE_S,
-                check=False,
+                start_new_session=True,
             )
-        why = f"exit code {done.returncode}" if done.returncode else None
+        try:
+            code = process.wait(SETUP_DEADLINE_S)
+        except BaseException:
+            # Late or interrupted: what the shell started must not go on in the checkout, nor disturb a measurement.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise
+        why = f"exit code {code}" if code else None
     except subprocess.TimeoutExpired:
         why = f"no end after {SETUP_DEADLINE_S / 60:.0f} minutes"
     if why:
-        said = log.read_text("utf-8", errors="replace").strip().splitlines()[-_LOG_LINES:]
+        lines = log.read_text("utf-8", errors="replace").strip().splitlines()
+        said = " | ".join(lines[-_LOG_LINES:]) or "it said nothing"
         raise ArmError(
-            f"{ref} ({commit[:12]}) does not build: {command!r} ended with {why}: {' | '.join(said)} (all of it in {log})"
+            f"{ref} ({commit[:12]}) does not build: {command!r} ended with {why}: {said} (all of it in {log})"
         )
 
 
@@ -203,9 +224,11 @@ def _git(folder: Path, *words: str, environment: Mapping[str, str] = os.environ)
     clean = {name: value for name, value in environment.items() if not name.startswith("GIT_")}
     try:
         done = subprocess.run(
-            ["git", *words],
+            # The user's hooks are meant for the user's checkouts: they may install, build or complain.
+            ["git", "-c", "core.hooksPath=/dev/null", *words],
             cwd=folder,
-            env={**clean, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
+            # Without optional locks `git status` leaves the user's index as it is.
+            env={**clean, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -213,7 +236,7 @@ def _git(folder: Path, *words: str, environment: Mapping[str, str] = os.environ)
             timeout=600,
             check=False,
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         raise _GitError(str(error)) from error
     if done.returncode:
         raise _GitError((done.stderr.strip() or f"git {words[0]} failed").splitlines()[-1])

@@ -7,9 +7,10 @@ import re
 
 from zoobench.errors import UsageError
 
-_TO_MS = {"ns": 1e-6, "us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3}
+_TO_MS = {"ns": 1e-6, "us": 1e-3, "µs": 1e-3, "μs": 1e-3, "ms": 1.0, "s": 1e3}
+"""Unicode has two letters that look like µ: the sign and the Greek letter."""
 _NUMBER = r"[0-9]+(?:\.[0-9]+)?(?:e[-+]?[0-9]+)?|\.[0-9]+"
-_DURATION = re.compile(rf"({_NUMBER})\s*(ns|us|µs|ms|s)?", re.IGNORECASE)
+_DURATION = re.compile(rf"({_NUMBER})\s*([a-zµμ]+)?", re.IGNORECASE)
 _SHARE = re.compile(rf"({_NUMBER})\s*(%)?", re.IGNORECASE)
 
 
@@ -23,7 +24,7 @@ def duration_ms(text: object, where: str) -> float:
         UsageError: it has no unit, is not a duration, or is not positive.
     """
     found = _DURATION.fullmatch(str(text).strip()) if not isinstance(text, bool) else None
-    if found is None:
+    if found is None or (found[2] and found[2].lower() not in _TO_MS):
         raise UsageError(
             f"{where} {str(text)!r}: a duration is needed, such as 50ms (ns, us, ms and s are known)"
         )
@@ -48,5 +49,5 @@ def share(text: object, where: str) -> float:
     if not found[2] and value >= 1:
         raise UsageError(f"{where} {str(text)!r}: the unit is missing; write {found[1]}%")
     if not 0 < value < math.inf:
-        raise UsageError(f"{where} {str(text)!r}: it must be above 0")
+        raise UsageError(f"{where} {str(text)!r}: it must be above 0 and finite")
     return value

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
@@ -12,13 +13,13 @@ from cyclopts import Parameter
 from zoobench.backends import BACKENDS
 from zoobench.commands.flags import AsJson, Names
 from zoobench.commands.printing import print_json, print_rich
-from zoobench.errors import UsageError
+from zoobench.errors import UsageError, printable
 from zoobench.judge.compare import DEFAULT_FAIL_ON, VARYING, Change, Comparison, exit_code
 from zoobench.judge.compare import compare as compare_case
 from zoobench.outcome import Slot, Status
 from zoobench.results.record import Record
 from zoobench.results.select import Selection, select
-from zoobench.spec import Precision
+from zoobench.spec import Precision, stable_hash
 from zoobench.units import share
 
 Kind: TypeAlias = Literal["run", "backend", "precision", "batch"]
@@ -93,7 +94,7 @@ def compare(
         for name, first, second in pairs
     ]
     for problem in dict.fromkeys([*sides[0].problems, *sides[1].problems]):
-        print(f"zoobench: {problem}", file=sys.stderr)
+        print(f"zoobench: {printable(problem)}", file=sys.stderr)
     if as_json:
         print_json(gates.comparisons_data(found))
     else:
@@ -104,9 +105,9 @@ def compare(
 
 def _explain(found: Sequence[Comparison]) -> None:
     for one in found:
-        print(f"{one.name}: {one.message}")
+        print(printable(f"{one.name}: {one.message}"))
         for note in one.differences:
-            print(f"    {note}")
+            print(f"    {printable(note)}")
 
 
 def _fail_on(words: Sequence[str] | None) -> frozenset[Change]:
@@ -126,8 +127,10 @@ def _fail_on(words: Sequence[str] | None) -> frozenset[Change]:
 
 def _kind(word: str, results_dir: Path) -> Kind:
     """What a word names. A folder or a run comes first: nobody calls a run `fp32`, but somebody may."""
-    if Path(word).is_dir():
-        return "run"
+    # What is no name of a file at all, such as one too long, is left to `select`, which says so.
+    with suppress(OSError):
+        if Path(word).is_dir():
+            return "run"
     if word in BACKENDS:
         return "backend"
     if word in list(Precision):
@@ -142,10 +145,31 @@ def _kind(word: str, results_dir: Path) -> Kind:
 
 def _runs(a: Selection, b: Selection) -> Iterator[_Pair]:
     """The records of two runs that belong together, in A's order and then what only B has."""
-    first, second = ({_cell(r, None): r for r in side.records} for side in (a, b))
+    first, second = _by_cell(a), _by_cell(b)
     for key in dict.fromkeys([*first, *second]):
-        one = first.get(key) or second[key]
-        yield one.case.label + _arm(one), first.get(key), second.get(key)
+        mine, theirs = first.get(key, {}), second.get(key, {})
+        # A folder may hold several machines: each is held against itself, and only strangers are left to be refused.
+        shared = [machine for machine in mine if machine in theirs]
+        pairs: list[tuple[Record | None, Record | None]]
+        pairs = [(mine[machine], theirs[machine]) for machine in shared]
+        for x, y in pairs or [(_last(mine.values()), _last(theirs.values()))]:
+            example = x or y
+            assert example is not None
+            yield example.case.label + _arm(example), x, y
+
+
+def _by_cell(side: Selection) -> dict[str, dict[str, Record]]:
+    """Cell → the fingerprint of each machine that has it → its record."""
+    found: dict[str, dict[str, Record]] = {}
+    for record in side.records:
+        found.setdefault(_cell(record, None), {})[record.machine.fingerprint] = record
+    return found
+
+
+def _last(records: Iterable[Record]) -> Record | None:
+    """The newest of records that are oldest first; as everywhere, a later failure does not hide numbers."""
+    found = list(records)
+    return next((r for r in reversed(found) if r.status is Status.OK), found[-1] if found else None)
 
 
 def _within(kind: Kind, side: Selection, a: str, b: str) -> Iterator[_Pair]:
@@ -158,16 +182,15 @@ def _within(kind: Kind, side: Selection, a: str, b: str) -> Iterator[_Pair]:
             r.run_id for r in theirs if r.status is Status.OK
         }
         together = max(runs, default=None)
-        x = next((r for r in reversed(mine) if together in (None, r.run_id)), None)
-        y = next((r for r in reversed(theirs) if together in (None, r.run_id)), None)
+        x, y = (_last(r for r in records if together in (None, r.run_id)) for records in (mine, theirs))
         example = x or y
         assert example is not None
         yield _without(kind, example), x, y
 
 
-def _of(kind: Kind, side: Selection, word: str) -> dict[object, list[Record]]:
+def _of(kind: Kind, side: Selection, word: str) -> dict[str, list[Record]]:
     """The records of one backend, precision or batch, oldest first, by all that is the same on the other side."""
-    found: dict[object, list[Record]] = {}
+    found: dict[str, list[Record]] = {}
     for record in side.all:
         case = record.case
         value = {"backend": case.backend, "precision": case.precision.value, "batch": f"batch={case.batch}"}[
@@ -178,12 +201,11 @@ def _of(kind: Kind, side: Selection, word: str) -> dict[object, list[Record]]:
     return found
 
 
-def _cell(record: Record, kind: Kind | None) -> object:
+def _cell(record: Record, kind: Kind | None) -> str:
     """What makes two records belong together: all of the case but what is compared. Options belong to a backend."""
     left_out = {"id", *({kind} if kind else ()), *(("device", "options") if kind == "backend" else ())}
     case = record.case.model_dump(mode="json", exclude=left_out)
-    machine = () if kind is None else (record.machine.fingerprint,)
-    return tuple((name, str(value)) for name, value in case.items()), machine
+    return stable_hash([case, None if kind is None else record.machine.fingerprint])
 
 
 def _without(kind: Kind, record: Record) -> str:

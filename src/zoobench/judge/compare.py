@@ -42,7 +42,8 @@ VARYING: dict[str, frozenset[str]] = {
     "run": frozenset({"versions", "artifact"}),
     "backend": frozenset({"backend", "device", "versions", "artifact", "options"}),
     "precision": frozenset({"precision", "artifact"}),
-    "batch": frozenset({"batch"}),
+    # A model whose batch is fixed is exported for each.
+    "batch": frozenset({"batch", "artifact"}),
 }
 """What is compared → what is meant to differ. Any other hard difference refuses."""
 
@@ -185,7 +186,9 @@ def _refusal(a: Record, b: Record, differing: Sequence[str]) -> str:
 
 def _noted(a: Record, b: Record, varying: Collection[str]) -> Iterable[str]:
     first, second = hard_keys(a), hard_keys(b)
-    for key in [k for k in varying if first[k] != second[k]] + soft_differences(first, second, varying):
+    for key in [k for k in sorted(varying) if first[k] != second[k]] + soft_differences(
+        first, second, varying
+    ):
         yield f"{key} {_short(first[key])} → {_short(second[key])}"
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from zoobench.errors import UsageError
+from zoobench.errors import UsageError, printable
 from zoobench.judge.limits import DEFAULT_PERCENTILE, PERCENTILES, Limit
 from zoobench.spec import ModelSpec, Precision
 from zoobench.units import duration_ms
@@ -22,9 +22,10 @@ def read_limits(file: Path) -> list[Limit]:
     Raises:
         UsageError: it cannot be read, or an entry is not valid; the message names the entry.
     """
-    if file.exists() and not file.is_file():
-        raise UsageError(f"--limits {file}: not a regular file; give a .toml")
     try:
+        # Opening a pipe would wait for ever.
+        if file.exists() and not file.is_file():
+            raise UsageError(f"--limits {file}: not a regular file; give a .toml")
         body = tomllib.loads(file.read_text("utf-8"))
     except OSError as error:
         raise UsageError(
@@ -107,13 +108,16 @@ def write_limits(file: Path, limits: Sequence[Limit], remarks: Sequence[str]) ->
         + ".",
     ]
     for limit, remark in zip(limits, remarks, strict=True):
-        lines += ["", *([f"# {remark}"] if remark else []), "[[limit]]"]
+        lines += ["", *([f"# {printable(remark)}"] if remark else []), "[[limit]]"]
         lines += [f"model = {_text(limit.model)}", f"backend = {_text(limit.backend)}"]
         lines += [f'precision = "{limit.precision.value}"', f"batch = {limit.batch}"]
         lines += [f'{limit.percentile} = "{limit.limit_ms:.4g}ms"']
         if limit.machine is not None:
             lines.append(f"machine = {_text(limit.machine)}")
     try:
+        # Opening a pipe would wait for ever.
+        if file.exists() and not file.is_file():
+            raise UsageError(f"--set-limits {file}: not a regular file; name a .toml")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("\n".join(lines) + "\n", "utf-8")
     except OSError as error:
@@ -121,5 +125,5 @@ def write_limits(file: Path, limits: Sequence[Limit], remarks: Sequence[str]) ->
 
 
 def _text(value: str) -> str:
-    """A TOML basic string: JSON's, without its surrogate pairs."""
-    return json.dumps(value, ensure_ascii=False)
+    """A TOML basic string: JSON's, without its surrogate pairs; TOML wants the delete character escaped too."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

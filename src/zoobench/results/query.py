@@ -75,7 +75,12 @@ def load_records(results_dir: Path) -> Loaded[Record]:
     Raises:
         UsageError: `results_dir` is not there, is not a folder, or cannot be listed.
     """
-    return _load(results_dir, _RECORDS)
+    return _load(_run_folders(results_dir), _RECORDS)
+
+
+def load_run(folder: Path) -> Loaded[Record]:
+    """Read every record of one run's folder, wherever it lies and whatever it is called by now."""
+    return _load([folder], _RECORDS)
 
 
 def load_rows(results_dir: Path) -> Loaded[Row]:
@@ -83,13 +88,13 @@ def load_rows(results_dir: Path) -> Loaded[Row]:
 
     Only what a row holds is validated. Raises as `load_records` does.
     """
-    return _load(results_dir, _ROWS)
+    return _load(_run_folders(results_dir), _ROWS)
 
 
-def _load(results_dir: Path, reader: _Reader[T]) -> Loaded[T]:
+def _load(folders: Iterable[Path], reader: _Reader[T]) -> Loaded[T]:
     loaded: Loaded[T] = Loaded()
     with collector_paused():
-        for folder in _run_folders(results_dir):
+        for folder in folders:
             before = len(loaded.records)
             _read_lines(folder / "records.jsonl", reader, loaded)
             if len(loaded.records) > before:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from zoobench.errors import UsageError
 from zoobench.outcome import Slot
-from zoobench.results.query import Loaded, latest, load_records
+from zoobench.results.query import Loaded, latest, load_records, load_run
 from zoobench.results.record import Record
-from zoobench.results.store import StoreError, read_samples
+from zoobench.results.store import RECORDS, RUNS, StoreError, read_samples
 
 
 class Selection:
@@ -21,9 +21,10 @@ class Selection:
         problems: what could not be read.
     """
 
-    def __init__(self, name: str, results_dir: Path, loaded: Loaded[Record], run_id: str | None) -> None:
-        self.name, self._results_dir = name, results_dir
-        self.all = [r for r in loaded.records if run_id in (None, r.run_id)]
+    def __init__(self, name: str, loaded: Loaded[Record], results_dir: Path, run: Path | None) -> None:
+        """Take what was loaded from `run`, or, where that is None, from every run of `results_dir`."""
+        self.name, self._results_dir, self._run = name, results_dir, run
+        self.all = loaded.records
         self.records = latest(self.all)
         self.problems = list(loaded.problems)
 
@@ -32,7 +33,8 @@ class Selection:
         if record.samples_file is None:
             return ()
         try:
-            return read_samples(self._results_dir / "runs" / record.run_id / record.samples_file)
+            folder = self._run or self._results_dir / RUNS / record.run_id
+            return read_samples(folder / record.samples_file)
         except StoreError as error:
             self.problems.append(str(error))
             return ()
@@ -42,26 +44,31 @@ def select(word: str, results_dir: Path) -> Selection:
     """The results that `word` names.
 
     Args:
-        word: a results folder, a run's folder, or a run's id (its beginning will do) in `results_dir`.
+        word: a results folder, a run's folder (a copy will do), a run's id (its beginning will do) in
+            `results_dir`, or `latest`: the last run there that has records.
 
     Raises:
         UsageError: it names none, or several.
     """
     folder = Path(word)
-    if (folder / "runs").is_dir():
-        return _selection(word, folder, None)
-    if (folder / "records.jsonl").is_file():
-        run = folder.resolve()
-        return _selection(word, run.parent.parent, run.name)
+    try:
+        if word and (folder / RUNS).is_dir():
+            return _selection(word, folder, None)
+        if word and (folder / RECORDS).is_file():
+            return _selection(word, folder, folder)
+    except OSError as error:
+        raise UsageError(f"{word!r} cannot be read: {error.strerror}") from error
     if not results_dir.is_dir():
         raise UsageError(
             f"{word!r} is no results folder, and there is no --results-dir {results_dir} to look in"
         )
-    runs = results_dir / "runs"
+    runs = results_dir / RUNS
     known = sorted(p.name for p in runs.iterdir() if p.is_dir()) if runs.is_dir() else []
-    if word == "latest" and known:
-        return _selection(word, results_dir, known[-1])
-    fitting = [name for name in known if word and name.startswith(word)]
+    # A run that is just beginning, or was stopped before its first case, has none.
+    recorded = [name for name in known if (runs / name / RECORDS).is_file()]
+    if word == "latest" and recorded:
+        return _selection(word, results_dir, runs / recorded[-1])
+    fitting = [word] if word in known else [name for name in known if word and name.startswith(word)]
     if len(fitting) > 1:
         raise UsageError(
             f"{len(fitting)} runs in {runs} begin with {word!r}: {', '.join(fitting[:3])}; write more of it"
@@ -69,11 +76,12 @@ def select(word: str, results_dir: Path) -> Selection:
     if not fitting:
         last = f"; the last one is {known[-1]}" if known else ""
         raise UsageError(f"there is no run {word!r} in {runs}, and no results folder of that name{last}")
-    return _selection(word, results_dir, fitting[0])
+    return _selection(word, results_dir, runs / fitting[0])
 
 
-def _selection(word: str, results_dir: Path, run_id: str | None) -> Selection:
-    found = Selection(word, results_dir, load_records(results_dir), run_id)
+def _selection(word: str, results_dir: Path, run: Path | None) -> Selection:
+    loaded = load_records(results_dir) if run is None else load_run(run)
+    found = Selection(word, loaded, results_dir, run)
     if not found.records:
         problem = f": {found.problems[0]}" if found.problems else ""
         raise UsageError(f"{word!r} holds no records{problem}")

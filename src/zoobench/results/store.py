@@ -13,6 +13,7 @@ import gzip
 import json
 import os
 import secrets
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -160,7 +161,7 @@ def read_samples(file: Path) -> tuple[Slot, ...]:
     try:
         body = json.loads(gzip.decompress(file.read_bytes()))
         return tuple(Slot.model_validate(slot) for slot in body["slots"])
-    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{file}: the samples cannot be read ({error})") from error
 
 

@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from zoobench.errors import printable
 from zoobench.judge import Decision, Finding
 from zoobench.show.document import Block, Column, Heading, Items, Paragraph, Table, plain, to_markdown
 from zoobench.show.numbers import format_ms
@@ -108,8 +109,8 @@ def findings_table(findings: Sequence[Finding]) -> RichTable:
 def sentences(findings: Sequence[Finding]) -> Iterator[str]:
     """Each case with what was seen, one line a case, and its warnings."""
     for finding in findings:
-        yield f"{_MARKS[finding.decision]} {finding.name}: {finding.message}"
-        yield from (f"    {warning}" for warning in finding.warnings)
+        yield printable(f"{_MARKS[finding.decision]} {finding.name}: {finding.message}")
+        yield from (f"    {printable(warning)}" for warning in finding.warnings)
 
 
 def as_data(findings: Sequence[Finding]) -> list[dict[str, Any]]:
@@ -175,9 +176,9 @@ def junit_xml(suite: str, findings: Sequence[Finding]) -> bytes:
         "errors": str(sum(f.decision in _ERRORS for f in findings)),
         "skipped": str(sum(f.decision is Decision.SKIPPED for f in findings)),
     }
-    body = ET.SubElement(root, "testsuite", {"name": suite, **counts})
+    body = ET.SubElement(root, "testsuite", {"name": plain(suite), **counts})
     for finding in findings:
-        case = ET.SubElement(body, "testcase", classname=suite, name=plain(finding.name))
+        case = ET.SubElement(body, "testcase", classname=plain(suite), name=plain(finding.name))
         tag = (
             "failure"
             if finding.decision is Decision.FAIL
@@ -212,9 +213,8 @@ def comparisons_table(found: Sequence[Comparison], names: tuple[str, str]) -> Ri
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    table = RichTable(
-        box=box.SIMPLE_HEAD, title=f"A: {plain(names[0])}   B: {plain(names[1])}", title_justify="left"
-    )
+    title = Text(f"A: {plain(names[0])}   B: {plain(names[1])}")
+    table = RichTable(box=box.SIMPLE_HEAD, title=title, title_justify="left")
     for number, head in enumerate(("Case", "B is", "B ÷ A", "Interval", "A p50 (ms)", "B p50 (ms)")):
         table.add_column(head, justify="left" if number < 2 else "right", overflow="fold")
     for one in found:
