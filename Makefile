@@ -15,6 +15,7 @@ INSTALLED := .venv/.installed
 
 MAIN_JOB := --models resnet18 resnet50 mobilenetv2_100 efficientnet_b0 --batch-sizes 1 4 8 --max-case-time 15
 BENCHMARKS := start_up run_cost parity placement
+EXTRAS ?= cpu openvino
 EXPORT := $(UV) export --locked --quiet --extra cpu --no-dev --no-emit-project --no-hashes --no-annotate --no-header
 
 define REQUIREMENTS_HEADER
@@ -30,7 +31,7 @@ help: ## Say what there is (this)
 	@awk -F ' ## ' '/^[a-z]+:.* ## / { split($$1, name, ":"); printf "  make %-13s %s\n", name[1], $$2 }' Makefile
 
 .PHONY: install
-install: $(INSTALLED) ## Make .venv as uv.lock says: some minutes and 6 GB the first time, then nothing
+install: $(INSTALLED) ## Make .venv as uv.lock says: some minutes and 6 GB the first time (EXTRAS="cuda" for a GPU), then nothing
 
 .PHONY: bench
 bench: $(INSTALLED) ## The main job: four models at batch 1, 4, 8 on two runtimes, to RESULTS.md: under 8 minutes, and it resumes
@@ -50,10 +51,11 @@ test: lint ## What CI runs: lint and the whole suite: several minutes (ARGS="-k 
 	@$(PYTHON) -m pytest $(ARGS)
 
 .PHONY: lint
-lint: $(INSTALLED) ## ruff, strict mypy, and whether requirements.txt is in step with uv.lock: seconds
+lint: $(INSTALLED) ## ruff, strict mypy, zizmor, and whether requirements.txt is in step with uv.lock: seconds
 	@$(PYTHON) -m ruff check
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m mypy
+	.venv/bin/zizmor --offline --quiet --no-progress .github/workflows action.yml
 	$(UV) lock --check --quiet
 	diff <(echo "$$REQUIREMENTS_HEADER"; $(EXPORT)) requirements.txt \
 		|| { echo "requirements.txt is out of step with uv.lock; run 'make requirements'" >&2; exit 1; }
@@ -79,7 +81,7 @@ clean: ## Delete .venv, the tool caches and the own uv; results and artifacts st
 # With bytecode, which some machines are told not to write: without it importing timm takes 10 s instead of 4,
 # in every worker.
 $(INSTALLED): pyproject.toml uv.lock | $(UV)
-	@UV_COMPILE_BYTECODE=1 $(UV) sync --locked --extra cpu --extra openvino
+	@UV_COMPILE_BYTECODE=1 $(UV) sync --locked $(EXTRAS:%=--extra %)
 	touch $@
 
 .uv/bin/uv:
