@@ -79,7 +79,7 @@ clean: ## Delete .venv, the tool caches and the own uv; results and artifacts st
 # With bytecode, which some machines are told not to write: without it importing timm takes 10 s instead of 4,
 # in every worker.
 $(INSTALLED): pyproject.toml uv.lock | $(UV)
-	@UV_COMPILE_BYTECODE=1 $(UV) sync --locked --extra cpu --extra openvino
+	@UV_COMPILE_BYTECODE=1 $(UV) sync --locked --extra cpu --extra openvino --extra loadgen
 	touch $@
 
 .uv/bin/uv:
