@@ -15,6 +15,7 @@ from zoobench.errors import PrepareError, UsageError
 from zoobench.executors import Executor, open_executor
 from zoobench.plan import Request
 from zoobench.results.query import load_records
+from zoobench.scenarios.load import complete
 from zoobench.spec import Artifact, Case, Effort, ModelSpec, OptionValue, Precision, WeightsPolicy
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def request(
         effort=_member(Effort, "--effort", effort),
         scenario=_known_scenario(scenario),
         threads=threads,
-        options=dict(options or {}),
+        options=complete(scenario, options or {}),
     )
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from zoobench.backends import BACKENDS, COMMON_OPTIONS, Row
 from zoobench.errors import UsageError
-from zoobench.spec import Case, Effort, Group, ModelSpec, OptionValue, Precision
+from zoobench.scenarios.load import MISSING
+from zoobench.scenarios.load import check as check_load
+from zoobench.spec import LOADGEN_SCENARIOS, Case, Effort, Group, ModelSpec, OptionValue, Precision
 
 MAX_BATCH = 65_536
 MAX_GAP_MS = 60_000
@@ -116,6 +119,14 @@ def check(request: Request, cpus: int) -> None:
             raise UsageError(
                 f"unknown backend {name!r}; {_nearest(name)}there are {', '.join(n for n, row in BACKENDS.items() if row.ranked)}"
             )
+        if (
+            request.scenario in LOADGEN_SCENARIOS
+            and BACKENDS[name].inline
+            and request.options.get("fake_clock") != "wall"
+        ):
+            raise UsageError(
+                f"--scenario {request.scenario} goes by the real clock; give {name} --options fake_clock=wall"
+            )
     for batch in request.batch_sizes:
         if not 1 <= batch <= MAX_BATCH:
             raise UsageError(f"--batch-sizes {batch} is out of range; 1 to {MAX_BATCH} can be measured")
@@ -126,6 +137,9 @@ def check(request: Request, cpus: int) -> None:
     if len(names) > len(set(names)):
         twice = next(name for name in names if names.count(name) > 1)
         raise UsageError(f"two of the models are called {twice!r}; rename one or run them apart")
+    check_load(request.scenario, request.options, request.batch_sizes)
+    if request.scenario in LOADGEN_SCENARIOS and importlib.util.find_spec("mlperf_loadgen") is None:
+        raise UsageError(f"--scenario {request.scenario}: {MISSING}")
     gap = request.options.get("gap_ms", 0)
     if isinstance(gap, bool | str) or not 0 <= gap <= MAX_GAP_MS:
         raise UsageError(f"--gap {gap}: 0 to {MAX_GAP_MS} milliseconds")

@@ -21,7 +21,7 @@ from zoobench.driver.settings import Observer, Settings
 from zoobench.errors import UsageError
 from zoobench.executors import Executor, Listener, Preparation
 from zoobench.machine import Ceilings
-from zoobench.outcome import CaseError, Status, VerdictValue
+from zoobench.outcome import ANSWER_CODES, UNSTABLE_CODES, CaseError, Status, VerdictValue
 from zoobench.plan import Inventory, Plan, Request
 from zoobench.results.query import load_records
 from zoobench.results.record import MachineInfo, Record
@@ -172,8 +172,18 @@ def _existing(recorder: Recorder) -> dict[str, Record]:
         if record.status is Status.OK
         and at_least(Effort(record.effort), recorder.effort)
         and (record.max_case_time_s or recorder.max_case_time_s) >= recorder.max_case_time_s
-        and not (record.verdict and record.verdict.value is VerdictValue.INVALID)
+        and not _is_no_answer(record)
     }
+
+
+def _is_no_answer(record: Record) -> bool:
+    """Invalid for another reason than that the load asked for was too much, which is worth knowing."""
+    return (
+        record.verdict is not None
+        and record.verdict.value is VerdictValue.INVALID
+        and not {reason.code for reason in record.verdict.reasons if reason.code not in UNSTABLE_CODES}
+        <= ANSWER_CODES
+    )
 
 
 def _unprepared(case: Case, preparation: Preparation, recorder: Recorder) -> Record:
