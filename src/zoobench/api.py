@@ -16,6 +16,7 @@ from zoobench.executors import Executor, open_executor
 from zoobench.plan import Request
 from zoobench.results.query import load_records
 from zoobench.scenarios.load import complete
+from zoobench.search import MaxRate, max_rates
 from zoobench.spec import Artifact, Case, Effort, ModelSpec, OptionValue, Precision, WeightsPolicy
 
 if TYPE_CHECKING:
@@ -138,6 +139,27 @@ def run_request(
     return list(
         execute(asked, settings or Settings(), executor or open_executor("local"), observer or Quiet())
     )
+
+
+def find_max_rates(
+    asked: Request,
+    *,
+    settings: Settings | None = None,
+    executor: Executor | None = None,
+    observer: Observer | None = None,
+) -> tuple[list[Record], list[MaxRate]]:
+    """The highest rate that each cell of a `server` request without `target_qps` holds within its latency limit.
+
+    Returns:
+        Every record that the search made or found, and one answer for each model, precision and backend.
+    """
+    records, found = [], []
+    for made, answer in max_rates(
+        asked, settings or Settings(), executor or open_executor("local"), observer or Quiet()
+    ):
+        records += made
+        found.append(answer)
+    return records, found
 
 
 def export(

@@ -178,12 +178,10 @@ def _existing(recorder: Recorder) -> dict[str, Record]:
 
 def _is_no_answer(record: Record) -> bool:
     """Invalid for another reason than that the load asked for was too much, which is worth knowing."""
-    return (
-        record.verdict is not None
-        and record.verdict.value is VerdictValue.INVALID
-        and not {reason.code for reason in record.verdict.reasons if reason.code not in UNSTABLE_CODES}
-        <= ANSWER_CODES
-    )
+    if record.verdict is None or record.verdict.value is not VerdictValue.INVALID:
+        return False
+    codes = {reason.code for reason in record.verdict.reasons} - UNSTABLE_CODES
+    return not codes or not codes <= ANSWER_CODES
 
 
 def _unprepared(case: Case, preparation: Preparation, recorder: Recorder) -> Record:

@@ -22,7 +22,7 @@ MAX_LIMIT_MS = 600_000.0
 _MS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 _DURATION = re.compile(r"(\d+\.?\d*|\.\d+)(us|ms|s)?")
 _PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?)")
-_FLAGS = {
+FLAGS = {
     "target_qps": "--target-qps",
     "latency_limit_ms": "--max-latency",
     "latency_percentile": "--max-latency",
@@ -36,7 +36,7 @@ _GOES_WITH = {
     "max_batch": ("server",),
     "batch_timeout_ms": ("server",),
 }
-assert set(_FLAGS) == set(LOAD_OPTIONS)
+assert set(FLAGS) == set(LOAD_OPTIONS)
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def _check_number(name: str, value: OptionValue) -> None:
     whole = name != "max_batch" or isinstance(value, int)
     if isinstance(value, bool | str) or not whole or not least <= value <= most:
         kind = "a whole number" if name == "max_batch" else "a number"
-        raise UsageError(f"{_FLAGS[name]} ({name}={value}): {kind} from {least:g} to {most:g} is needed")
+        raise UsageError(f"{FLAGS[name]} ({name}={value}): {kind} from {least:g} to {most:g} is needed")
 
 
 def _stray(name: str, scenario: str) -> str:
@@ -172,4 +172,4 @@ def _stray(name: str, scenario: str) -> str:
         ("max_batch", "multi_stream"): "--batch-sizes says how many samples a query has",
         ("max_batch", "offline"): "--batch-sizes says how many samples a call has",
     }.get((name, scenario), f"--scenario {scenario} does not know it")
-    return f"{_FLAGS[name]} goes with {fits}: {instead}; leave it out or change the scenario"
+    return f"{FLAGS[name]} goes with {fits}: {instead}; leave it out or change the scenario"
