@@ -13,10 +13,10 @@ from zoobench.catalog import MODEL_REGISTRY, find, load_registry
 from zoobench.driver import Observer, Settings, execute
 from zoobench.errors import PrepareError, UsageError
 from zoobench.executors import Executor, open_executor
-from zoobench.plan import Request
+from zoobench.plan import Request, check
 from zoobench.results.query import load_records
 from zoobench.scenarios.load import complete
-from zoobench.search import MaxRate, max_rates
+from zoobench.search import MaxRate, at_rate, max_rates
 from zoobench.spec import Artifact, Case, Effort, ModelSpec, OptionValue, Precision, WeightsPolicy
 
 if TYPE_CHECKING:
@@ -152,7 +152,13 @@ def find_max_rates(
 
     Returns:
         Every record that the search made or found, and one answer for each model, precision and backend.
+
+    Raises:
+        UsageError: it is no such request.
     """
+    if asked.scenario != "server" or "target_qps" in asked.options:
+        raise UsageError("only --scenario server without --target-qps has a highest rate to search for")
+    check(at_rate(asked, 1.0), machine.usable_cpu_count())
     records, found = [], []
     for made, answer in max_rates(
         asked, settings or Settings(), executor or open_executor("local"), observer or Quiet()

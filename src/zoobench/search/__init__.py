@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from zoobench.driver import Observer, Settings, execute
 from zoobench.executors import Executor, Listener, Preparation
-from zoobench.outcome import Status
+from zoobench.outcome import UNSTABLE_CODES, Status
 from zoobench.plan import Request
 from zoobench.results.record import Record
 from zoobench.search.max_rate import Tried, best_rate, lowest_miss, next_rate
@@ -84,20 +84,25 @@ def _max_rate(
     records = [measure(_offline(request))]
     tried: list[Tried] = []
     trouble = _trouble(records[-1])
-    ceiling = records[-1].throughput_per_s or 0.0
-    while trouble is None and (rate := next_rate(tried, ceiling)) is not None:
+    capacity = records[-1].throughput_per_s or 0.0
+    while trouble is None and (rate := next_rate(tried, capacity)) is not None:
         records.append(measure(at_rate(request, rate)))
         trouble = _trouble(records[-1])
         if trouble is None:
             tried.append(judged(records[-1], rate))
             held = "holds" if tried[-1].holds else "does not hold"
             observer.note(f"{label}: {rate:g} queries/s {held} ({_seen(records[-1])})")
+    limited_by = trouble or _limit(tried, records, capacity)
+    if disturbed := sum(map(_is_disturbed, records)):
+        limited_by += (
+            f"; {disturbed} of {len(records)} tests were disturbed, so it may do more on a quiet machine"
+        )
     found = MaxRate(
         label=label,
         latency_percentile=percent,
         latency_limit_ms=limit_ms,
         qps=best_rate(tried),
-        limited_by=trouble or _limit(tried, records, ceiling),
+        limited_by=limited_by,
         tried=tuple(tried),
     )
     return records, found
@@ -139,8 +144,17 @@ def _is_short(record: Record) -> bool:
     return none_over >= 0.01
 
 
+def _is_disturbed(record: Record) -> bool:
+    """Invalid for a reason that is not LoadGen's."""
+    reasons = record.verdict.reasons if record.verdict else ()
+    said = (
+        {reason.code for reason in reasons} - UNSTABLE_CODES - {"over_latency_limit", "load_test_not_valid"}
+    )
+    return bool(said)
+
+
 def _trouble(record: Record) -> str | None:
-    if record.status is Status.OK and record.latency is not None:
+    if record.status is Status.OK and record.throughput_per_s:
         return None
     why = record.error.message if record.error else "it could not be measured"
     return f"{record.status.value.replace('_', ' ')}: {why}"
@@ -153,12 +167,12 @@ def _seen(record: Record) -> str:
     return f"p{load.latency_percentile:g} was {load.percentile_ms:.3g} ms"
 
 
-def _limit(tried: Sequence[Tried], records: Sequence[Record], ceiling: float) -> str:
+def _limit(tried: Sequence[Tried], records: Sequence[Record], capacity: float) -> str:
     """What kept the rate from being higher."""
     by_rate = {record.case.options.get("target_qps"): record for record in records}
     miss = lowest_miss(tried)
     if miss is None:
-        return f"nothing above was tried; offline it does {ceiling:.3g} items/s"
+        return f"nothing above was tried; offline it does {capacity:.3g} items/s"
     record = by_rate[miss]
     if _is_short(record):
         queries = record.load.queries if record.load else 0
@@ -168,7 +182,7 @@ def _limit(tried: Sequence[Tried], records: Sequence[Record], ceiling: float) ->
         )
     if best_rate(tried) is None and record.latency and any(one.final for one in tried):
         return f"the fastest call takes {record.latency.min_ms:.3g} ms already; allow more, or take a faster model"
-    return f"{miss:g} queries/s do not hold ({_seen(record)}; offline it does {ceiling:.3g} items/s)"
+    return f"{miss:g} queries/s do not hold ({_seen(record)}; offline it does {capacity:.3g} items/s)"
 
 
 class _Once:
