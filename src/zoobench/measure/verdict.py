@@ -39,7 +39,12 @@ FREQUENCY_DROP = 0.10
 GPU_THROTTLES = frozenset({"hw_slowdown", "hw_thermal", "sw_thermal", "power_brake"})
 _CPU_PROVIDERS = frozenset({"cpu", "cpuexecutionprovider"})
 
-_MOST_ADVICE = 4
+_MOST_ADVICE = 3
+_LONGER_TEST = {
+    "server": "raise --max-case-time or --effort, so that a test holds more queries, or lower the rate a little",
+    "multi_stream": "raise --max-case-time, so that a test holds more queries",
+    "offline": "measure again on a quiet machine (--on-existing rerun), or give a higher --target-qps",
+}
 
 Reasons = Iterator[Reason]
 
@@ -83,7 +88,7 @@ def judge(
         *_what_ran(case, evidence, provider),
         *_contention(noises),
         *_throttling(noises, _timed_s(latency, load)),
-        *_load_test(load),
+        *_load_test(case, load),
     ]
     samples = [] if latency and closed is None else _samples(latency, plan)
     unstable = [*_warm_up(warm_up), *samples, *_placement(case, noises)]
@@ -255,10 +260,11 @@ def _placement_warnings(case: Case, noises: Sequence[Noise]) -> Reasons:
         )
 
 
-def _load_test(load: LoadSummary | None) -> Reasons:
+def _load_test(case: Case, load: LoadSummary | None) -> Reasons:
     if load is None or load.is_valid:
         return
-    said = "; ".join(load.advice[:_MOST_ADVICE])
+    told = [line.rstrip(".") for line in load.advice if "satisfied" not in line]
+    said = "; ".join(told[:_MOST_ADVICE])
     if load.over_limit_tests:
         seen = (
             ""
@@ -274,8 +280,8 @@ def _load_test(load: LoadSummary | None) -> Reasons:
     if load.tests - load.valid_tests > load.over_limit_tests:
         yield Reason(
             code="load_test_not_valid",
-            message=f"LoadGen calls {load.tests - load.valid_tests} of {load.tests} tests INVALID ({said}); raise "
-            "--max-case-time or --effort, so that it holds more queries",
+            message=f"LoadGen calls {load.tests - load.valid_tests} of {load.tests} tests INVALID ({said}); "
+            f"{_LONGER_TEST.get(case.scenario, 'measure again')}",
         )
 
 

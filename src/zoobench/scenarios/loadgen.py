@@ -29,7 +29,7 @@ from zoobench.spec import Case
 Call = Callable[[], Any]
 Clock = Callable[[], int]
 
-_SETTLING_CALLS, _SETTLING_S = 5, 0.5
+_SETTLING_CALLS, _ENOUGH_CALLS, _SETTLING_S = 3, 20, 0.25
 _PREGENERATED = 2.0
 """LoadGen makes its queries beforehand: so many times as the fastest call seen would need."""
 _SAMPLES = 64
@@ -362,14 +362,15 @@ def settle(call: Call, clock: Clock) -> tuple[int, float]:
     """The first call's nanoseconds, and the fastest of a few in seconds: caches and threads are cold at first."""
     begin = clock()
     call()
-    first_ns = fastest_ns = clock() - begin
-    for _ in range(_SETTLING_CALLS - 1):
+    first_ns = clock() - begin
+    taken: list[int] = []
+    while len(taken) < _SETTLING_CALLS or (
+        clock() - begin < _SETTLING_S * 1e9 and len(taken) < _ENOUGH_CALLS
+    ):
         start = clock()
-        if start - begin > _SETTLING_S * 1e9:
-            break
         call()
-        fastest_ns = min(fastest_ns, clock() - start)
-    return first_ns, max(fastest_ns, 1) / 1e9
+        taken.append(clock() - start)
+    return first_ns, max(min(taken), 1) / 1e9
 
 
 def _loadgen() -> ModuleType:
