@@ -337,3 +337,42 @@ def test_a_polite_kill_writes_what_was_measured(tmp_path: Path) -> None:
     assert process.returncode == 130, err
     [line] = next(tmp_path.glob("results/runs/*/records.jsonl")).read_text().splitlines()
     assert json.loads(line)["status"] == "interrupted"
+
+
+@pytest.mark.slow
+def test_a_search_says_its_answer_on_stdout_and_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+    words = [
+        "--scenario",
+        "server",
+        "--max-latency",
+        "p90:20ms",
+        "--options",
+        "fake_clock=wall",
+        "fake_p50_ms=2",
+    ]
+    assert run(*words, "--max-case-time", "4") == 0
+    assert "fake · fp32: holds " in capsys.readouterr().out.splitlines()[-1]
+    assert run(*words, "--max-case-time", "4", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["max_rates"][0]["qps"] > 0
+    assert len(found["records"]) == 1 + len(found["max_rates"][0]["tried"])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--scenario server --max-latency p99:50", "write p99:50ms"),
+        ("--scenario server", "--target-qps 50"),
+        ("--scenario server --max-latency p99:50ms --dry-run", "add --target-qps"),
+        ("--scenario multi_stream --target-qps 5", "no rate to set"),
+        ("--scenario offline", "fake_clock=wall"),
+        ("--options target_qps=5", "use --target-qps"),
+    ],
+)
+def test_a_load_that_cannot_be_meant_is_one_line(
+    words: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*words.split()) == 2
+    out, err = capsys.readouterr()
+    assert said in err and not out
+    assert len(err.strip().splitlines()) == 1

@@ -119,14 +119,6 @@ def check(request: Request, cpus: int) -> None:
             raise UsageError(
                 f"unknown backend {name!r}; {_nearest(name)}there are {', '.join(n for n, row in BACKENDS.items() if row.ranked)}"
             )
-        if (
-            request.scenario in LOADGEN_SCENARIOS
-            and BACKENDS[name].inline
-            and request.options.get("fake_clock") != "wall"
-        ):
-            raise UsageError(
-                f"--scenario {request.scenario} goes by the real clock; give {name} --options fake_clock=wall"
-            )
     for batch in request.batch_sizes:
         if not 1 <= batch <= MAX_BATCH:
             raise UsageError(f"--batch-sizes {batch} is out of range; 1 to {MAX_BATCH} can be measured")
@@ -137,9 +129,7 @@ def check(request: Request, cpus: int) -> None:
     if len(names) > len(set(names)):
         twice = next(name for name in names if names.count(name) > 1)
         raise UsageError(f"two of the models are called {twice!r}; rename one or run them apart")
-    check_load(request.scenario, request.options, request.batch_sizes)
-    if request.scenario in LOADGEN_SCENARIOS and importlib.util.find_spec("mlperf_loadgen") is None:
-        raise UsageError(f"--scenario {request.scenario}: {MISSING}")
+    _check_load(request)
     gap = request.options.get("gap_ms", 0)
     if isinstance(gap, bool | str) or not 0 <= gap <= MAX_GAP_MS:
         raise UsageError(f"--gap {gap}: 0 to {MAX_GAP_MS} milliseconds")
@@ -149,6 +139,19 @@ def check(request: Request, cpus: int) -> None:
             raise UsageError(
                 f"--options {option}: none of {', '.join(request.backends)} understands it; "
                 f"they know {', '.join(sorted(understood - {'inputs_sha256'}))}"
+            )
+
+
+def _check_load(request: Request) -> None:
+    check_load(request.scenario, request.options, request.batch_sizes)
+    if request.scenario not in LOADGEN_SCENARIOS:
+        return
+    if importlib.util.find_spec("mlperf_loadgen") is None:
+        raise UsageError(f"--scenario {request.scenario}: {MISSING}")
+    for name in request.backends:
+        if BACKENDS[name].inline and request.options.get("fake_clock") != "wall":
+            raise UsageError(
+                f"--scenario {request.scenario} goes by the real clock; give {name} --options fake_clock=wall"
             )
 
 

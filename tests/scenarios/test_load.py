@@ -28,7 +28,9 @@ def test_a_missing_unit_is_refused_with_the_right_spelling():
         parse_batch_timeout("2")
 
 
-@pytest.mark.parametrize("text", ["50ms", "99:50ms", "p99", "p100:5ms", "p0:5ms", "p99:", "p99:-5ms", "p99:5min"])
+@pytest.mark.parametrize(
+    "text", ["50ms", "99:50ms", "p99", "p100:5ms", "p0:5ms", "p99:", "p99:-5ms", "p99:5min"]
+)
 def test_what_is_no_limit_is_refused_in_one_line(text):
     with pytest.raises(UsageError, match=r"such as p\d+:50ms") as error:
         parse_max_latency(text)

@@ -39,8 +39,11 @@ def sleeping(seconds: float = 0.003) -> Callable[[], None]:
     return lambda: time.sleep(seconds)
 
 
+SHORT = sleeping()
+
+
 def drive(
-    name: str, call: Callable[[], None] = sleeping(), *, batch: int = 1, bind: Any = None, options: Any = None, **changes: float
+    name: str, call: Callable[[], None] = SHORT, *, batch: int = 1, bind: Any = None, options: Any = None, **changes: float
 ) -> tuple[dict[str, Any], LoadTest]:  # fmt: skip
     scenario = open_scenario(name)
     case = Case(model="m", backend="fake", threads=1, scenario=name, batch=batch, options=options or {})
