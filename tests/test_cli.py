@@ -12,7 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from zoobench import api
 from zoobench.cli import COMMANDS, build_app, main, root_help
+from zoobench.results.store import read_samples
+from zoobench.search import MaxRate
+from zoobench.search.max_rate import Tried
 
 
 @pytest.fixture(autouse=True)
@@ -339,23 +343,31 @@ def test_a_polite_kill_writes_what_was_measured(tmp_path: Path) -> None:
     assert json.loads(line)["status"] == "interrupted"
 
 
+def test_a_search_says_its_answer_on_stdout_and_in_json(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = MaxRate("resnet18 · fake · fp32", 99.0, 50.0, 80.0, "84 do not hold", (Tried(80.0, holds=True),))
+    monkeypatch.setattr(api, "find_max_rates", lambda asked, **_: ([], [found]))
+    words = ["--scenario", "server", "--max-latency", "p99:50ms", "--options", "fake_clock=wall"]
+    run(*words)
+    assert "fake · fp32: holds 80 queries/s with p99 ≤ 50 ms; 84 do not hold" in capsys.readouterr().out
+    run(*words, "--json")
+    told = json.loads(capsys.readouterr().out)
+    assert told["records"] == [] and told["max_rates"][0]["qps"] == 80.0
+    assert told["max_rates"][0]["tried"] == [{"qps": 80.0, "holds": True, "final": False}]
+
+
 @pytest.mark.slow
-def test_a_search_says_its_answer_on_stdout_and_in_json(capsys: pytest.CaptureFixture[str]) -> None:
-    words = [
-        "--scenario",
-        "server",
-        "--max-latency",
-        "p90:20ms",
-        "--options",
-        "fake_clock=wall",
-        "fake_p50_ms=2",
-    ]
-    assert run(*words, "--max-case-time", "4") == 0
-    assert "fake · fp32: holds " in capsys.readouterr().out.splitlines()[-1]
-    assert run(*words, "--max-case-time", "4", "--json") == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["max_rates"][0]["qps"] > 0
-    assert len(found["records"]) == 1 + len(found["max_rates"][0]["tried"])
+@pytest.mark.parametrize("words", ["offline --batch-sizes 4", "multi_stream", "server --target-qps 60"])
+def test_loadgen_drives_a_real_worker(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--scenario", *words.split(), "--options", "fake_clock=wall", "--json") == 0
+    [record] = json.loads(capsys.readouterr().out)
+    assert record["status"] == "ok" and record["load"]["tests"] == 1
+    assert record["throughput_per_s"] == record["load"]["completed_qps"] > 0
+    assert record["versions"]["mlcommons-loadgen"]
+    assert abs(record["load"]["little_error"]) < 0.02
+    [file] = Path("results").glob("runs/*/samples/*")
+    assert [slot.load.valid for slot in read_samples(file)] == [record["load"]["valid_tests"] == 1]
 
 
 @pytest.mark.parametrize(
