@@ -358,7 +358,9 @@ def test_a_search_says_its_answer_on_stdout_and_in_json(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", ["offline --batch-sizes 4", "multi_stream", "server --target-qps 60"])
+@pytest.mark.parametrize(
+    "words", ["offline --batch-sizes 4", "multi_stream", "server --target-qps 60 --max-latency p90:1s"]
+)
 def test_loadgen_drives_a_real_worker(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--scenario", *words.split(), "--options", "fake_clock=wall", "--json") == 0
     [record] = json.loads(capsys.readouterr().out)
