@@ -362,7 +362,8 @@ def test_a_search_says_its_answer_on_stdout_and_in_json(
     "words", ["offline --batch-sizes 4", "multi_stream", "server --target-qps 60 --max-latency p90:1s"]
 )
 def test_loadgen_drives_a_real_worker(words: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("--scenario", *words.split(), "--options", "fake_clock=wall", "--json") == 0
+    more = ["--max-case-time", "2", "--options", "fake_clock=wall", "--json"]
+    assert run("--scenario", *words.split(), *more) == 0
     [record] = json.loads(capsys.readouterr().out)
     assert record["status"] == "ok" and record["load"]["tests"] == 1
     assert record["throughput_per_s"] == record["load"]["completed_qps"] > 0

@@ -32,7 +32,7 @@ class Answering(LocalExecutor):
         self, folder: Path, capacity: float = 100.0, queries: int = 500, fails: bool = False
     ) -> None:
         super().__init__(cache=folder / "cache")
-        self.capacity, self.queries, self.fails = capacity, queries, fails
+        self.capacity, self.queries, self.fails, self.proves = capacity, queries, fails, proves
         self.groups = self.probes = 0
 
     def probe(self, backends: Sequence[str]) -> dict[str, str | None]:
@@ -56,7 +56,7 @@ class Answering(LocalExecutor):
         p99 = 10 / max(1e-9, 1 - rate / self.capacity)
         limit = float(case.options.get("latency_limit_ms", 1e9))
         served = case.scenario == "server"
-        enough = self.queries >= 459
+        enough = self.queries >= 459 and rate < self.proves
         test = LoadTest(
             valid=not served or (p99 <= limit and enough),
             constraints_met=p99 <= limit if served else None,
@@ -142,3 +142,9 @@ def test_what_has_no_highest_rate_is_refused(tmp_path):
         search(tmp_path, Answering(tmp_path), options={"target_qps": 5.0})
     with pytest.raises(UsageError, match="--max-batch 4"):
         search(tmp_path, Answering(tmp_path), batch_sizes=[4])
+
+
+def test_what_is_only_not_proven_is_said_to_be_so(tmp_path):
+    _, [found] = search(tmp_path, Answering(tmp_path, proves=60.0))
+    assert 60 / 1.06 < found.qps < 60
+    assert "not proven" in found.limited_by and "--effort standard" in found.limited_by

@@ -32,13 +32,13 @@ class EffortPlan:
     max_case_time_s: float
     percentiles: tuple[int, ...]
     tests: int = 1
-    test_s: float = 2.0
+    test_s: float = 5.0
     tests_forgive: int = 0
 
 
 EFFORTS: dict[Effort, EffortPlan] = {
-    Effort.QUICK: EffortPlan(72, 1.0, 1, 0.03, 20.0, (50, 95), 1, 2.0, 0),
-    Effort.STANDARD: EffortPlan(500, 5.0, 2, 0.01, 60.0, (50, 95), 4, 5.0, 2),
+    Effort.QUICK: EffortPlan(72, 1.0, 1, 0.03, 20.0, (50, 95), 1, 5.0, 0),
+    Effort.STANDARD: EffortPlan(500, 5.0, 2, 0.01, 60.0, (50, 95), 4, 8.0, 2),
     Effort.THOROUGH: EffortPlan(1000, 10.0, 6, 0.005, 180.0, (50, 95, 99), 12, 10.0, 5),
 }
 

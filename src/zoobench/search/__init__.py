@@ -182,6 +182,11 @@ def _limit(tried: Sequence[Tried], records: Sequence[Record], capacity: float) -
         )
     if best_rate(tried) is None and record.latency and any(one.final for one in tried):
         return f"the fastest call takes {record.latency.min_ms:.3g} ms already; allow more, or take a faster model"
+    if record.load and not record.load.over_limit_tests:
+        return (
+            f"{miss:g} queries/s are not proven ({_seen(record)}, but of {record.load.queries} queries too many missed "
+            "the limit for LoadGen to be sure; --effort standard gives it more)"
+        )
     return f"{miss:g} queries/s do not hold ({_seen(record)}; offline it does {capacity:.3g} items/s)"
 
 
