@@ -12,7 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from zoobench import api
 from zoobench.cli import COMMANDS, build_app, main, root_help
+from zoobench.results.store import read_samples
+from zoobench.search.max_rate import Tried
+from zoobench.search.serving import MaxRate
 
 
 @pytest.fixture(autouse=True)
@@ -337,3 +341,53 @@ def test_a_polite_kill_writes_what_was_measured(tmp_path: Path) -> None:
     assert process.returncode == 130, err
     [line] = next(tmp_path.glob("results/runs/*/records.jsonl")).read_text().splitlines()
     assert json.loads(line)["status"] == "interrupted"
+
+
+def test_a_search_says_its_answer_on_stdout_and_in_json(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = MaxRate("resnet18 · fake · fp32", 99.0, 50.0, 80.0, "84 do not hold", (Tried(80.0, holds=True),))
+    monkeypatch.setattr(api, "find_max_rates", lambda asked, **_: ([], [found]))
+    words = ["--scenario", "server", "--max-latency", "p99:50ms", "--options", "fake_clock=wall"]
+    run(*words)
+    assert "fake · fp32: holds 80 queries/s with p99 ≤ 50 ms; 84 do not hold" in capsys.readouterr().out
+    run(*words, "--json")
+    told = json.loads(capsys.readouterr().out)
+    assert told["records"] == [] and told["max_rates"][0]["qps"] == 80.0
+    assert told["max_rates"][0]["tried"] == [{"qps": 80.0, "holds": True, "final": False}]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words", ["offline --batch-sizes 4", "multi_stream", "server --target-qps 60 --max-latency p90:1s"]
+)
+def test_loadgen_drives_a_real_worker(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    more = ["--max-case-time", "2", "--options", "fake_clock=wall", "--json"]
+    assert run("--scenario", *words.split(), *more) == 0
+    [record] = json.loads(capsys.readouterr().out)
+    assert record["status"] == "ok" and record["load"]["tests"] == 1
+    assert record["throughput_per_s"] == record["load"]["completed_qps"] > 0
+    assert record["versions"]["mlcommons-loadgen"]
+    assert abs(record["load"]["little_error"]) < 0.02
+    [file] = Path("results").glob("runs/*/samples/*")
+    assert [slot.load.valid for slot in read_samples(file)] == [record["load"]["valid_tests"] == 1]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--scenario server --max-latency p99:50", "write p99:50ms"),
+        ("--scenario server", "--target-qps 50"),
+        ("--scenario server --max-latency p99:50ms --dry-run", "add --target-qps"),
+        ("--scenario multi_stream --target-qps 5", "no rate to set"),
+        ("--scenario offline", "fake_clock=wall"),
+        ("--options target_qps=5", "use --target-qps"),
+    ],
+)
+def test_a_load_that_cannot_be_meant_is_one_line(
+    words: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*words.split()) == 2
+    out, err = capsys.readouterr()
+    assert said in err and not out
+    assert len(err.strip().splitlines()) == 1

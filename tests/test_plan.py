@@ -106,3 +106,14 @@ def test_what_cannot_be_meant_is_refused_with_the_flag_and_the_value(
     with pytest.raises(UsageError) as refused:
         check(asked(**changes), 4)
     assert words in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_a_load_is_refused_where_it_cannot_be_applied(monkeypatch: pytest.MonkeyPatch) -> None:
+    offline = asked(scenario="offline", backends=["fake"])
+    with pytest.raises(UsageError, match="fake_clock=wall"):
+        check(offline, 2)
+    wall = dataclasses.replace(offline, options={"fake_clock": "wall"})
+    check(wall, 2)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match="pip install mlcommons-loadgen"):
+        check(wall, 2)

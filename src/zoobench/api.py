@@ -13,8 +13,10 @@ from zoobench.catalog import MODEL_REGISTRY, find, load_registry
 from zoobench.driver import Observer, Settings, execute
 from zoobench.errors import PrepareError, UsageError
 from zoobench.executors import Executor, open_executor
-from zoobench.plan import Request
+from zoobench.plan import Request, check
 from zoobench.results.query import load_records
+from zoobench.scenarios.load import complete
+from zoobench.search.serving import MaxRate, at_rate, max_rates
 from zoobench.spec import Artifact, Case, Effort, ModelSpec, OptionValue, Precision, WeightsPolicy
 
 if TYPE_CHECKING:
@@ -84,7 +86,7 @@ def request(
         effort=_member(Effort, "--effort", effort),
         scenario=_known_scenario(scenario),
         threads=threads,
-        options=dict(options or {}),
+        options=complete(scenario, options or {}),
     )
 
 
@@ -137,6 +139,33 @@ def run_request(
     return list(
         execute(asked, settings or Settings(), executor or open_executor("local"), observer or Quiet())
     )
+
+
+def find_max_rates(
+    asked: Request,
+    *,
+    settings: Settings | None = None,
+    executor: Executor | None = None,
+    observer: Observer | None = None,
+) -> tuple[list[Record], list[MaxRate]]:
+    """The highest rate that each cell of a `server` request without `target_qps` holds within its latency limit.
+
+    Returns:
+        Every record that the search made or found, and one answer for each model, precision and backend.
+
+    Raises:
+        UsageError: it is no such request.
+    """
+    if asked.scenario != "server" or "target_qps" in asked.options:
+        raise UsageError("only --scenario server without --target-qps has a highest rate to search for")
+    check(at_rate(asked, 1.0), machine.usable_cpu_count())
+    records, found = [], []
+    for made, answer in max_rates(
+        asked, settings or Settings(), executor or open_executor("local"), observer or Quiet()
+    ):
+        records += made
+        found.append(answer)
+    return records, found
 
 
 def export(

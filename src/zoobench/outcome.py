@@ -39,6 +39,10 @@ NOISE_CODES = frozenset({"cpu_contended", "throttled"})
 """Reasons of `invalid` that lie in the machine's moment; every other one lies in what was run."""
 
 
+ANSWER_CODES = frozenset({"over_latency_limit"})
+"""Reasons that make a cell `invalid` and yet are the answer to what was asked: measuring again would not help."""
+
+
 class Reason(Frozen):
     """Why a verdict is not `valid`, or a warning beside one that is: a stable code and a line with advice."""
 
@@ -146,8 +150,106 @@ def apart(noises: Sequence[Noise]) -> list[Noise]:
     return [n for n in noises if n.cpu_crossing is not None and n.cpu_crossing > APART * best]
 
 
+class LoadTest(Frozen):
+    """One LoadGen test: what was asked, what came, and what LoadGen says of it.
+
+    Rates are samples a second. `server` has one sample a query; `offline` has one query.
+    """
+
+    valid: bool = Field(description="LoadGen's `Result is`")
+    constraints_met: bool | None = Field(default=None, description="the latency limit; None: there is none")
+    advice: tuple[str, ...] = Field(default=(), description="LoadGen's own lines: why, and what would help")
+    target_qps: float | None = Field(
+        default=None, description="as asked for; None: LoadGen's rate was estimated"
+    )
+    scheduled_qps: float | None = Field(default=None, description="as the schedule turned out")
+    completed_qps: float
+    latency_percentile: float | None = Field(default=None, description="percent")
+    latency_limit_ms: float | None = None
+    percentile_ms: float | None = Field(default=None, description="latency at that percentile")
+    samples_per_query: int = 1
+    queries: int
+    samples: int
+    duration_s: float = Field(description="from the first query's schedule to the last completion")
+    min_duration_s: float = 0.0
+    min_queries: int = 0
+    batches: dict[int, int] = Field(default_factory=dict, description="items of a call -> number of calls")
+    mean_in_flight: float | None = Field(
+        default=None, description="queries (samples offline), integrated over their arrivals and completions"
+    )
+    little_error: float | None = Field(
+        default=None, description="mean_in_flight / (LoadGen's throughput x its mean latency) - 1"
+    )
+    seeds: dict[str, int] = Field(default_factory=dict)
+
+
+class LoadSummary(Frozen):
+    """A case's LoadGen tests together; rates are over the time of all of them."""
+
+    tests: int
+    valid_tests: int
+    over_limit_tests: int = Field(default=0, description="of those not valid: the latency limit was missed")
+    advice: tuple[str, ...] = ()
+    target_qps: float | None = None
+    scheduled_qps: float | None = None
+    completed_qps: float
+    latency_percentile: float | None = None
+    latency_limit_ms: float | None = None
+    percentile_ms: float | None = Field(default=None, description="the worst of the tests'")
+    samples_per_query: int = 1
+    queries: int = 0
+    batches: dict[int, int] = Field(default_factory=dict)
+    mean_in_flight: float | None = None
+    little_error: float | None = Field(default=None, description="the largest of the tests', by size")
+
+    @property
+    def is_valid(self) -> bool:
+        """LoadGen called every test VALID."""
+        return self.valid_tests == self.tests
+
+
+def summarise_load(tests: Sequence[LoadTest]) -> LoadSummary | None:
+    """Fold a case's tests; None when there are none."""
+    if not tests:
+        return None
+    seconds = sum(test.duration_s for test in tests)
+    errors = [test.little_error for test in tests if test.little_error is not None]
+    batches: dict[int, int] = {}
+    for test in tests:
+        for size, count in test.batches.items():
+            batches[size] = batches.get(size, 0) + count
+    last = tests[-1]
+    return LoadSummary(
+        tests=len(tests),
+        valid_tests=sum(test.valid for test in tests),
+        over_limit_tests=sum(test.constraints_met is False for test in tests),
+        advice=tuple(dict.fromkeys(line for test in tests if not test.valid for line in test.advice)),
+        target_qps=last.target_qps,
+        scheduled_qps=_weighted([(test.scheduled_qps, test.duration_s) for test in tests]),
+        completed_qps=sum(test.samples for test in tests) / seconds if seconds > 0 else 0.0,
+        latency_percentile=last.latency_percentile,
+        latency_limit_ms=last.latency_limit_ms,
+        percentile_ms=max((t.percentile_ms for t in tests if t.percentile_ms is not None), default=None),
+        samples_per_query=last.samples_per_query,
+        queries=sum(test.queries for test in tests),
+        batches=dict(sorted(batches.items())),
+        mean_in_flight=_weighted([(test.mean_in_flight, test.duration_s) for test in tests]),
+        little_error=max(errors, key=abs, default=None),
+    )
+
+
+def _weighted(pairs: Sequence[tuple[float | None, float]]) -> float | None:
+    known = [(value, weight) for value, weight in pairs if value is not None]
+    total = sum(weight for _, weight in known)
+    return sum(value * weight for value, weight in known) / total if total > 0 else None
+
+
 class Slot(Frozen):
-    """One turn of one case: a settling call, then the timed calls."""
+    """One turn of one case: a settling call, then the timed calls; or one LoadGen test.
+
+    The samples of a LoadGen test are, in order, the latencies of its queries as LoadGen counts them (in `server`
+    from the scheduled arrival), and `offline`, where one query holds everything, the times of its calls.
+    """
 
     fork: int
     round: int
@@ -158,6 +260,7 @@ class Slot(Frozen):
     settling_ns: int
     samples_ns: tuple[int, ...]
     noise: Noise = Noise()
+    load: LoadTest | None = None
 
 
 class WarmUp(Frozen):
@@ -223,7 +326,11 @@ class CaseResult(Frozen):
     warm_up: WarmUp | None = None
     slots: tuple[Slot, ...] = ()
     latency: Latency | None = None
-    throughput_per_s: float | None = Field(default=None, description="items per second: batch / mean latency")
+    throughput_per_s: float | None = Field(
+        default=None,
+        description="items per second: batch / mean latency; under LoadGen what was completed, over the test's time",
+    )
+    load: LoadSummary | None = None
     memory: Memory | None = None
     check: Check | None = None
     evidence: Evidence | None = None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from zoobench.backends import BACKENDS, COMMON_OPTIONS, Row
 from zoobench.errors import UsageError
-from zoobench.spec import Case, Effort, Group, ModelSpec, OptionValue, Precision
+from zoobench.scenarios.load import MISSING
+from zoobench.scenarios.load import check as check_load
+from zoobench.spec import LOADGEN_SCENARIOS, Case, Effort, Group, ModelSpec, OptionValue, Precision
 
 MAX_BATCH = 65_536
 MAX_GAP_MS = 60_000
@@ -126,6 +129,7 @@ def check(request: Request, cpus: int) -> None:
     if len(names) > len(set(names)):
         twice = next(name for name in names if names.count(name) > 1)
         raise UsageError(f"two of the models are called {twice!r}; rename one or run them apart")
+    _check_load(request)
     gap = request.options.get("gap_ms", 0)
     if isinstance(gap, bool | str) or not 0 <= gap <= MAX_GAP_MS:
         raise UsageError(f"--gap {gap}: 0 to {MAX_GAP_MS} milliseconds")
@@ -135,6 +139,19 @@ def check(request: Request, cpus: int) -> None:
             raise UsageError(
                 f"--options {option}: none of {', '.join(request.backends)} understands it; "
                 f"they know {', '.join(sorted(understood - {'inputs_sha256'}))}"
+            )
+
+
+def _check_load(request: Request) -> None:
+    check_load(request.scenario, request.options, request.batch_sizes)
+    if request.scenario not in LOADGEN_SCENARIOS:
+        return
+    if importlib.util.find_spec("mlperf_loadgen") is None:
+        raise UsageError(f"--scenario {request.scenario}: {MISSING}")
+    for name in request.backends:
+        if BACKENDS[name].inline and request.options.get("fake_clock") != "wall":
+            raise UsageError(
+                f"--scenario {request.scenario} goes by the real clock; give {name} --options fake_clock=wall"
             )
 
 

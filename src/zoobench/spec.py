@@ -149,6 +149,11 @@ class ModelSpec(Frozen):
 
 OptionValue = bool | int | float | str
 
+LOADGEN_SCENARIOS = frozenset({"offline", "multi_stream", "server"})
+"""Scenarios that MLPerf LoadGen drives; one of its tests is a slot."""
+LOAD_OPTIONS = ("target_qps", "latency_limit_ms", "latency_percentile", "max_batch", "batch_timeout_ms")
+"""Options of a case that say its load. Rates are queries a second, the percentile is in percent."""
+
 
 class Case(Frozen):
     """One cell that was asked for. `id` is a stable hash of every field."""

@@ -164,6 +164,13 @@ def test_early_stopping_needs_as_many_queries_as_in_loadgen(p, queries):
     assert stats.early_stop_bound(samples, p) == samples[-1]
 
 
+@pytest.mark.parametrize(
+    ("p", "over", "queries"), [(0.99, 0, 459), (0.99, 1, 662), (0.9, 1, 64), (0.95, 1, 130), (0.9, 0, 44)]
+)
+def test_early_stopping_forgives_as_many_as_loadgen(p, over, queries):
+    assert stats.early_stop_queries(p, over) == queries
+
+
 def test_early_stopping_discards_as_many_as_loadgen():
     assert stats.early_stop_discard(10_000, 0.99) == 77
     assert stats.early_stop_bound(np.arange(10_000.0), 0.99) == 10_000 - 77

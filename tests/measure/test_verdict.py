@@ -7,7 +7,16 @@ import pytest
 
 from zoobench.measure.effort import EFFORTS
 from zoobench.measure.verdict import judge, provider_share
-from zoobench.outcome import UNSTABLE_CODES, Check, Evidence, Latency, Noise, VerdictValue, WarmUp
+from zoobench.outcome import (
+    UNSTABLE_CODES,
+    Check,
+    Evidence,
+    Latency,
+    LoadSummary,
+    Noise,
+    VerdictValue,
+    WarmUp,
+)
 from zoobench.spec import Case, Effort, Precision, Validation
 
 CASE = Case(model="m", backend="onnx_cpu", threads=2)
@@ -39,6 +48,20 @@ EVIDENCE = Evidence(
 )
 ON_CUDA = EVIDENCE.model_copy(update={"device": "cuda", "provider_time": {"CUDAExecutionProvider": 1.0}})
 QUIET = Noise(foreign_cpu=0.01, steal=0.0, parent_cpu=0.001, throttled_s=0.0, cpu_mhz=3000)
+SERVER = Case(model="m", backend="onnx_cpu", threads=2, scenario="server")
+LOAD = LoadSummary(
+    tests=2,
+    valid_tests=2,
+    advice=("Min queries satisfied: NO", "Reduce target QPS to improve latency."),
+    target_qps=50,
+    completed_qps=49.5,
+    latency_percentile=99,
+    latency_limit_ms=40,
+    percentile_ms=61.25,
+    queries=100,
+    little_error=0.001,
+)
+OVER = LOAD.model_copy(update={"valid_tests": 0, "over_limit_tests": 2})
 VALIDATION = Validation(
     reference="pytorch eager fp32",
     runtime="onnxruntime",
@@ -101,6 +124,9 @@ INVALID = [
     ("wrong_precision", "bf16", {"evidence": but(EVIDENCE, precision="bf16")}),
     ("cpu_contended", "38% of the CPUs in 3 of 8", {"noises": noisy(3, foreign_cpu=0.38)}),
     ("throttled", "0.2 s", {"noises": noisy(1, throttled_s=0.2)}),
+    ("over_latency_limit", "at 50 queries/s 2 of 2 LoadGen tests missed the limit of 40 ms: p99 was 61.25 ms", {"case": SERVER, "load": OVER}),
+    ("load_test_not_valid", "1 of 2 tests INVALID (Reduce target QPS to improve latency)", {"case": SERVER, "load": but(LOAD, valid_tests=1)}),
+    ("load_test_not_valid", "--target-qps", {"case": but(SERVER, scenario="offline"), "load": but(LOAD, valid_tests=0)}),
     ("throttled", "hw_thermal", {"noises": noisy(1, gpu={"clock_event_reasons": ["hw_thermal"]})}),
 ]  # fmt: skip
 
@@ -127,6 +153,7 @@ WARNINGS = [
     ("outliers", "2 of 100", {"latency": but(LATENCY, outliers=2)}),
     ("percentile_not_supported", "p95", {"latency": but(LATENCY, p95_ms=None, p95_interval_ms=None)}),
     ("percentile_not_supported", "p99", {"latency": but(LATENCY, p50_interval_ms=(9.99, 10.01)), "plan": EFFORTS[Effort.THOROUGH]}),
+    ("littles_law", "2.5% below", {"case": SERVER, "load": but(LOAD, little_error=-0.025)}),
     ("calls_looped", "7 were timed", {"inner_loops": 7}),
     ("near_timer_resolution", "40 µs", {"latency": but(LATENCY, min_ms=0.04)}),
     ("hyperthread_siblings", "--threads", {"hyperthreads": True}),
@@ -162,6 +189,17 @@ def test_warnings_do_not_change_the_value(code, figure, changes):
     assert result.value is VerdictValue.VALID
     assert codes(result.warnings) == [code]
     assert figure in result.warnings[0].message
+
+
+def test_where_queries_queue_their_latencies_may_vary():
+    varied = but(LATENCY, drift=0.5, outliers=20, p50_interval_ms=(5, 20))
+    assert verdict(case=SERVER, latency=varied, load=LOAD).value is VerdictValue.VALID
+    assert verdict(latency=varied).value is VerdictValue.UNSTABLE
+
+
+def test_little_may_be_off_by_two_percent():
+    assert not verdict(case=SERVER, load=but(LOAD, little_error=0.019)).warnings
+    assert not verdict(case=SERVER, load=but(LOAD, little_error=None)).warnings
 
 
 def test_invalid_beats_unstable_and_every_reason_is_listed():

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.show.records import OTHER_MACHINE, full_run, make_failure, make_record, write_results
 
 from zoobench.errors import UsageError
-from zoobench.outcome import Status, VerdictValue
+from zoobench.outcome import LoadSummary, Status, VerdictValue
 from zoobench.results import record as record_module
 from zoobench.results.query import (
     Cell,
@@ -136,7 +136,24 @@ def test_a_row_holds_what_its_record_holds() -> None:
     assert (row.fingerprint, row.cpu_model) == (record.machine.fingerprint, record.machine.cpu_model)
     assert row.label == record.case.label
     unknown = [f.name for f in fields(row) if getattr(row, f.name) is None]
+    unknown = [name for name in unknown if not name.startswith("load_")]
     assert unknown == ["shape", "compile_s", "p99_ms", "error_stage", "error_message"]
+
+
+def test_a_row_holds_what_loadgen_said() -> None:
+    load = LoadSummary(
+        tests=4, valid_tests=3, completed_qps=49, latency_percentile=99, percentile_ms=21, scheduled_qps=50,
+        mean_in_flight=2,
+    )  # fmt: skip
+    row = row_of(make_record(scenario="server", load=load))
+    assert (row.load_tests, row.load_valid_tests, row.load_percentile, row.load_percentile_ms) == (
+        4,
+        3,
+        99,
+        21,
+    )
+    assert (row.load_scheduled_qps, row.load_mean_in_flight) == (50, 2)
+    assert row_of(make_record()).load_tests is None
 
 
 def test_a_folder_that_is_missing_or_a_file_is_a_usage_error(tmp_path: Path) -> None:

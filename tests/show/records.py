@@ -42,6 +42,7 @@ def make_record(
     warnings: Sequence[tuple[str, str]] = (),
     options: dict[str, Any] | None = None,
     device: str = "cpu",
+    scenario: str = "single_stream",
     **more: Any,
 ) -> Record:
     """A record that went well; `width` is the half-width of the interval as a share of p50."""
@@ -52,6 +53,7 @@ def make_record(
         precision=precision,
         threads=threads,
         device=device,
+        scenario=scenario,
         options=options or {},
     )
     fields: dict[str, Any] = {

@@ -82,3 +82,8 @@ def test_the_sentence_warns_of_unstable_numbers_and_of_different_runs() -> None:
     (summary,) = summarise(find_pairs(rows))
     assert "1 pair with a number marked unstable" in summary.sentence
     assert "1 pair measured in different runs" in summary.sentence
+
+
+def test_served_cells_are_no_speed_up() -> None:
+    told = {"scenario": "server", "options": {"target_qps": 50.0}}
+    assert not find_pairs([make_row(backend="pytorch", p50=20.0, **told), make_row(p50=10.0, **told)])

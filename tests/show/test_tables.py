@@ -7,7 +7,7 @@ import io
 from rich.console import Console
 from tests.show.records import OTHER_MACHINE, full_run, make_failure, make_record
 
-from zoobench.outcome import Status, VerdictValue
+from zoobench.outcome import LoadSummary, Status, VerdictValue
 from zoobench.results.query import Cell, latest_cells
 from zoobench.results.record import ModelInfo, Record
 from zoobench.results.row import row_of
@@ -151,3 +151,32 @@ def test_local_files_of_one_name_are_told_apart() -> None:
 
     out = rendered([local("a"), local("b")], 120)
     assert "model.onnx (aaaaaaaa)" in out and "model.onnx (bbbbbbbb)" in out
+
+
+SERVER = {"target_qps": 50.0, "latency_percentile": 99.0, "latency_limit_ms": 40.0, "max_batch": 8}
+LOAD = LoadSummary(
+    tests=2, valid_tests=2, completed_qps=49.5, latency_percentile=99, percentile_ms=24.31, queries=1000
+)
+
+
+def test_a_served_cell_says_its_load_and_what_loadgen_thinks() -> None:
+    options = {**SERVER, "batch_timeout_ms": 2.0, "graph_optimization": "all"}
+    served = make_record(scenario="server", options=options, load=LOAD, throughput_per_s=49.5)
+    cells = cells_of(served)
+    assert cells["Backend"] == "onnx_cpu (graph_optimization=all)"
+    assert cells["Scenario"] == "server 50/s, p99 ≤ 40 ms, up to 8 joined within 2 ms"
+    assert cells["LoadGen (ms)"] == "VALID, p99 24.3"
+    assert cells["Throughput (items/s)"] == "49.5"
+    for valid, word in ((0, "INVALID"), (1, "1 of 2 VALID")):
+        load = LOAD.model_copy(update={"valid_tests": valid})
+        told = cells_of(make_record(scenario="server", options=SERVER, load=load))["LoadGen (ms)"]
+        assert told == f"{word}, p99 24.3"
+    offline = make_record(scenario="offline", load=LoadSummary(tests=1, valid_tests=1, completed_qps=104))
+    assert cells_of(offline)["LoadGen (ms)"] == "VALID"
+
+
+def test_only_where_loadgen_was_is_it_spoken_of() -> None:
+    assert "LoadGen (ms)" not in heads(table_of(make_record()))
+    mixed = table_of(make_record(), make_record(scenario="server", options=SERVER, load=LOAD))
+    column = heads(mixed).index("LoadGen (ms)")
+    assert sorted(row[column] for row in mixed.rows) == ["VALID, p99 24.3", "—"]

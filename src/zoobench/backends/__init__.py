@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, cast
 
+from zoobench.spec import LOAD_OPTIONS
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -88,7 +90,7 @@ class Row:
     ranked: bool = True
 
 
-COMMON_OPTIONS = ("gap_ms", "io_binding", "inputs_sha256")
+COMMON_OPTIONS = ("gap_ms", "io_binding", "inputs_sha256", *LOAD_OPTIONS)
 """Options of the scenario and the boundary, which every backend honours."""
 
 FLAGS = ("io_binding", "channels_last")

@@ -111,6 +111,7 @@ class FakeSession:
         """The call waits its latency and returns two finite, varying numbers an item."""
         items = next(iter(inputs.values()))
         flat = items.reshape(len(items), -1)
+        factor = (len(items) / self.case.batch) ** _BATCH_EXPONENT
         outputs = np.stack([flat[:, 0], -flat[:, -1]], axis=1).astype(np.float32)
         if self.fault == "nan":
             outputs[:] = np.nan
@@ -122,7 +123,7 @@ class FakeSession:
             # The first calls pass, so that the faults strike in a slot and not in the warm-up.
             if self.fault in ("slot", "hang", "die") and self.calls > 250:
                 self._strike()
-            self._wait(self._latency_ns())
+            self._wait(self._latency_ns(factor))
             return {"logits": outputs}
 
         return run
@@ -135,12 +136,12 @@ class FakeSession:
         while True:
             time.sleep(3600)
 
-    def _latency_ns(self) -> int:
+    def _latency_ns(self, batch_factor: float) -> int:
         value = next(self._block, None)
         if value is None:
             self._block = iter(self._factors(512))
             value = next(self._block)
-        factor = 1.0 + self.drift * (self.clock() - self.start_ns) / 1e9
+        factor = batch_factor * (1.0 + self.drift * (self.clock() - self.start_ns) / 1e9)
         if self.outliers and self.rng.random() < self.outliers:
             factor *= 10
         return max(1, int(self.median_ns * value * factor + 0.5))

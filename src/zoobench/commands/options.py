@@ -6,11 +6,17 @@ import json
 from collections.abc import Sequence
 
 from zoobench.errors import UsageError
+from zoobench.scenarios.load import FLAGS
 from zoobench.spec import OptionValue
 
 _INF = float("inf")
 
-_FLAGS_OF_OPTIONS = {"gap_ms": "--gap", "io_binding": "--io-binding", "inputs_sha256": "--inputs"}
+_FLAGS_OF_OPTIONS = {
+    "gap_ms": "--gap",
+    "io_binding": "--io-binding",
+    "inputs_sha256": "--inputs",
+    **FLAGS,
+}
 
 
 def runtime_options(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,12 +17,13 @@ from zoobench.errors import INTERRUPTED_EXIT, USAGE_EXIT, UsageError
 from zoobench.executors import open_executor
 from zoobench.machine import usable_cpu_count
 from zoobench.outcome import Status, VerdictValue
-from zoobench.spec import Effort, OnExisting, Precision, WeightsPolicy
+from zoobench.spec import Effort, OnExisting, OptionValue, Precision, WeightsPolicy
 
 if TYPE_CHECKING:
     from zoobench.driver import Settings
     from zoobench.plan import Request
     from zoobench.results.record import Record
+    from zoobench.search.serving import MaxRate
 
 
 _SHOWN_CELLS = 100
@@ -37,6 +39,10 @@ def run(
     precisions: Names = None,
     effort: Effort = Effort.QUICK,
     scenario: str = "single_stream",
+    target_qps: float | None = None,
+    max_latency: str | None = None,
+    max_batch: int | None = None,
+    batch_timeout: str | None = None,
     weights: WeightsPolicy = WeightsPolicy.AUTO,
     threads: int | None = None,
     results_dir: Path = Path("results"),
@@ -70,7 +76,17 @@ def run(
     effort
         How much evidence is bought.
     scenario
-        How load is applied.
+        How load is applied: single_stream (one call after another), or by MLPerf LoadGen multi_stream (queries of a
+        batch, one after another), offline (everything at once), server (queries that come by themselves).
+    target_qps
+        server: queries a second. offline: the rate that LoadGen sizes its test by.
+    max_latency
+        server: the percentile and limit that make a rate hold, p99:50ms; without --target-qps the highest rate that
+        holds is searched. With a rate and no limit LoadGen's p99:100ms.
+    max_batch
+        server: join at most so many waiting queries into one call.
+    batch_timeout
+        server: how long a query waits for others to join it, 2ms.
     weights
         auto falls back to seeded random weights when the Hub cannot be reached; pretrained makes that an error.
     threads
@@ -114,9 +130,13 @@ def run(
         effort=effort,
         scenario=scenario,
         threads=threads,
-        options=runtime_options(options or (), gap_ms=gap, io_binding=io_binding),
+        options={
+            **runtime_options(options or (), gap_ms=gap, io_binding=io_binding),
+            **_load(target_qps, max_latency, max_batch, batch_timeout),
+        },
         registry=registry,
     )
+    searched = scenario == "server" and target_qps is None and max_latency is not None
     if gpu:
         _insist_on_gpu(request)
     settings = Settings(
@@ -132,17 +152,37 @@ def run(
     )
     if inputs is not None and not inputs.is_file():
         raise UsageError(f"--inputs {inputs}: there is no such file")
+    if dry_run and searched:
+        raise UsageError("--dry-run cannot foresee which rates a search will try; add --target-qps 50")
     if dry_run:
         return _dry_run(request, settings, as_json=as_json)
+    rates: list[MaxRate] | None = None
     with watch() as observer:
-        records = api.run_request(request, settings=settings, observer=observer)
-    _print_records(records, as_json=as_json)
+        if searched:
+            records, rates = api.find_max_rates(request, settings=settings, observer=observer)
+        else:
+            records = api.run_request(request, settings=settings, observer=observer)
+    _print_records(records, rates, as_json=as_json)
     code = _exit_code(records)
     if doubt := _doubt(records):
         print(doubt, file=sys.stderr)
     if code == USAGE_EXIT:
         print("zoobench: nothing could be measured; the reasons stand above", file=sys.stderr)
     return code
+
+
+def _load(
+    target_qps: float | None, max_latency: str | None, max_batch: int | None, batch_timeout: str | None
+) -> dict[str, OptionValue]:
+    """The flags of the load, as options of the case."""
+    from zoobench.scenarios.load import parse_batch_timeout, parse_max_latency
+
+    return {
+        **({} if target_qps is None else {"target_qps": target_qps}),
+        **({} if max_latency is None else parse_max_latency(max_latency)),
+        **({} if max_batch is None else {"max_batch": max_batch}),
+        **({} if batch_timeout is None else parse_batch_timeout(batch_timeout)),
+    }
 
 
 def _insist_on_gpu(request: Request) -> None:
@@ -218,9 +258,10 @@ def _all_refused(records: Sequence[Record]) -> bool:
     )
 
 
-def _print_records(records: Sequence[Record], *, as_json: bool) -> None:
+def _print_records(records: Sequence[Record], rates: Sequence[MaxRate] | None, *, as_json: bool) -> None:
     if as_json:
-        print_json([record.model_dump(mode="json") for record in records])
+        body = [record.model_dump(mode="json") for record in records]
+        print_json(body if rates is None else {"records": body, "max_rates": [asdict(r) for r in rates]})
         return
     from zoobench.show.tables import console_table
 
@@ -229,3 +270,5 @@ def _print_records(records: Sequence[Record], *, as_json: bool) -> None:
         print(
             f"the first {_SHOWN_CELLS} of {len(records)} cells; `zoobench report` shows all", file=sys.stderr
         )
+    for rate in rates or ():
+        print(rate.line)

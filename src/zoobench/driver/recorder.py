@@ -26,7 +26,16 @@ from zoobench.results.record import (
     summarise_noise,
 )
 from zoobench.results.store import now
-from zoobench.spec import Artifact, Case, Effort, ModelSpec, Precision, Seat, stable_hash
+from zoobench.spec import (
+    LOADGEN_SCENARIOS,
+    Artifact,
+    Case,
+    Effort,
+    ModelSpec,
+    Precision,
+    Seat,
+    stable_hash,
+)
 
 _CARRIED = set(CaseResult.model_fields) - {"case_id", "status", "slots"}
 """What a record takes over from a result as it is."""
@@ -63,13 +72,13 @@ class Recorder:
             model=_model_info(model, artifact),
             artifact=_artifact_info(artifact) if artifact else None,
             machine=self.machine,
-            versions=self._versions(case.backend),
+            versions=self._versions(case),
             **fields,
         )
 
     def key(self, case: Case) -> str:
         """The measurement key of `case` as it resolved in this run."""
-        versions = self._versions(case.backend)
+        versions = self._versions(case)
         return measurement_key(
             case, self.artifact(case), versions, self.machine.fingerprint, self.machine.affinity
         )
@@ -79,10 +88,14 @@ class Recorder:
         preparation = self.preparations.get(case.model)
         return preparation.artifacts.get(BACKENDS[case.backend].format) if preparation else None
 
-    def _versions(self, backend: str) -> dict[str, str]:
-        if backend not in self.versions:
-            self.versions[backend] = _installed(BACKENDS[backend].packages)
-        return self.versions[backend]
+    def _versions(self, case: Case) -> dict[str, str]:
+        packages = BACKENDS[case.backend].packages
+        if case.scenario in LOADGEN_SCENARIOS:
+            packages = (*packages, "mlcommons-loadgen")
+        key = " ".join(packages)
+        if key not in self.versions:
+            self.versions[key] = _installed(packages)
+        return self.versions[key]
 
     def measured(self, seat: Seat, result: CaseResult) -> Record:
         """The result of measuring, as a record."""

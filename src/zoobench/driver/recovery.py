@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from zoobench.driver.settings import Observer
-from zoobench.outcome import CaseError
+from zoobench.outcome import CaseError, summarise_load
 from zoobench.results.record import Record, summarise_noise
 from zoobench.results.store import now, unfinished
 
@@ -22,13 +22,15 @@ def recover(results_dir: Path, observer: Observer) -> list[Record]:
 
         for case in cases:
             latency = describe(case.slots) if case.slots else None
+            load = summarise_load([slot.load for slot in case.slots if slot.load])
+            batch = case.skeleton.case.batch
+            throughput = load.completed_qps if load else throughput_per_s(batch, latency) if latency else None
             record = case.skeleton.model_copy(
                 update={
                     "recorded_at": now(),
                     "latency": latency,
-                    "throughput_per_s": throughput_per_s(case.skeleton.case.batch, latency)
-                    if latency
-                    else None,
+                    "throughput_per_s": throughput,
+                    "load": load,
                     "noise": summarise_noise([slot.noise for slot in case.slots]),
                     "error": CaseError(
                         stage="slot", message="the run ended before this case was done; run again"

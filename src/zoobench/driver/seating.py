@@ -9,7 +9,7 @@ from zoobench.driver.recorder import Recorder
 from zoobench.driver.settings import Observer, Settings
 from zoobench.errors import UsageError
 from zoobench.executors import Executor, Preparation
-from zoobench.outcome import CaseError, Status, VerdictValue
+from zoobench.outcome import ANSWER_CODES, UNSTABLE_CODES, CaseError, Status, VerdictValue
 from zoobench.plan import Plan, Request
 from zoobench.results.query import load_records
 from zoobench.results.record import Record
@@ -91,8 +91,16 @@ def _existing(recorder: Recorder) -> dict[str, Record]:
         if record.status is Status.OK
         and at_least(Effort(record.effort), recorder.effort)
         and (record.max_case_time_s or recorder.max_case_time_s) >= recorder.max_case_time_s
-        and not (record.verdict and record.verdict.value is VerdictValue.INVALID)
+        and not _is_no_answer(record)
     }
+
+
+def _is_no_answer(record: Record) -> bool:
+    """Invalid for another reason than that the load asked for was too much, which is worth knowing."""
+    if record.verdict is None or record.verdict.value is not VerdictValue.INVALID:
+        return False
+    codes = {reason.code for reason in record.verdict.reasons} - UNSTABLE_CODES
+    return not codes or not codes <= ANSWER_CODES
 
 
 def _unprepared(case: Case, preparation: Preparation, recorder: Recorder) -> Record:

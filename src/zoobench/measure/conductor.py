@@ -17,10 +17,22 @@ import numpy as np
 from zoobench.measure import effort as rules
 from zoobench.measure.channel import Worker, WorkerError
 from zoobench.measure.effort import EffortPlan
-from zoobench.measure.stats import describe, enough, throughput_per_s
+from zoobench.measure.stats import describe, early_stop_queries, enough, throughput_per_s
 from zoobench.measure.verdict import judge
-from zoobench.outcome import CaseError, CaseResult, Check, Evidence, Memory, Noise, Slot, Status, WarmUp
-from zoobench.spec import Case, Seat
+from zoobench.outcome import (
+    CaseError,
+    CaseResult,
+    Check,
+    Evidence,
+    LoadTest,
+    Memory,
+    Noise,
+    Slot,
+    Status,
+    WarmUp,
+    summarise_load,
+)
+from zoobench.spec import LOADGEN_SCENARIOS, Case, Seat
 
 _STATUS = {"timeout": Status.TIMEOUT, "out_of_memory": Status.OUT_OF_MEMORY}
 
@@ -230,24 +242,35 @@ def _play(
         for order in turns(len(players), rng):
             for position, index in enumerate(order):
                 player = players[index]
-                if player.alive and not _out_of_time(player, plan):
+                if player.alive and not _out_of_time(player, plan) and not _is_tested(player, plan, fork):
                     _take_turn(player, plan, stage, fork, round_number, position)
             round_number += 1
-            if all(_may_rest(player, plan, started) for player in players):
+            if all(_may_rest(player, plan, fork, started) for player in players):
                 return
 
 
-def _may_rest(player: _Player, plan: EffortPlan, started: int) -> bool:
+def _may_rest(player: _Player, plan: EffortPlan, fork: int, started: int) -> bool:
     # A fork that used little of its time must not make a later one wait for it: each has a share of its own.
     return (
         not player.alive
         or _out_of_time(player, plan)
+        or _is_tested(player, plan, fork)
         or enough(player.slots, plan, player.measured_s, started)
     )
 
 
 def _out_of_time(player: _Player, plan: EffortPlan) -> bool:
     return player.fork_s >= plan.max_case_time_s / plan.forks
+
+
+def _tests_left(player: _Player, plan: EffortPlan, fork: int) -> int:
+    done = sum(slot.fork == fork for slot in player.slots)
+    return max(1, plan.tests // plan.forks) - done
+
+
+def _is_tested(player: _Player, plan: EffortPlan, fork: int) -> bool:
+    """LoadGen's tests are long and judged one by one: their number is fixed, and more would add little."""
+    return player.seat.case.scenario in LOADGEN_SCENARIOS and _tests_left(player, plan, fork) <= 0
 
 
 def _take_turn(
@@ -257,7 +280,11 @@ def _take_turn(
     stage.on_progress(case, "slot")
     snapshot = player.sensor.before() if player.sensor else None
     deadline = max(stage.deadlines.slot, stage.deadlines.slot_factor * player.expected_slot_s)
-    reply = _ask(player, stage, "slot", deadline, budget=_budget(player, plan, stage))
+    budget = _budget(player, plan, stage)
+    if case.scenario in LOADGEN_SCENARIOS:
+        budget |= _test_budget(player, plan, fork, round_number)
+        deadline += 2 * budget["max_seconds"]
+    reply = _ask(player, stage, "slot", deadline, budget=budget)
     if reply is None:
         return
     slot = Slot(
@@ -268,6 +295,7 @@ def _take_turn(
         settling_ns=reply["settling_ns"],
         samples_ns=tuple(reply["samples_ns"]),
         noise=player.sensor.after(snapshot, reply["cpu_s"]) if player.sensor else Noise(),
+        load=LoadTest.model_validate(reply["load"]) if "load" in reply else None,
     )
     player.slots.append(slot)
     player.fork_s += reply["elapsed_ns"] / 1e9
@@ -290,6 +318,22 @@ def _budget(player: _Player, plan: EffortPlan, stage: Stage) -> dict[str, float]
         "slow_call_s": rules.SLOW_CALL_S,
         "max_seconds": plan.max_case_time_s / plan.forks - player.fork_s,
         "min_sample_ns": rules.MIN_TIMER_STEPS * stage.timer_ns,
+    }
+
+
+def _test_budget(player: _Player, plan: EffortPlan, fork: int, round_number: int) -> dict[str, float]:
+    """What a LoadGen test needs beside: every test that is still to come has its share of the time."""
+    percent = float(player.seat.case.options.get("latency_percentile", max(plan.percentiles)))
+    # Where LoadGen estimates a percentile instead of judging by a limit, it always lays one query aside.
+    over = max(plan.tests_forgive, 0 if player.seat.case.scenario == "server" else 1)
+    left_s = plan.max_case_time_s / plan.forks - player.fork_s
+    return {
+        "max_seconds": left_s / _tests_left(player, plan, fork),
+        "test_seconds": plan.test_s,
+        "test_queries": early_stop_queries(percent / 100, over),
+        "test_percentile": percent,
+        # The same for all who take turns, another in every round: nobody has an easier schedule.
+        "seed": 1000 * fork + round_number + 1,
     }
 
 
@@ -335,6 +379,8 @@ def _result(player: _Player, plan: EffortPlan, stage: Stage, seed: int) -> CaseR
     memory = Memory.model_validate(
         {**player.memory, **{k: facts.get(k) for k in ("after_import_bytes", "after_load_bytes")}}
     )
+    load = summarise_load([slot.load for slot in player.slots if slot.load])
+    throughput = load.completed_qps if load else throughput_per_s(case.batch, latency) if latency else None
     verdict = None
     if player.status is Status.OK and latency is not None:
         verdict = judge(
@@ -351,6 +397,7 @@ def _result(player: _Player, plan: EffortPlan, stage: Stage, seed: int) -> CaseR
             inner_loops=max(slot.inner_loops for slot in player.slots),
             hyperthreads=stage.cores is not None and case.threads > stage.cores,
             unproved=player.unproved,
+            load=load,
         )
     return CaseResult(
         case_id=case.id,
@@ -363,7 +410,8 @@ def _result(player: _Player, plan: EffortPlan, stage: Stage, seed: int) -> CaseR
         warm_up=warm_up,
         slots=tuple(player.slots),
         latency=latency,
-        throughput_per_s=throughput_per_s(case.batch, latency) if latency else None,
+        throughput_per_s=throughput,
+        load=load,
         memory=memory if facts else None,
         check=check,
         evidence=evidence,

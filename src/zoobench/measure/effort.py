@@ -19,6 +19,10 @@ class EffortPlan:
         target_half_width: of the p50 interval, relative to p50.
         max_case_time_s: a case that has used this much is not given another slot.
         percentiles: those that this effort means to show.
+        tests: LoadGen tests, at least one a fork.
+        test_s: least duration of a LoadGen test.
+        tests_forgive: so many queries over the limit a LoadGen test must be able to forgive and still be VALID,
+            which takes the more queries the more it forgives.
     """
 
     min_calls: int
@@ -27,12 +31,15 @@ class EffortPlan:
     target_half_width: float
     max_case_time_s: float
     percentiles: tuple[int, ...]
+    tests: int = 1
+    test_s: float = 5.0
+    tests_forgive: int = 0
 
 
 EFFORTS: dict[Effort, EffortPlan] = {
-    Effort.QUICK: EffortPlan(72, 1.0, 1, 0.03, 20.0, (50, 95)),
-    Effort.STANDARD: EffortPlan(500, 5.0, 2, 0.01, 60.0, (50, 95)),
-    Effort.THOROUGH: EffortPlan(1000, 10.0, 6, 0.005, 180.0, (50, 95, 99)),
+    Effort.QUICK: EffortPlan(72, 1.0, 1, 0.03, 20.0, (50, 95), 1, 5.0, 0),
+    Effort.STANDARD: EffortPlan(500, 5.0, 2, 0.01, 60.0, (50, 95), 4, 8.0, 2),
+    Effort.THOROUGH: EffortPlan(1000, 10.0, 6, 0.005, 180.0, (50, 95, 99), 12, 10.0, 5),
 }
 
 SLOT_MIN_CALLS = 20

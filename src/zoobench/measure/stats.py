@@ -145,6 +145,23 @@ def early_stop_discard(n: int, p: float) -> int | None:
     return t if t >= 1 else None
 
 
+def early_stop_queries(p: float, over: int) -> int:
+    """The fewest queries with which LoadGen can call a test VALID when `over` of them miss the limit.
+
+    P(Bin(n, 1 − p) ≤ over) < 0.01: 459 for p99 and none over, 662 for one.
+    """
+    low, high = over, over + 1
+    while bdtr(over, high, 1 - p) >= 1 - LOADGEN_CONFIDENCE:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        if bdtr(over, middle, 1 - p) >= 1 - LOADGEN_CONFIDENCE:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
 def outliers(samples: Samples) -> int:
     """How many samples lie more than 14.8 median absolute deviations from the median; 0 when the MAD is 0."""
     deviation = np.abs(samples - np.median(samples))

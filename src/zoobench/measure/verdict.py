@@ -16,6 +16,7 @@ from zoobench.outcome import (
     Check,
     Evidence,
     Latency,
+    LoadSummary,
     Noise,
     Reason,
     Verdict,
@@ -33,9 +34,17 @@ MIN_PROVIDER_SHARE = 0.9
 FULL_PROVIDER_SHARE = 0.99
 MANY_OUTLIERS = 0.01
 MAX_PARENT_CPU = 0.01
+MAX_LITTLE_ERROR = 0.02
 FREQUENCY_DROP = 0.10
 GPU_THROTTLES = frozenset({"hw_slowdown", "hw_thermal", "sw_thermal", "power_brake"})
 _CPU_PROVIDERS = frozenset({"cpu", "cpuexecutionprovider"})
+
+_MOST_ADVICE = 3
+_LONGER_TEST = {
+    "server": "raise --max-case-time or --effort, so that a test holds more queries, or lower the rate a little",
+    "multi_stream": "raise --max-case-time, so that a test holds more queries",
+    "offline": "measure again on a quiet machine (--on-existing rerun), or give a higher --target-qps",
+}
 
 Reasons = Iterator[Reason]
 
@@ -55,6 +64,7 @@ def judge(
     inner_loops: int = 1,
     hyperthreads: bool = False,
     unproved: str | None = None,
+    load: LoadSummary | None = None,
 ) -> Verdict:
     """Judge one case. `invalid` beats `unstable`; every reason of both is listed, the graver ones first.
 
@@ -68,20 +78,26 @@ def judge(
         inner_loops: calls per timed sample, the largest of the slots.
         hyperthreads: two of the CPUs that were used are threads of one core.
         unproved: why there is no evidence.
+        load: what LoadGen says of its tests; None where it drove none.
     """
+    # Where queries queue, their latencies vary with the load and not with the machine: LoadGen judges those.
+    closed = latency if case.scenario != "server" else None
     invalid = [
         *_outputs(case, check),
         *_artifact(validation),
         *_what_ran(case, evidence, provider),
         *_contention(noises),
-        *_throttling(noises, latency),
+        *_throttling(noises, _timed_s(latency, load)),
+        *_load_test(case, load),
     ]
-    unstable = [*_warm_up(warm_up), *_samples(latency, plan), *_placement(case, noises)]
+    samples = [] if latency and closed is None else _samples(latency, plan)
+    unstable = [*_warm_up(warm_up), *samples, *_placement(case, noises)]
     warnings = [
         *_unproved(case, check, evidence, provider, unproved),
-        *_noise_warnings(noises, latency),
+        *_noise_warnings(noises, _timed_s(latency, load)),
         *_placement_warnings(case, noises),
-        *_sample_warnings(latency, plan, inner_loops),
+        *_sample_warnings(closed, plan, inner_loops),
+        *_load_warnings(load),
         *_timer_warnings(latency, timer_ns, inner_loops),
         *_machine_warnings(noises, hyperthreads),
     ]
@@ -244,9 +260,44 @@ def _placement_warnings(case: Case, noises: Sequence[Noise]) -> Reasons:
         )
 
 
-def _throttling(noises: Sequence[Noise], latency: Latency | None) -> Reasons:
+def _load_test(case: Case, load: LoadSummary | None) -> Reasons:
+    if load is None or load.is_valid:
+        return
+    told = [line.rstrip(".") for line in load.advice if "satisfied" not in line]
+    said = "; ".join(told[:_MOST_ADVICE])
+    if load.over_limit_tests:
+        seen = (
+            ""
+            if load.percentile_ms is None
+            else f": p{load.latency_percentile:g} was {load.percentile_ms:.4g} ms"
+        )
+        yield Reason(
+            code="over_latency_limit",
+            message=f"at {load.target_qps:g} queries/s {load.over_limit_tests} of {load.tests} LoadGen tests missed the "
+            f"limit of {load.latency_limit_ms:g} ms{seen}; lower --target-qps, or leave it out to search for the "
+            f"highest rate (LoadGen: {said})",
+        )
+    if load.tests - load.valid_tests > load.over_limit_tests:
+        yield Reason(
+            code="load_test_not_valid",
+            message=f"LoadGen calls {load.tests - load.valid_tests} of {load.tests} tests INVALID ({said}); "
+            f"{_LONGER_TEST.get(case.scenario, 'measure again')}",
+        )
+
+
+def _load_warnings(load: LoadSummary | None) -> Reasons:
+    if load is not None and load.little_error is not None and abs(load.little_error) > MAX_LITTLE_ERROR:
+        yield Reason(
+            code="littles_law",
+            message=f"the mean number of queries in flight is {abs(load.little_error):.1%} "
+            f"{'above' if load.little_error > 0 else 'below'} throughput × mean latency: queries were lost or their times "
+            "are wrong; report it with the record's samples",
+        )
+
+
+def _throttling(noises: Sequence[Noise], timed_s: float) -> Reasons:
     throttled = sum(n.throttled_s or 0.0 for n in noises)
-    if throttled > 0 and throttled > THROTTLED_SHARE * _timed_s(latency):
+    if throttled > 0 and throttled > THROTTLED_SHARE * timed_s:
         yield Reason(
             code="throttled",
             message=f"the cgroup's CPU quota held the process back for {throttled:.2g} s; raise the quota, or set "
@@ -261,7 +312,10 @@ def _throttling(noises: Sequence[Noise], latency: Latency | None) -> Reasons:
         )
 
 
-def _timed_s(latency: Latency | None) -> float:
+def _timed_s(latency: Latency | None, load: LoadSummary | None) -> float:
+    if load is not None and load.completed_qps > 0:
+        # Queries overlap, so their latencies do not add up to the time.
+        return load.queries * load.samples_per_query / load.completed_qps
     return latency.n * latency.mean_ms / 1e3 if latency else 0.0
 
 
@@ -344,7 +398,7 @@ def _unproved(
         )
 
 
-def _noise_warnings(noises: Sequence[Noise], latency: Latency | None) -> Reasons:
+def _noise_warnings(noises: Sequence[Noise], timed_s: float) -> Reasons:
     contended = _contended(noises)
     if contended and len(contended) <= CONTENDED_SLOTS * len(noises):
         yield Reason(
@@ -365,7 +419,7 @@ def _noise_warnings(noises: Sequence[Noise], latency: Latency | None) -> Reasons
             "worst slot); use a machine with CPUs of its own",
         )
     throttled = sum(n.throttled_s or 0.0 for n in noises)
-    if 0 < throttled <= THROTTLED_SHARE * _timed_s(latency):
+    if 0 < throttled <= THROTTLED_SHARE * timed_s:
         yield Reason(
             code="throttled_briefly",
             message=f"the cgroup's CPU quota held the process back for {throttled:.2g} s; raise the quota, or set "

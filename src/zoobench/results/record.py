@@ -14,6 +14,7 @@ from zoobench.outcome import (
     Check,
     Evidence,
     Latency,
+    LoadSummary,
     Memory,
     Noise,
     Status,
@@ -138,6 +139,7 @@ class Record(Part):
     warm_up: WarmUp | None = None
     latency: Latency | None = None
     throughput_per_s: float | None = None
+    load: LoadSummary | None = Field(default=None, description="of the scenarios that LoadGen drives")
     memory: Memory | None = None
     roofline_fraction: float | None = Field(
         default=None,

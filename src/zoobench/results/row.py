@@ -71,6 +71,12 @@ class Row:
     p99_ms: Annotated[float | None, _at("latency", "p99_ms")] = None
     interval_kind: Annotated[str | None, _at("latency", "interval_kind")] = None
     throughput_per_s: float | None = None
+    load_tests: Annotated[int | None, _at("load", "tests")] = None
+    load_valid_tests: Annotated[int | None, _at("load", "valid_tests")] = None
+    load_percentile: Annotated[float | None, _at("load", "latency_percentile")] = None
+    load_percentile_ms: Annotated[float | None, _at("load", "percentile_ms")] = None
+    load_scheduled_qps: Annotated[float | None, _at("load", "scheduled_qps")] = None
+    load_mean_in_flight: Annotated[float | None, _at("load", "mean_in_flight")] = None
     size_bytes: Annotated[int | None, _at("artifact", "size_bytes")] = None
     peak_bytes: Annotated[int | None, _at("memory", "peak_bytes")] = None
     roofline_fraction: float | None = None

@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Callable
-from typing import Any, Protocol, TypedDict, cast
+from typing import Any, NotRequired, Protocol, TypedDict, cast
+
+from zoobench.spec import Case
 
 
 class SlotBudget(TypedDict):
@@ -16,6 +18,12 @@ class SlotBudget(TypedDict):
         min_seconds: least sum of timed calls.
         max_seconds: no new call is begun after this much time in the slot, once `slow_min_calls` are in.
         min_sample_ns: a shorter call is repeated within one sample, because the timer is too coarse for it.
+
+    Keys of a LoadGen test, which must end within `max_seconds` too:
+        test_seconds: its least duration.
+        test_queries: least number of queries that its early stopping needs.
+        test_percentile: percent; what `multi_stream` estimates.
+        seed: of its schedule; the cases of a group that take turns have the same one.
     """
 
     min_calls: int
@@ -24,10 +32,23 @@ class SlotBudget(TypedDict):
     slow_call_s: float
     max_seconds: float
     min_sample_ns: float
+    test_seconds: NotRequired[float]
+    test_queries: NotRequired[int]
+    test_percentile: NotRequired[float]
+    seed: NotRequired[int]
 
 
 class Scenario(Protocol):
-    """Applies load to one session for one slot."""
+    """Applies load to one session, slot by slot."""
+
+    def prepare(self, case: Case, bind: Callable[[int], Callable[[], Any]], clock: Callable[[], int]) -> None:
+        """Called once, before the first slot.
+
+        Args:
+            bind: gives a call for that many items, beside the case's own.
+            clock: nanoseconds, as the slots will use it.
+        """
+        ...
 
     def drive(
         self,
@@ -42,7 +63,12 @@ class Scenario(Protocol):
         ...
 
 
-SCENARIOS: dict[str, str] = {"single_stream": "zoobench.scenarios.closed_loop:SingleStream"}
+SCENARIOS: dict[str, str] = {
+    "single_stream": "zoobench.scenarios.closed_loop:SingleStream",
+    "offline": "zoobench.scenarios.loadgen:Offline",
+    "multi_stream": "zoobench.scenarios.loadgen:MultiStream",
+    "server": "zoobench.scenarios.loadgen:Server",
+}
 
 
 def open_scenario(name: str) -> Scenario:

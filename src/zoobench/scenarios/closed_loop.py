@@ -13,6 +13,7 @@ from typing import Any
 
 from zoobench.outcome import WarmUp
 from zoobench.scenarios import SlotBudget
+from zoobench.spec import Case
 
 Clock = Callable[[], int]
 
@@ -25,6 +26,9 @@ _STEADY = 0.05
 
 class SingleStream:
     """One call after another, each timed on its own."""
+
+    def prepare(self, case: Case, bind: Callable[[int], Callable[[], Any]], clock: Clock) -> None:
+        """The case's own call is all that it needs."""
 
     def drive(
         self,

@@ -153,11 +153,9 @@ def guard_limits(limits: Sequence[Limit], bench: Bench, machine: str, threads: i
     for attempt in range(LIMIT_ATTEMPTS):
         last = attempt == LIMIT_ATTEMPTS - 1
         asked = [limit for limit in limits if limit not in judged]
-        by_case: dict[Case, list[Limit]] = {}
-        for limit in asked:
-            by_case.setdefault(cell_of(limit, threads), []).append(limit)
-        for case, record, slots in bench.again().measure(list(by_case)):
-            for limit in by_case[case]:
+        cells = {case.id: case for limit in asked for case in (cell_of(limit, threads),)}
+        for case, record, slots in bench.again().measure(list(cells.values())):
+            for limit in (one for one in asked if cell_of(one, threads) == case):
                 problem = _problem(limit, record, last=last)
                 if problem is None:
                     attempts.setdefault(limit, []).append(slots)
@@ -222,10 +220,10 @@ def guard_baseline(
             f"--baseline {baseline.name} was measured on another machine: {other.fingerprint} ({other.cpu_model}, "
             f"{other.cpus_usable} CPUs), this is {machine} ({short}); measure a baseline here, or use --base and --head"
         )
-    stored = {record.case: record for record in here}
+    stored = {record.case.id: record for record in here}
     findings = []
-    for case, record, slots in bench.again().measure(list(stored)):
-        before = stored[case]
+    for case, record, slots in bench.again().measure([record.case for record in here]):
+        before = stored[case.id]
         found = compare(
             case.label, (before, baseline.slots(before)), (record, slots), delta=delta, varying=VARYING["run"]
         )

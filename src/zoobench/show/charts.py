@@ -11,7 +11,7 @@ from zoobench.show.document import plain
 from zoobench.show.numbers import format_number, format_ratio
 from zoobench.show.speedup import Pair
 from zoobench.show.svg import DIM, GRID, INK, Drawing, fit, round_ticks, text_width
-from zoobench.show.tables import backend_label
+from zoobench.show.tables import backend_label, scenario_label
 from zoobench.spec import Precision
 
 MOST_MODELS, MOST_PANELS, MOST_SERIES, MOST_BATCHES = 30, 12, 8, 4
@@ -304,7 +304,7 @@ def _place(row: Row) -> _Place:
 
 def _series(row: Row) -> str:
     extras = [] if row.precision == Precision.FP32.value else [row.precision]
-    extras += [] if row.scenario == "single_stream" else [row.scenario]
+    extras += [] if row.scenario == "single_stream" else [scenario_label(row)]
     return plain(" · ".join([backend_label(row), *extras]))
 
 

@@ -27,6 +27,7 @@ from zoobench.show.tables import (
     documented_table,
     make_table,
     notes_table,
+    scenario_label,
     status_label,
 )
 from zoobench.show.view import View
@@ -115,7 +116,15 @@ def throughput_section(view: View) -> list[Block]:
     shown = batches[:MOST_BATCHES]
     groups: dict[Hashable, list[Row]] = {}
     for row in view.believable:
-        key = (row.model, backend_label(row), row.precision, row.threads, row.shape, row.scenario, row.arm)
+        key = (
+            row.model,
+            backend_label(row),
+            row.precision,
+            row.threads,
+            row.shape,
+            scenario_label(row),
+            row.arm,
+        )
         groups.setdefault(key, []).append(row)
     names = case_fields([group[0] for group in groups.values()])
     rows = []

@@ -20,7 +20,7 @@ from zoobench.show.numbers import (
     traffic_light,
     with_interval,
 )
-from zoobench.spec import Precision
+from zoobench.spec import LOAD_OPTIONS, OptionValue, Precision
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -36,11 +36,45 @@ def model_label(row: Row) -> str:
 
 
 def backend_label(row: Row) -> str:
-    """The backend with the options that set it apart; values such as hashes are cut to twelve characters."""
-    if not row.options:
-        return row.backend
-    options = ", ".join(f"{name}={str(value)[:12]}" for name, value in sorted(row.options.items()))
-    return f"{row.backend} ({options})"
+    """The backend with the options that set it apart; values such as hashes are cut to twelve characters.
+
+    What says the load stands with the scenario.
+    """
+    told = sorted((name, value) for name, value in (row.options or {}).items() if name not in LOAD_OPTIONS)
+    options = ", ".join(f"{name}={str(value)[:12]}" for name, value in told)
+    return f"{row.backend} ({options})" if options else row.backend
+
+
+def scenario_label(row: Row) -> str:
+    """The scenario with its load: `server 50/s, p99 ≤ 50 ms, up to 8 joined within 2 ms`."""
+    told = row.options or {}
+    parts = [row.scenario]
+    if "target_qps" in told:
+        parts[0] += f" {_told(told['target_qps'])}/s"
+    if "latency_limit_ms" in told:
+        percentile, limit = told.get("latency_percentile", 99), told["latency_limit_ms"]
+        parts.append(f"p{_told(percentile)} ≤ {_told(limit)} ms")
+    if "max_batch" in told:
+        parts.append(f"up to {_told(told['max_batch'])} joined")
+    if "batch_timeout_ms" in told:
+        parts[-1] += f" within {_told(told['batch_timeout_ms'])} ms"
+    return ", ".join(parts)
+
+
+def _told(value: OptionValue) -> str:
+    return str(value)[:12] if isinstance(value, bool | str) else f"{value:g}"
+
+
+def loadgen_label(row: Row) -> str:
+    """LoadGen's word on the cell's tests, with the latency that it went by: `VALID, p99 24.3`."""
+    if row.load_tests is None or row.load_valid_tests is None:
+        return DASH
+    word = "VALID" if row.load_valid_tests else "INVALID"
+    if 0 < row.load_valid_tests < row.load_tests:
+        word = f"{row.load_valid_tests} of {row.load_tests} VALID"
+    if row.load_percentile is None or row.load_percentile_ms is None:
+        return word
+    return f"{word}, p{row.load_percentile:g} {format_ms(row.load_percentile_ms)}"
 
 
 def machine_label(row: Row) -> str:
@@ -99,7 +133,7 @@ Field = tuple[Column, Callable[[Row], str]]
 
 _OPTIONAL_COLUMNS: tuple[tuple[str, object, Field], ...] = (
     ("precision", Precision.FP32.value, (Column("Precision"), lambda r: r.precision)),
-    ("scenario", "single_stream", (Column("Scenario"), lambda r: r.scenario)),
+    ("scenario", "single_stream", (Column("Scenario"), scenario_label)),
     ("arm", "base", (Column("Arm"), lambda r: r.arm)),
 )
 
@@ -150,6 +184,7 @@ def documented_table(cells: Iterable[Cell], notes: Notes) -> Table:
         (Column("Latency (ms)", "right"), latency_cell),
         (Column("p95 (ms)", "right"), lambda r: format_ms(r.p95_ms)),
         (Column("Throughput (items/s)", "right"), lambda r: format_number(r.throughput_per_s)),
+        *([(Column("LoadGen (ms)"), loadgen_label)] if any(c.row.load_tests for c in shown) else []),
         (Column("Size (MB)", "right"), lambda r: format_megabytes(r.size_bytes)),
         (Column("Peak memory (MB)", "right"), lambda r: format_megabytes(r.peak_bytes)),
         (Column("Verdict"), verdict),
@@ -232,6 +267,7 @@ def notes_table(notes: Notes) -> Table:
 _SHORT_HEADS = {
     "p95 (ms)": "p95",
     "Throughput (items/s)": "items/s",
+    "LoadGen (ms)": "LoadGen",
     "Size (MB)": "MB",
     "Peak memory (MB)": "Peak MB",
 }

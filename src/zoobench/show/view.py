@@ -42,6 +42,11 @@ class View:
         """The rows that may be ranked, compared and drawn."""
         return [r for r in self.rows if r.is_believable]
 
+    @property
+    def at_own_pace(self) -> list[Row]:
+        """Believable rows whose numbers are the runtime's own: in `server` they follow the rate that was asked for."""
+        return [r for r in self.believable if r.scenario != "server"]
+
     @cached_property
     def speedups(self) -> list[Speedup]:
         """Every backend against PyTorch."""

@@ -20,7 +20,7 @@ from zoobench.backends import FLAGS, open_backend
 from zoobench.errors import UsageError
 from zoobench.inputs import read_inputs
 from zoobench.outcome import Check, Memory
-from zoobench.scenarios import SlotBudget, open_scenario
+from zoobench.scenarios import Scenario, SlotBudget, open_scenario
 from zoobench.scenarios.closed_loop import Clock, warm_up
 from zoobench.spec import REFERENCE_FILE, TOLERANCE, Artifact, Case, Precision
 from zoobench.tasks import open_task
@@ -41,6 +41,7 @@ class SessionRole:
         self._call: Callable[[], Tensors] | None = None
         self._case: Case | None = None
         self._artifact: Artifact | None = None
+        self._scenario: Scenario | None = None
 
     def handle(self, verb: str, args: dict[str, Any], emit: Emit) -> Any:
         """Answer one verb."""
@@ -67,10 +68,13 @@ class SessionRole:
         """
         self._case = Case.model_validate(case)
         self._artifact = Artifact.model_validate(artifact)
-        if self._artifact.fixed_batch not in (None, self._case.batch):
+        largest = max(self._case.batch, int(self._case.options.get("max_batch", 1)))
+        if self._artifact.fixed_batch is not None and {self._case.batch, largest} != {
+            self._artifact.fixed_batch
+        }:
             raise UsageError(
                 f"{self._case.model}: the graph's batch axis is fixed at {self._artifact.fixed_batch}, so batch "
-                f"{self._case.batch} cannot run; export it with a dynamic batch axis"
+                f"{largest} cannot run; export it with a dynamic batch axis"
             )
         for name in FLAGS:
             if not isinstance(self._case.options.get(name, False), bool):
@@ -126,13 +130,17 @@ class SessionRole:
         return result.model_dump(mode="json")
 
     def warm_up(self) -> dict[str, Any]:
-        """Call until the latency is steady; see `scenarios.closed_loop.warm_up`."""
+        """Call until the latency is steady; see `scenarios.closed_loop.warm_up`.
+
+        What the scenario needs beside the case's own call is made and warmed before.
+        """
+        self._opened_scenario()
         return warm_up(self._bound(), self.clock).model_dump(mode="json")
 
     def slot(self, budget: SlotBudget) -> dict[str, Any]:
         """One turn of the scenario."""
         assert self._case
-        scenario = open_scenario(self._case.scenario)
+        scenario = self._opened_scenario()
         gap_ms = float(self._case.options.get("gap_ms", 0.0))
         # A virtual clock lets time pass by itself, and nothing on it can be disturbed.
         pause = getattr(self.clock, "pause", None)
@@ -179,7 +187,7 @@ class SessionRole:
 
     _inputs_file: str | None = None
 
-    def _timed_inputs(self, inputs: str | None) -> Tensors:
+    def _timed_inputs(self, inputs: str | None, batch: int | None = None) -> Tensors:
         """The user's own tensors when given, else the task's check items, repeated to fill the batch."""
         assert self._case and self._artifact
         self._inputs_file = inputs
@@ -187,7 +195,19 @@ class SessionRole:
             items = open_task(self._artifact.task).check_inputs(self._artifact.input_shape)
         else:
             items = read_inputs(Path(inputs), self._artifact.input_name, self._artifact.input_shape)
-        return {self._artifact.input_name: fill_batch(items, self._case.batch)}
+        return {self._artifact.input_name: fill_batch(items, batch or self._case.batch)}
+
+    def _opened_scenario(self) -> Scenario:
+        if self._scenario is None:
+            assert self._case
+            self._scenario = open_scenario(self._case.scenario)
+            self._scenario.prepare(self._case, self._bind_batch, self.clock)
+        return self._scenario
+
+    def _bind_batch(self, batch: int) -> Callable[[], Tensors]:
+        """A call for another number of the timed items."""
+        assert self._session
+        return self._session.bind(self._timed_inputs(self._inputs_file, batch))
 
     def _run_items(self, items: np.ndarray) -> np.ndarray:
         """All items through the session, in batches of the case's size; float32, one row an item."""

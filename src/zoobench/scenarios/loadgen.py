@@ -1,0 +1,453 @@
+"""`offline`, `multi_stream` and `server` on MLPerf LoadGen: its scheduler, its clock, its VALID and INVALID.
+
+The thread that loaded the session is the one that runs it, always. In the closed loops (`offline`,
+`multi_stream`, `single_stream`) LoadGen calls back on that very thread, so nothing is handed over. In `server`
+LoadGen has a thread of its own that only puts arrivals into a queue, which this one takes them from.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import math
+import queue
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from zoobench.errors import UsageError
+from zoobench.outcome import LoadTest
+from zoobench.scenarios import SlotBudget
+from zoobench.scenarios.little import aligned, little_error, mean_in_flight
+from zoobench.scenarios.load import MISSING, Load
+from zoobench.scenarios.loadgen_log import Log, read_log
+from zoobench.spec import Case
+
+Call = Callable[[], Any]
+Clock = Callable[[], int]
+
+_SETTLING_CALLS, _ENOUGH_CALLS, _SETTLING_S = 3, 20, 0.25
+_PREGENERATED = 2.0
+"""LoadGen makes its queries beforehand: so many times as the fastest call seen would need."""
+_SAMPLES = 64
+_BACKLOG_S = 1.0
+_BACKLOG_LIMITS = 5.0
+"""A server that is so far behind (this long, and so many latency limits) will not catch up: the test ends."""
+_PR_SET_TIMERSLACK = 29
+_SWITCH_S = 2e-4
+"""A runtime that holds the interpreter must not keep arrivals waiting for Python's usual 5 ms."""
+
+
+class LoadGenScenario:
+    """What the three share: settle, run one test, and tell of it."""
+
+    def prepare(self, case: Case, bind: Callable[[int], Call], clock: Clock) -> None:
+        """Take the case's load; `server` binds and warms every batch size here, so that no slot meets a new one.
+
+        Raises:
+            UsageError: LoadGen is not installed, or the clock is not the real one, which LoadGen goes by.
+        """
+        _loadgen()
+        if hasattr(clock, "pause"):
+            raise UsageError(
+                f"--scenario {case.scenario} runs on the real clock; give the fake backend --options fake_clock=wall"
+            )
+        self.case, self.load = case, Load.of(case.options)
+
+    def drive(
+        self,
+        call: Call,
+        *,
+        clock: Clock,
+        budget: SlotBudget,
+        gap_ms: float = 0.0,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> dict[str, Any]:
+        """Settling calls, then one LoadGen test.
+
+        Returns:
+            What a closed loop's slot returns (`samples_ns` are the queries' latencies, offline the calls' times),
+            and `load`, a LoadTest as JSON.
+        """
+        begin = clock()
+        settling_ns, fastest_s = settle(call, clock)
+        samples, test = self.test(call, fastest_s, clock, budget)
+        return {
+            "settling_ns": settling_ns,
+            "samples_ns": samples,
+            "inner_loops": 1,
+            "elapsed_ns": clock() - begin,
+            "load": test.model_dump(mode="json"),
+        }
+
+    def test(
+        self, call: Call, fastest_s: float, clock: Clock, budget: SlotBudget
+    ) -> tuple[list[int], LoadTest]:
+        """One test, sized by `budget` and by the fastest call seen just now: its samples, and what came of it."""
+        raise NotImplementedError
+
+
+class Offline(LoadGenScenario):
+    """One query with many samples, run in calls of the case's batch. The figure is samples a second."""
+
+    def test(
+        self, call: Call, fastest_s: float, clock: Clock, budget: SlotBudget
+    ) -> tuple[list[int], LoadTest]:
+        """LoadGen wants 1.1 times what the rate needs to fill the time; whole calls of the batch are asked for."""
+        batch, qps = self.case.batch, self.load.target_qps or self.case.batch / fastest_s
+        seconds = min(budget["test_seconds"], budget["max_seconds"] / 1.2)
+        count = math.ceil(1.1 * qps * seconds / batch) * batch
+        settings = _settings("Offline", seconds, count, budget["seed"])
+        settings.offline_expected_qps = qps
+        sut = Answering(call, clock, batch)
+        log = run_test(settings, sut.answer, trace=False)
+        sut.raise_trouble()
+        done = sut.done_ns
+        samples = [end - begin for begin, end in zip([sut.start_ns, *done], done, strict=False)]
+        results, rate = log.results, float(log.results["result_samples_per_second"])
+        # Every sample of a call is done with it; the last call may hold fewer.
+        completions = [at for at, size in zip(done, sut.sizes, strict=True) for _ in range(size)]
+        in_flight = mean_in_flight([sut.start_ns] * len(completions), completions)
+        return samples, LoadTest(
+            **_verdict(log, seconds, 1, settings),
+            target_qps=self.load.target_qps,
+            completed_qps=rate,
+            samples_per_query=len(completions),
+            queries=1,
+            samples=len(completions),
+            duration_s=len(completions) / rate,
+            batches=_histogram(sut.sizes),
+            mean_in_flight=in_flight,
+            little_error=little_error(in_flight, rate, results["result_mean_latency_ns"]),
+        )
+
+
+class MultiStream(LoadGenScenario):
+    """The next query comes when the last one is done; each holds as many samples as the case's batch."""
+
+    def test(
+        self, call: Call, fastest_s: float, clock: Clock, budget: SlotBudget
+    ) -> tuple[list[int], LoadTest]:
+        """The percentile that LoadGen estimates is the highest that the effort means to show."""
+        seconds, count = min(budget["test_seconds"], budget["max_seconds"]), int(budget["test_queries"])
+        settings = _settings("MultiStream", seconds, count, budget["seed"])
+        settings.max_duration_ms = max(1, round(budget["max_seconds"] * 1e3))
+        settings.multi_stream_samples_per_query = self.case.batch
+        settings.multi_stream_expected_latency_ns = fastest_s * 1e9 / _PREGENERATED
+        settings.multi_stream_target_latency_percentile = budget["test_percentile"] / 100
+        sut = Answering(call, clock, self.case.batch)
+        log = run_test(settings, sut.answer)
+        sut.raise_trouble()
+        samples = log.queries.latencies_ns
+        rate = len(samples) / ((sut.done_ns[-1] - sut.start_ns) / 1e9)
+        in_flight = _in_flight(log, sut.done_ns)
+        return samples, LoadTest(
+            **_verdict(log, seconds, count, settings),
+            **_outcome(log, self.case.batch),
+            latency_percentile=budget["test_percentile"],
+            percentile_ms=_percentile_ms(samples, budget["test_percentile"]),
+            batches=_histogram(sut.sizes),
+            mean_in_flight=in_flight,
+            little_error=little_error(in_flight, rate, log.results["result_mean_query_latency_ns"]),
+        )
+
+
+class Server(LoadGenScenario):
+    """Queries of one item arrive as a Poisson process, whether or not the last one is done."""
+
+    def prepare(self, case: Case, bind: Callable[[int], Call], clock: Clock) -> None:
+        """Every size that a joined batch can have is bound and run, so that no shape is met first in a slot."""
+        super().prepare(case, bind, clock)
+        self.calls = {size: bind(size) for size in range(2, self.load.max_batch + 1)}
+        for call in self.calls.values():
+            # Compilers specialise on the second call of a shape, not only on the first.
+            for _ in range(3):
+                call()
+
+    def test(
+        self, call: Call, fastest_s: float, clock: Clock, budget: SlotBudget
+    ) -> tuple[list[int], LoadTest]:
+        """As many queries as early stopping needs at the rate, and no more than there is time for."""
+        load = self.load
+        assert load.target_qps is not None
+        calls = {1: call, **self.calls}
+        largest_s = settle(calls[load.max_batch], clock)[1] if load.max_batch > 1 else fastest_s
+        longest_s = budget["max_seconds"]
+        seconds = min(budget["test_seconds"], longest_s)
+        count = max(1, int(min(budget["test_queries"], load.target_qps * longest_s)))
+        settings = _settings("Server", seconds, count, budget["seed"])
+        settings.server_target_qps = load.target_qps
+        settings.server_target_latency_ns = round(load.latency_limit_ms * 1e6)
+        settings.server_target_latency_percentile = load.latency_percentile / 100
+        hopeless_s = _BACKLOG_S + _BACKLOG_LIMITS * load.latency_limit_ms / 1e3
+        settings.server_max_async_queries = math.ceil(load.max_batch * max(1.0, hopeless_s / largest_s))
+        sut = Serving(calls, clock, load)
+        log = sut.serve(settings)
+        samples = log.queries.latencies_ns
+        rate = float(log.results["result_completed_samples_per_sec"])
+        # LoadGen counts the intervals between n queries, n − 1; Little's law counts queries.
+        rate *= len(samples) / max(1, len(samples) - 1)
+        in_flight = _in_flight(log, sut.done_ns)
+        return samples, LoadTest(
+            **_verdict(log, seconds, count, settings),
+            **_outcome(log, 1),
+            constraints_met=log.results.get("result_perf_constraints_met"),
+            target_qps=load.target_qps,
+            scheduled_qps=float(log.results["result_scheduled_samples_per_sec"]),
+            latency_percentile=load.latency_percentile,
+            latency_limit_ms=load.latency_limit_ms,
+            percentile_ms=_percentile_ms(samples, load.latency_percentile),
+            batches=_histogram(sut.sizes),
+            mean_in_flight=in_flight,
+            little_error=little_error(in_flight, rate, log.results["result_mean_latency_ns"]),
+        )
+
+
+def single_stream(call: Call, min_queries: int, min_duration_s: float) -> list[int]:
+    """LoadGen's SingleStream around `call`: another tool's word on what the closed loop measures.
+
+    Args:
+        call: returns when its outputs are on the host.
+        min_queries, min_duration_s: what the test must hold at least.
+
+    Returns:
+        LoadGen's own latency of each query, nanoseconds, in order.
+    """
+    clock = time.perf_counter_ns
+    _, fastest_s = settle(call, clock)
+    settings = _settings("SingleStream", min_duration_s, min_queries, 0)
+    settings.single_stream_expected_latency_ns = fastest_s * 1e9 / _PREGENERATED
+    sut = Answering(call, clock, 1)
+    log = run_test(settings, sut.answer)
+    sut.raise_trouble()
+    return log.queries.latencies_ns
+
+
+class Answering:
+    """A closed loop's system under test: it runs on LoadGen's calling thread, which is the caller's own."""
+
+    def __init__(self, call: Call, clock: Clock, batch: int) -> None:
+        self.call, self.clock, self.batch = call, clock, batch
+        self.start_ns = 0
+        self.done_ns: list[int] = []
+        self.sizes: list[int] = []
+        self._trouble: BaseException | None = None
+
+    def answer(self, ids: Sequence[int], _samples: Sequence[int]) -> None:
+        """Run a query, in calls of the batch."""
+        if not self.start_ns:
+            self.start_ns = self.clock()
+        for first in range(0, len(ids), self.batch):
+            some = ids[first : first + self.batch]
+            if self._trouble is None:
+                try:
+                    self.call()
+                except BaseException as error:  # noqa: BLE001
+                    # An exception must not fly through LoadGen, whose threads would outlive it.
+                    self._trouble = error
+            self.done_ns.append(self.clock())
+            self.sizes.append(len(some))
+            _complete(some)
+
+    def raise_trouble(self) -> None:
+        """Raise what the call raised."""
+        if self._trouble is not None:
+            raise self._trouble
+
+
+class Serving:
+    """The server's system under test: arrivals come through a queue, waiting ones are joined."""
+
+    def __init__(self, calls: dict[int, Call], clock: Clock, load: Load) -> None:
+        self.calls, self.clock = calls, clock
+        self.max_batch, self.timeout_ns = load.max_batch, round(load.batch_timeout_ms * 1e6)
+        self.done_ns: list[int] = []
+        self.sizes: list[int] = []
+        self._arrivals: queue.SimpleQueue[tuple[int, int] | None] = queue.SimpleQueue()
+        self._ended = False
+
+    def serve(self, settings: Any) -> Log:
+        """Run the test: LoadGen on a thread of its own, the calls on this one."""
+        logs: list[Log] = []
+        trouble: list[BaseException] = []
+
+        def generate() -> None:
+            _wake_sharply()
+            try:
+                logs.append(run_test(settings, self._arrive))
+            except BaseException as error:  # noqa: BLE001
+                trouble.append(error)
+            finally:
+                self._arrivals.put(None)
+
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(_SWITCH_S)
+        thread = threading.Thread(target=generate, name="loadgen")
+        thread.start()
+        try:
+            self._work(trouble)
+        finally:
+            thread.join()
+            sys.setswitchinterval(before)
+        if trouble:
+            raise trouble[0]
+        return logs[0]
+
+    def _arrive(self, ids: Sequence[int], _samples: Sequence[int]) -> None:
+        now = self.clock()
+        for number in ids:
+            self._arrivals.put((now, number))
+
+    def _work(self, trouble: list[BaseException]) -> None:
+        while (first := self._arrivals.get()) is not None:
+            ids = self._join(*first)
+            if not trouble:
+                try:
+                    self.calls[len(ids)]()
+                except BaseException as error:  # noqa: BLE001
+                    # What is still to come is answered unserved, so that LoadGen comes to its end.
+                    trouble.append(error)
+            self.done_ns += [self.clock()] * len(ids)
+            self.sizes.append(len(ids))
+            _complete(ids)
+            if self._ended:
+                return
+
+    def _join(self, arrived_ns: int, number: int) -> list[int]:
+        """The first query and those that wait already, or come before its patience is over."""
+        ids = [number]
+        while len(ids) < self.max_batch:
+            left_ns = arrived_ns + self.timeout_ns - self.clock()
+            try:
+                found = (
+                    self._arrivals.get(timeout=left_ns / 1e9) if left_ns > 0 else self._arrivals.get_nowait()
+                )
+            except queue.Empty:
+                break
+            if found is None:
+                self._ended = True
+                break
+            ids.append(found[1])
+        return ids
+
+
+def run_test(
+    settings: Any, issue: Callable[[Sequence[int], Sequence[int]], None], *, trace: bool = True
+) -> Log:
+    """One LoadGen test; its files lie in a folder that is gone afterwards.
+
+    Args:
+        issue: is given the ids of a query's samples, on the calling thread.
+        trace: keep every query's times; without it only LoadGen's results.
+    """
+    loadgen = _loadgen()
+    with tempfile.TemporaryDirectory(prefix="zoobench-loadgen-") as name:
+        logging = loadgen.LogSettings()
+        logging.log_output.outdir = name
+        logging.enable_trace = trace
+        logging.log_mode = loadgen.LoggingMode.EndOfTestOnly
+        sut = loadgen.ConstructFastSUT(issue, _nothing)
+        qsl = loadgen.ConstructQSL(_SAMPLES, _SAMPLES, _nothing, _nothing)
+        try:
+            # Without a name of its own LoadGen takes an audit.config from the user's current folder.
+            loadgen.StartTestWithLogSettings(sut, qsl, settings, logging, f"{name}/no-audit.config")
+        finally:
+            loadgen.DestroyQSL(qsl)
+            loadgen.DestroyFastSUT(sut)
+        return read_log(Path(name))
+
+
+def settle(call: Call, clock: Clock) -> tuple[int, float]:
+    """The first call's nanoseconds, and the fastest of a few in seconds: caches and threads are cold at first."""
+    begin = clock()
+    call()
+    first_ns = clock() - begin
+    taken: list[int] = []
+    while len(taken) < _SETTLING_CALLS or (
+        clock() - begin < _SETTLING_S * 1e9 and len(taken) < _ENOUGH_CALLS
+    ):
+        start = clock()
+        call()
+        taken.append(clock() - start)
+    return first_ns, max(min(taken), 1) / 1e9
+
+
+def _loadgen() -> ModuleType:
+    try:
+        import mlperf_loadgen
+    except ImportError as error:
+        raise UsageError(MISSING) from error
+    found: ModuleType = mlperf_loadgen
+    return found
+
+
+def _settings(scenario: str, seconds: float, queries: int, seed: float) -> Any:
+    loadgen = _loadgen()
+    settings = loadgen.TestSettings()
+    settings.scenario = getattr(loadgen.TestScenario, scenario)
+    settings.mode = loadgen.TestMode.PerformanceOnly
+    settings.min_duration_ms = max(1, round(seconds * 1e3))
+    settings.min_query_count = max(1, queries)
+    settings.qsl_rng_seed = settings.sample_index_rng_seed = settings.schedule_rng_seed = int(seed)
+    return settings
+
+
+def _complete(ids: Sequence[int]) -> None:
+    loadgen = _loadgen()
+    loadgen.QuerySamplesComplete([loadgen.QuerySampleResponse(number, 0, 0) for number in ids])
+
+
+def _wake_sharply() -> None:
+    """Let this thread's sleeps end on time: Linux lets others be 50 µs late, which every query would see."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, ctypes.c_ulong(1), 0, 0, 0)
+
+
+def _nothing(*_: Any) -> None:
+    """The inputs are bound before, so there is nothing to load, and every answer is complete when it is given."""
+
+
+def _verdict(log: Log, seconds: float, queries: int, settings: Any) -> dict[str, Any]:
+    return {
+        "valid": log.valid,
+        "advice": log.advice,
+        "min_duration_s": seconds,
+        "min_queries": queries,
+        "seeds": {
+            name: int(getattr(settings, f"{name}_rng_seed")) for name in ("qsl", "sample_index", "schedule")
+        },
+    }
+
+
+def _outcome(log: Log, samples_per_query: int) -> dict[str, Any]:
+    queries = log.queries
+    seconds = (max(queries.completed_ns) - min(queries.scheduled_ns)) / 1e9
+    samples = len(queries.scheduled_ns) * samples_per_query
+    return {
+        "queries": len(queries.scheduled_ns),
+        "samples": samples,
+        "samples_per_query": samples_per_query,
+        "duration_s": seconds,
+        "completed_qps": samples / seconds,
+    }
+
+
+def _in_flight(log: Log, done_ns: Sequence[int]) -> float | None:
+    """Arrivals as LoadGen scheduled them, completions as this side's own clock saw them."""
+    queries = log.queries
+    return mean_in_flight(queries.scheduled_ns, aligned(done_ns, queries.completed_ns))
+
+
+def _percentile_ms(samples_ns: Sequence[int], percent: float) -> float | None:
+    """The order statistic that LoadGen takes."""
+    ordered = sorted(samples_ns)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))] / 1e6 if ordered else None
+
+
+def _histogram(sizes: Sequence[int]) -> dict[int, int]:
+    return {size: sizes.count(size) for size in sorted(set(sizes))}

@@ -1,0 +1,250 @@
+"""Searches: they have the driver measure until they know. Every cell that they try is a record like any other.
+
+So nothing that was measured is lost, and the same search again takes from the results what stands there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from zoobench.driver import Observer, Settings, execute
+from zoobench.executors import Executor, Listener, Preparation
+from zoobench.outcome import UNSTABLE_CODES, Status
+from zoobench.plan import Request
+from zoobench.results.record import Record
+from zoobench.search.max_rate import Tried, best_rate, lowest_miss, next_rate
+from zoobench.spec import ModelSpec, Seat, WeightsPolicy
+
+if TYPE_CHECKING:
+    from zoobench.machine import Ceilings
+    from zoobench.measure.conductor import GroupResult
+    from zoobench.measure.effort import EffortPlan
+
+
+@dataclass(frozen=True)
+class MaxRate:
+    """What a search for the highest rate found.
+
+    Attributes:
+        label: model, backend and precision.
+        qps: the highest rate that held, queries a second; None: none did.
+        limited_by: what kept it from more, in words.
+        tried: every rate, in order, with whether it held.
+    """
+
+    label: str
+    latency_percentile: float
+    latency_limit_ms: float
+    qps: float | None
+    limited_by: str
+    tried: tuple[Tried, ...]
+
+    @property
+    def line(self) -> str:
+        """For a person."""
+        limit = f"p{self.latency_percentile:g} ≤ {self.latency_limit_ms:g} ms"
+        held = "no rate holds" if self.qps is None else f"holds {self.qps:g} queries/s with"
+        return f"{self.label}: {held} {limit}; {self.limited_by}"
+
+
+def max_rates(
+    request: Request, settings: Settings, executor: Executor, observer: Observer
+) -> Iterator[tuple[list[Record], MaxRate]]:
+    """Search the highest rate of each model, backend and precision of a `server` request without a rate.
+
+    Yields:
+        The records that the search read or made, and what it found.
+
+    Raises:
+        What `execute` raises.
+    """
+    once = _Once(executor)
+
+    def measure(asked: Request) -> Record:
+        (record,) = execute(asked, settings, once, observer)
+        return record
+
+    for model in request.models:
+        for precision in request.precisions:
+            for backend in request.backends:
+                one = dataclasses.replace(
+                    request, models=[model], precisions=[precision], backends=[backend], batch_sizes=(1,)
+                )
+                yield _max_rate(one, f"{model.name} · {backend} · {precision.value}", measure, observer)
+
+
+def _max_rate(
+    request: Request, label: str, measure: Callable[[Request], Record], observer: Observer
+) -> tuple[list[Record], MaxRate]:
+    percent = float(request.options["latency_percentile"])
+    limit_ms = float(request.options["latency_limit_ms"])
+    records = [measure(_offline(request))]
+    tried: list[Tried] = []
+    trouble = _trouble(records[-1])
+    capacity = records[-1].throughput_per_s or 0.0
+    while trouble is None and (rate := next_rate(tried, capacity)) is not None:
+        records.append(measure(at_rate(request, rate)))
+        trouble = _trouble(records[-1])
+        if trouble is None:
+            tried.append(judged(records[-1], rate))
+            held = "holds" if tried[-1].holds else "does not hold"
+            observer.note(f"{label}: {rate:g} queries/s {held} ({_seen(records[-1])})")
+    limited_by = trouble or _limit(tried, records, capacity)
+    if disturbed := sum(map(_is_disturbed, records)):
+        limited_by += (
+            f"; {disturbed} of {len(records)} tests were disturbed, so it may do more on a quiet machine"
+        )
+    found = MaxRate(
+        label=label,
+        latency_percentile=percent,
+        latency_limit_ms=limit_ms,
+        qps=best_rate(tried),
+        limited_by=limited_by,
+        tried=tuple(tried),
+    )
+    return records, found
+
+
+def at_rate(request: Request, qps: float) -> Request:
+    """The same question at one rate."""
+    return dataclasses.replace(request, options={**request.options, "target_qps": qps})
+
+
+def _offline(request: Request) -> Request:
+    """What the hardware can do at best: the largest batch that may be joined, all of it waiting."""
+    left_out = {"latency_percentile", "latency_limit_ms", "max_batch", "batch_timeout_ms"}
+    return dataclasses.replace(
+        request,
+        scenario="offline",
+        batch_sizes=(int(request.options.get("max_batch", 1)),),
+        options={name: value for name, value in request.options.items() if name not in left_out},
+    )
+
+
+def judged(record: Record, qps: float) -> Tried:
+    """Whether the rate held, by LoadGen's word, and whether a lower one could."""
+    load, latency = record.load, record.latency
+    assert load is not None
+    limit_ms = load.latency_limit_ms or 0.0
+    one_call_is_too_long = latency is not None and latency.min_ms > limit_ms
+    return Tried(
+        qps=qps, holds=load.is_valid, final=not load.is_valid and (one_call_is_too_long or _is_short(record))
+    )
+
+
+def _is_short(record: Record) -> bool:
+    """LoadGen could not have called it VALID with none over the limit: P(none of n is over) is 1% or more."""
+    load = record.load
+    if load is None or load.latency_percentile is None or load.over_limit_tests:
+        return False
+    none_over: float = (load.latency_percentile / 100) ** (load.queries / load.tests)
+    return none_over >= 0.01
+
+
+def _is_disturbed(record: Record) -> bool:
+    """Invalid for a reason that is not LoadGen's."""
+    reasons = record.verdict.reasons if record.verdict else ()
+    said = (
+        {reason.code for reason in reasons} - UNSTABLE_CODES - {"over_latency_limit", "load_test_not_valid"}
+    )
+    return bool(said)
+
+
+def _trouble(record: Record) -> str | None:
+    if record.status is Status.OK and record.throughput_per_s:
+        return None
+    why = record.error.message if record.error else "it could not be measured"
+    return f"{record.status.value.replace('_', ' ')}: {why}"
+
+
+def _seen(record: Record) -> str:
+    load = record.load
+    if load is None or load.percentile_ms is None:
+        return "nothing was seen"
+    return f"p{load.latency_percentile:g} was {load.percentile_ms:.3g} ms"
+
+
+def _limit(tried: Sequence[Tried], records: Sequence[Record], capacity: float) -> str:
+    """What kept the rate from being higher."""
+    by_rate = {record.case.options.get("target_qps"): record for record in records}
+    miss = lowest_miss(tried)
+    if miss is None:
+        return f"nothing above was tried; offline it does {capacity:.3g} items/s"
+    record = by_rate[miss]
+    if _is_short(record):
+        queries = record.load.queries if record.load else 0
+        return (
+            f"{queries} queries at {miss:g} queries/s are too few for LoadGen to say more; raise --max-case-time, or "
+            "take a lower percentile"
+        )
+    if best_rate(tried) is None and record.latency and any(one.final for one in tried):
+        return f"the fastest call takes {record.latency.min_ms:.3g} ms already; allow more, or take a faster model"
+    if record.load and not record.load.over_limit_tests:
+        return (
+            f"{miss:g} queries/s are not proven ({_seen(record)}, but of {record.load.queries} queries too many missed "
+            "the limit for LoadGen to be sure; --effort standard gives it more)"
+        )
+    return f"{miss:g} queries/s do not hold ({_seen(record)}; offline it does {capacity:.3g} items/s)"
+
+
+class _Once:
+    """An executor that is asked the same again and again: what does not change is found out once."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._reasons: dict[str, str | None] = {}
+        self._prepared: dict[tuple[str, tuple[str, ...]], Preparation] = {}
+        self._ceilings: dict[tuple[int, tuple[str, ...]], Ceilings | None] = {}
+
+    def probe(self, backends: Sequence[str]) -> dict[str, str | None]:
+        """Each backend is asked once."""
+        new = [name for name in backends if name not in self._reasons]
+        self._reasons |= self._executor.probe(new) if new else {}
+        return {name: self._reasons[name] for name in backends}
+
+    def versions(self, backends: Sequence[str]) -> dict[str, dict[str, str]]:
+        """As the executor does."""
+        return self._executor.versions(backends)
+
+    def weigh(self, model: ModelSpec) -> int | None:
+        """As the executor does."""
+        return self._executor.weigh(model)
+
+    def ceilings(self, threads: int, runtimes: Sequence[str]) -> Ceilings | None:
+        """Measured once."""
+        key = (threads, tuple(runtimes))
+        if key not in self._ceilings:
+            self._ceilings[key] = self._executor.ceilings(threads, runtimes)
+        return self._ceilings[key]
+
+    def prepare(
+        self,
+        models: Sequence[tuple[ModelSpec, Sequence[str]]],
+        *,
+        weights: WeightsPolicy,
+        allow_pickle: bool,
+        on_progress: Callable[[str, str], None],
+    ) -> Iterator[Preparation]:
+        """Each model is prepared once; what failed is not tried again."""
+        for model, formats in models:
+            key = (model.name, tuple(formats))
+            if key not in self._prepared:
+                (self._prepared[key],) = self._executor.prepare(
+                    [(model, formats)], weights=weights, allow_pickle=allow_pickle, on_progress=on_progress
+                )
+            yield self._prepared[key]
+
+    def run(
+        self,
+        groups: Iterable[Sequence[Seat]],
+        plan: EffortPlan,
+        *,
+        seed: int,
+        listener: Listener,
+        first_fork: int = 0,
+    ) -> Iterator[GroupResult]:
+        """As the executor does."""
+        return self._executor.run(groups, plan, seed=seed, listener=listener, first_fork=first_fork)
