@@ -5,6 +5,7 @@ Decided on binomial evidence, not on the sample percentile: that one lies on eit
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -90,11 +91,11 @@ def judge_limit(limit: Limit, attempts: Sequence[Sequence[Slot]], *, last: bool)
     seen = f"{limit.percentile} {percentile(ordered, p):.3g} ms"
     seen += f" [{low:.3g}, {high:.3g}]" if interval else ""
     evidence = f"{over} of {len(samples)} calls took longer than {limit.limit_ms:g} ms"
-    if bdtr(np.floor(k_eff), np.floor(n_eff), beyond) <= ERROR:
+    if bdtr(k_eff, int(n_eff), beyond) <= ERROR:
         return Finding(
             limit.name, Decision.PASS, f"{seen}, within the limit of {limit.limit_ms:g} ms", figures
         )
-    if k_eff > 0 and 1 - bdtr(np.ceil(k_eff) - 1, np.floor(n_eff), beyond) <= ERROR:
+    if k_eff > 0 and 1 - bdtr(math.ceil(k_eff) - 1, int(n_eff), beyond) <= ERROR:
         message = f"{seen}, over the limit of {limit.limit_ms:g} ms: {evidence}"
         return Finding(limit.name, Decision.FAIL, message, figures)
     decision = Decision.INCONCLUSIVE if last else Decision.MORE
