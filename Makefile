@@ -44,7 +44,7 @@ bench: $(INSTALLED) ## The main job: four models at batch 1, 4, 8 on two runtime
 
 .PHONY: quick
 quick: $(INSTALLED) ## The inner loop: the tests that start no real runtime: under a minute
-	@$(PYTHON) -m pytest -q -m "not slow and not gpu" $(ARGS)
+	@$(PYTHON) -m pytest -q -m "not slow and not gpu and not regression" $(ARGS)
 
 .PHONY: test
 test: lint ## What CI runs: lint and the whole suite: several minutes (ARGS="-k name" goes to pytest)

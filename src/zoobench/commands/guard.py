@@ -252,6 +252,11 @@ def _revisions(
         for name, flag, ref in ((BASE, "--base", base), (HEAD, "--head", head))
     }
     found = _models_of(arms, asked)
+    if not all(found.values()):
+        told = "; ".join(
+            f"{name} has {', '.join(m.name for m in has) or 'none'}" for name, has in found.items()
+        )
+        raise NotComparableError(f"base and head have no case in common: of the models asked for {told}")
     sides = [
         _side(name, arms[of], found[of], asked) for name, of in ((BASE, BASE), (COPY, BASE), (HEAD, HEAD))
     ]

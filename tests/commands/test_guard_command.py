@@ -1,0 +1,193 @@
+"""`zoobench guard` from the command line to the exit code, on the fake backend."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from zoobench.cli import main
+from zoobench.machine import describe
+
+LIMIT = '[[limit]]\nmodel = "resnet18"\nbackend = "fake"\np95 = "{}"\n'
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def refusal(capsys: pytest.CaptureFixture[str]) -> str:
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("zoobench:")]
+    return line
+
+
+def limits(text: str, extra: str = "") -> str:
+    Path("limits.toml").write_text(LIMIT.format(text) + extra)
+    return "limits.toml"
+
+
+# --- limits
+
+
+@pytest.mark.parametrize(("limit", "code"), [("6 ms", 0), ("4ms", 3), ("6000us", 0), ("0.004s", 3)])
+def test_limits_pass_and_fail(limit: str, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["guard", "--limits", limits(limit), "--json"]) == code
+    (found,) = json.loads(capsys.readouterr().out)
+    assert found["decision"] == ("fail" if code else "pass")
+    assert list(Path("guard-results/runs").iterdir())
+
+
+def test_a_limit_near_the_truth_is_measured_three_times_and_left_open(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["guard", "--limits", limits("5.168ms"), "--json"]) in (0, 3, 4)
+    assert main(["guard", "--limits", limits("5.168ms"), "--undecided", "fail"]) in (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (LIMIT.format("50"), "write 50ms"),
+        (LIMIT.format("6 ms").replace("resnet18", "resnet81"), "did you mean 'resnet18'"),
+        (LIMIT.format("6 ms").replace("fake", "onix"), "unknown backend 'onix'"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_measured(
+    text: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("limits.toml").write_text(text)
+    assert main(["guard", "--limits", "limits.toml"]) == 2
+    assert words in refusal(capsys)
+    assert not Path("guard-results").exists()
+
+
+def test_limits_of_another_machine_are_skipped_loudly_and_are_no_pass(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["guard", "--limits", limits("6ms", 'machine = "0123456789ab"\n')]) == 5
+    out = capsys.readouterr()
+    assert "0123456789ab" in out.out and describe().fingerprint in out.out
+
+
+def test_set_limits_writes_what_limits_reads(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["guard", "--set-limits", "new.toml", "--models", "resnet18", "--backends", "fake"]
+    assert main([*words, "--headroom", "10%"]) == 0
+    text = Path("new.toml").read_text()
+    assert describe().fingerprint in text and "10% headroom" in text
+    assert main(["guard", "--limits", "new.toml"]) == 0
+
+
+# --- a stored run
+
+
+def store(capsys: pytest.CaptureFixture[str]) -> Path:
+    assert main(["run", "--models", "resnet18", "--backends", "fake", "--results-dir", "guard-results"]) == 0
+    capsys.readouterr()
+    (run,) = Path("guard-results/runs").iterdir()
+    return run
+
+
+def test_against_a_stored_run(capsys: pytest.CaptureFixture[str]) -> None:
+    run = store(capsys)
+    assert main(["guard", "--baseline", run.name, "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert found["decision"] == "pass" and found["figures"]["ratio"] == pytest.approx(1, abs=0.05)
+    assert len(list(Path("guard-results/runs").iterdir())) == 2
+
+
+def test_a_baseline_of_another_machine_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    records = store(capsys) / "records.jsonl"
+    records.write_text(records.read_text().replace(describe().fingerprint, "0123456789ab"))
+    assert main(["guard", "--baseline", "latest"]) == 5
+    line = refusal(capsys)
+    assert "0123456789ab" in line and describe().fingerprint in line
+
+
+def test_a_baseline_without_the_asked_case_is_not_comparable(capsys: pytest.CaptureFixture[str]) -> None:
+    store(capsys)
+    assert main(["guard", "--baseline", "latest", "--batch-sizes", "7"]) == 5
+    assert "none of the cases" in refusal(capsys)
+
+
+# --- two revisions
+
+
+def git(*words: str) -> None:
+    subprocess.run(
+        ["git", "-c", "user.name=n", "-c", "user.email=e@x", *words],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture
+def two_revisions() -> None:
+    """`base` knows the model `old`, HEAD knows it too and `new`."""
+    git("init", "-q", "-b", "main")
+    Path(".gitignore").write_text("guard-results\n")
+    Path("zoo.toml").write_text('[old]\nlibrary = "fake"\n')
+    git("add", "-A")
+    git("commit", "-qm", "base")
+    git("branch", "base")
+    Path("zoo.toml").write_text('[old]\nlibrary = "fake"\n[new]\nlibrary = "fake"\n')
+    git("commit", "-qam", "head")
+
+
+REVISIONS = ["guard", "--base", "base", "--registry", "zoo.toml", "--backends", "fake"]
+
+
+def test_base_against_head(
+    two_revisions: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", "summary.md")
+    assert main([*REVISIONS, "--json", "--junit", "out/junit.xml"]) == 0
+    found = {one["case"]: one["decision"] for one in json.loads(capsys.readouterr().out)}
+    assert found == {"old · fake · fp32 · batch 1": "pass", "new · fake · fp32 · batch 1": "skipped"}
+    assert "old · fake" in Path("summary.md").read_text()
+    suite = ET.parse("out/junit.xml").getroot()[0]
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("2", "0", "1")
+    (run,) = Path("guard-results/runs").iterdir()
+    arms = [json.loads(line)["case"]["arm"] for line in (run / "records.jsonl").read_text().splitlines()]
+    assert sorted(arms) == ["base", "base_copy", "head"]
+    assert set(json.loads((run / "manifest.json").read_text())["arms"]) == set(arms)
+
+
+def test_uncommitted_changes_are_refused_or_left_out(
+    two_revisions: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("zoo.toml").write_text("broken")
+    assert main(REVISIONS) == 2
+    line = refusal(capsys)
+    assert "zoo.toml" in line and "--ignore-changes" in line
+    assert main([*REVISIONS, "--ignore-changes"]) == 0
+
+
+def test_a_base_that_does_not_build(two_revisions: None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*REVISIONS, "--setup", "echo no compiler; exit 7"]) == 5
+    line = refusal(capsys)
+    assert "does not build" in line and "exit code 7" in line and "no compiler" in line
+
+
+def test_nothing_in_common(two_revisions: None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*REVISIONS, "--models", "new"]) == 5
+    assert "no case in common" in refusal(capsys)
+    assert main([*REVISIONS, "--models", "neither"]) == 2
+
+
+def test_an_unknown_revision(two_revisions: None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["guard", "--base", "nowhere", "--backends", "fake"]) == 2
+    assert "--base nowhere" in refusal(capsys)
+
+
+def test_one_thing_to_hold_against_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["guard"]) == 2
+    assert "--base" in refusal(capsys)
+    assert main(["guard", "--base", "main", "--baseline", "latest"]) == 2
+    assert "--base and --baseline" in refusal(capsys)
