@@ -68,6 +68,12 @@ gpu: $(INSTALLED) ## The tests that need a CUDA device: a minute
 benchmarks: $(INSTALLED) ## The figures of docs/benchmarks.md, as ratios within one run: many minutes
 	@for name in $(BENCHMARKS); do echo "== $$name"; $(PYTHON) benchmarks/$$name.py; done
 
+.PHONY: proof
+proof: $(INSTALLED) ## The figures of docs/proof.md: coverage, gates, power, order, whole gates on this machine: an hour, quiet
+	@status=0
+	for name in virtual tools gates; do $(PYTHON) benchmarks/proof/$$name.py || status=$$?; done
+	exit $$status
+
 .PHONY: requirements
 requirements: $(UV) ## Write requirements.txt from uv.lock: a second
 	@{ echo "$$REQUIREMENTS_HEADER"; $(EXPORT); } > requirements.txt.new

@@ -36,7 +36,7 @@ from zoobench.search.guard import GUARD_EFFORT, guard_contest
 from zoobench.spec import ModelSpec, WeightsPolicy
 
 MODEL, BACKEND = "resnet18", "onnx_cpu"
-EXTRA_CONVOLUTIONS = 6
+EXTRA_CONVOLUTIONS = 15
 HOGS = {
     "hog": "while True: pass",
     "memory": "import numpy as n\na = n.ones(1 << 26); b = a.copy()\nwhile True: b[:] = a; a[:] = b",

@@ -14,25 +14,25 @@ _DURATION = re.compile(rf"({_NUMBER})\s*([a-zµμ]+)?", re.IGNORECASE)
 _SHARE = re.compile(rf"({_NUMBER})\s*(%)?", re.IGNORECASE)
 
 
-def duration_ms(text: object, where: str) -> float:
+def duration_ms(text: object, where: str, *, before: str = "", may_be_zero: bool = False) -> float:
     """Milliseconds of a duration such as `12.5 ms`, `800us`, `1s`.
 
     Args:
         where: the flag or the key, for the message.
+        before: what stands before the duration in the same word, such as `p99:`.
 
     Raises:
         UsageError: it has no unit, is not a duration, or is not positive.
     """
+    said = f"{where} {before + str(text)!r}"
     found = _DURATION.fullmatch(str(text).strip()) if not isinstance(text, bool) else None
     if found is None or (found[2] and found[2].lower() not in _TO_MS):
-        raise UsageError(
-            f"{where} {str(text)!r}: a duration is needed, such as 50ms (ns, us, ms and s are known)"
-        )
+        raise UsageError(f"{said}: a duration is needed, such as {before}50ms (ns, us, ms and s are known)")
     if found[2] is None:
-        raise UsageError(f"{where} {str(text)!r}: the unit is missing; write {found[1]}ms")
+        raise UsageError(f"{said}: the unit is missing; write {before}{found[1]}ms")
     value = float(found[1]) * _TO_MS[found[2].lower()]
-    if not 0 < value < math.inf:
-        raise UsageError(f"{where} {str(text)!r}: it must be above 0 and finite")
+    if not (0 < value < math.inf or (value == 0 and may_be_zero)):
+        raise UsageError(f"{said}: it must be above 0 and finite")
     return value
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from zoobench.errors import UsageError
 from zoobench.spec import LOAD_OPTIONS, LOADGEN_SCENARIOS, OptionValue
+from zoobench.units import duration_ms
 
 DEFAULT_PERCENTILE, DEFAULT_LIMIT_MS = 99.0, 100.0
 """LoadGen's own, where a rate is asked for without a limit."""
@@ -19,8 +20,6 @@ MAX_QPS = 1e6
 MAX_JOINED = 1024
 MAX_LIMIT_MS = 600_000.0
 
-_MS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
-_DURATION = re.compile(r"(\d+\.?\d*|\.\d+)(us|ms|s)?")
 _PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?)")
 FLAGS = {
     "target_qps": "--target-qps",
@@ -80,22 +79,13 @@ def parse_max_latency(text: str) -> dict[str, OptionValue]:
         raise UsageError(f"--max-latency {text!r}: write a percentile and a limit, such as p99:50ms")
     return {
         "latency_percentile": float(found[1]),
-        "latency_limit_ms": _milliseconds(f"--max-latency {text!r}", limit, before=f"{percentile}:"),
+        "latency_limit_ms": duration_ms(limit, "--max-latency", before=f"{percentile}:"),
     }
 
 
 def parse_batch_timeout(text: str) -> dict[str, OptionValue]:
     """`2ms` → how long a query waits for others. Raises UsageError."""
-    return {"batch_timeout_ms": _milliseconds(f"--batch-timeout {text!r}", text, before="")}
-
-
-def _milliseconds(said: str, text: str, *, before: str) -> float:
-    found = _DURATION.fullmatch(text)
-    if not found:
-        raise UsageError(f"{said}: write a number and its unit (us, ms or s), such as {before}50ms")
-    if not found[2]:
-        raise UsageError(f"{said}: the unit is missing; write {before}{text}ms (us, ms and s are understood)")
-    return float(found[1]) * _MS[found[2]]
+    return {"batch_timeout_ms": duration_ms(text, "--batch-timeout", may_be_zero=True)}
 
 
 def complete(scenario: str, options: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
