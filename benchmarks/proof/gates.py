@@ -37,9 +37,11 @@ from zoobench.spec import ModelSpec, WeightsPolicy
 
 MODEL, BACKEND = "resnet18", "onnx_cpu"
 EXTRA_CONVOLUTIONS = 15
+# They end with this process, however it ends: one that stays spoils every later figure.
 HOGS = {
-    "hog": "while True: pass",
-    "memory": "import numpy as n\na = n.ones(1 << 26); b = a.copy()\nwhile True: b[:] = a; a[:] = b",
+    "hog": "import os\np = os.getppid()\nwhile os.getppid() == p: pass",
+    "memory": "import os, numpy as n\np = os.getppid(); a = n.ones(1 << 26); b = a.copy()\n"
+    "while os.getppid() == p: b[:] = a; a[:] = b",
 }
 
 

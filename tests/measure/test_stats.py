@@ -369,3 +369,9 @@ def test_every_fork_gives_its_share():
 def test_what_differs_between_forks_does_not_keep_a_case_going():
     apart = [slot(steady), slot([2 * ms for ms in steady], fork=1)]
     assert stats.enough(apart, FORKED, 3, 2)
+
+
+def test_few_calls_of_a_machine_in_motion_have_a_median_with_the_widest_interval():
+    latency = stats.describe([slot(np.linspace(5, 10, 72))])
+    assert latency.p50_ms == pytest.approx(7.5, rel=0.02)
+    assert latency.p50_interval_ms[0] < 5.5 and latency.p50_interval_ms[1] > 9.5

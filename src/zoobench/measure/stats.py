@@ -23,6 +23,8 @@ Samples = npt.NDArray[np.float64]
 CONFIDENCE = 0.95
 BLOCK, SHORTEST_BLOCK = 50, 5
 MIN_BLOCKS = 10
+LEAST_FOR_MEDIAN = 6
+"""Independent calls from which the median's 95% interval exists: it spans all of them."""
 MIN_FORKS_FOR_T = 3
 OUTLIER_MADS = 14.8
 """Ten standard deviations of a normal distribution: its MAD is 0.6745 of them (`1.4826 · MAD` = one)."""
@@ -87,7 +89,10 @@ def cautious_count(n: int, inflation: float | None, p: float) -> float:
         return float(n)
     z = float(ndtri((1 + CONFIDENCE) / 2))
     t = float(stdtrit(n // block_size(n, p) - 1, (1 + CONFIDENCE) / 2))
-    return effective_count(n, inflation) / (t / z) ** 2
+    count = effective_count(n, inflation) / (t / z) ** 2
+    # Ten short blocks of a machine in motion can leave less than one call: the widest interval there is says so better
+    # than none.
+    return max(count, min(n, LEAST_FOR_MEDIAN)) if block_size(n, p) < BLOCK else count
 
 
 def quantile_interval(
