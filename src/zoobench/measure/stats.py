@@ -45,9 +45,8 @@ def _index(n: int, p: float) -> int:
 def block_size(n: int, p: float) -> int:
     """Calls in a block: 50, and for the median of fewer than 500 calls a tenth of them, at least 5.
 
-    Ten short blocks see the correlation of neighbours, which is most of it: with a coefficient of 0.5 the median's
-    95% interval from 72 calls holds the truth in 96% of trials instead of 79%. A tail's indicator is too rarely 1 in
-    so few calls for that.
+    Ten short blocks see the correlation of neighbours, which is most of it, and bring the coverage of the median's
+    interval back (`tests/measure/test_stats.py`). A tail's indicator is too rarely 1 in so few calls for that.
     """
     return max(SHORTEST_BLOCK, min(BLOCK, n // MIN_BLOCKS)) if p == 0.5 else BLOCK
 

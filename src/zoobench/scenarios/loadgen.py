@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -43,7 +44,7 @@ _SWITCH_S = 2e-4
 """A runtime that holds the interpreter must not keep arrivals waiting for Python's usual 5 ms."""
 
 
-class LoadGenScenario:
+class LoadGenScenario(ABC):
     """What the three share: settle, run one test, and tell of it."""
 
     def prepare(self, case: Case, bind: Callable[[int], Call], clock: Clock) -> None:
@@ -85,11 +86,11 @@ class LoadGenScenario:
             "load": test.model_dump(mode="json"),
         }
 
+    @abstractmethod
     def test(
         self, call: Call, fastest_s: float, clock: Clock, budget: SlotBudget
     ) -> tuple[list[int], LoadTest]:
         """One test, sized by `budget` and by the fastest call seen just now: its samples, and what came of it."""
-        raise NotImplementedError
 
 
 class Offline(LoadGenScenario):

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from zoobench.driver import Observer, Settings, execute
 from zoobench.driver.contest import Bout, Contest
-from zoobench.errors import UsageError
 from zoobench.executors import Executor
 from zoobench.judge import Decision, Finding, NotComparableError
 from zoobench.judge.compare import VARYING, Change, Comparison, compare
@@ -20,7 +19,7 @@ from zoobench.plan import Request
 from zoobench.results.record import Record
 from zoobench.results.select import Selection
 from zoobench.results.store import read_samples
-from zoobench.spec import Case, Effort, ModelSpec, OnExisting
+from zoobench.spec import Case, Effort, ModelSpec
 
 GUARD_EFFORT = EffortPlan(
     min_calls=360,
@@ -82,7 +81,7 @@ def _unready(bout: Bout) -> Finding:
 
 @dataclass(frozen=True)
 class Bench:
-    """Where stored cells are measured again: requests are made anew for each cell."""
+    """Where stored cells are measured again: `settings` says rerun, and requests are made anew for each cell."""
 
     find: Callable[[str], ModelSpec]
     settings: Settings
@@ -109,10 +108,6 @@ class Bench:
                 if record.status is Status.INTERRUPTED:
                     raise KeyboardInterrupt
                 yield cases[record.case.model], record, self.slots(record)
-
-    def again(self) -> Bench:
-        """The same, measuring also what has a result."""
-        return replace(self, settings=replace(self.settings, on_existing=OnExisting.RERUN))
 
     def slots(self, record: Record) -> Sequence[Slot]:
         """The record's slots, from disk."""
@@ -154,7 +149,7 @@ def guard_limits(limits: Sequence[Limit], bench: Bench, machine: str, threads: i
         last = attempt == LIMIT_ATTEMPTS - 1
         asked = [limit for limit in limits if limit not in judged]
         cells = {case.id: case for limit in asked for case in (cell_of(limit, threads),)}
-        for case, record, slots in bench.again().measure(list(cells.values())):
+        for case, record, slots in bench.measure(list(cells.values())):
             for limit in (one for one in asked if cell_of(one, threads) == case):
                 problem = _problem(limit, record, last=last)
                 if problem is None:
@@ -222,7 +217,7 @@ def guard_baseline(
         )
     stored = {record.case.id: record for record in here}
     findings = []
-    for case, record, slots in bench.again().measure([record.case for record in here]):
+    for case, record, slots in bench.measure([record.case for record in here]):
         before = stored[case.id]
         found = compare(
             case.label, (before, baseline.slots(before)), (record, slots), delta=delta, varying=VARYING["run"]
@@ -242,13 +237,3 @@ def _finding(found: Comparison) -> Finding:
     }
     message = found.message.replace("B takes", "now takes").replace("A's time", "the baseline's time")
     return Finding(found.name, _DECISIONS[found.change], message, figures, found.differences)
-
-
-def refuse_empty(limits: Sequence[Limit], where: str) -> None:
-    """A gate that has nothing to hold anything against must not pass.
-
-    Raises:
-        UsageError: there are no limits.
-    """
-    if not limits:
-        raise UsageError(f"{where} holds no limit for what was asked; write some with --set-limits FILE")
