@@ -255,6 +255,16 @@ def test_the_interpreter_that_setup_makes_is_used(repo: Path, cache: Path) -> No
     assert arm.launch.package_root == SRC
 
 
+def test_an_interpreter_that_is_gone_is_made_again_and_not_replaced_by_another(
+    repo: Path, cache: Path, tmp_path: Path
+) -> None:
+    setup = f"mkdir -p .venv/bin && touch '{tmp_path}/python' && ln -s '{tmp_path}/python' .venv/bin/python"
+    arm_of(repo, "main", cache, setup)
+    (tmp_path / "python").unlink()
+    arm = arm_of(repo, "main", cache, setup)
+    assert (tmp_path / "python").exists() and arm.launch.python == str(arm.tree / ".venv/bin/python")
+
+
 def test_setup_that_worked_is_not_done_again(repo: Path, cache: Path, tmp_path: Path) -> None:
     count = f"echo once >> '{tmp_path}/count'"
     said: list[str] = []
@@ -366,7 +376,9 @@ def test_an_interrupted_setup_is_not_taken_for_ready(
     repo: Path, cache: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     pid_file = tmp_path / "pid"
-    setup = f"test -e '{pid_file}' && exit; sleep 60 & echo $! > '{pid_file}.new'; mv '{pid_file}.new' '{pid_file}'; wait"
+    # The pause: the process is to be interrupted while it waits, not while it is starting the shell.
+    begin = f"test -e '{pid_file}' && exit; sleep 0.3; sleep 60"
+    setup = f"{begin} & echo $! > '{pid_file}.new'; mv '{pid_file}.new' '{pid_file}'; wait"
     with child(repo, cache, setup) as process:
         wait_until(pid_file.exists)
         process.send_signal(number)

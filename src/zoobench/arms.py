@@ -28,6 +28,7 @@ OWN_SETUP = "make install"
 
 SETUP_DEADLINE_S = 3600.0
 _LOG_LINES = 3
+_READY = ".ready"
 _GIT_PLACES = (
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
     "GIT_COMMON_DIR",
@@ -104,7 +105,10 @@ def refuse_changes(repo: Path, *, ignore: bool) -> list[str]:
     Raises:
         UsageError: there are some and they are not to be ignored.
     """
-    found = _git(repo, "status", "--porcelain=v1", "--untracked-files=no", "--no-renames", "-z")
+    try:
+        found = _git(repo, "status", "--porcelain=v1", "--untracked-files=no", "--no-renames", "-z")
+    except _GitError as error:
+        raise UsageError(f"{repo}: git cannot tell whether it has changes ({error})") from error
     changed = [entry[3:] for entry in found.split("\0") if entry]
     if changed and not ignore:
         names = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
@@ -136,27 +140,35 @@ def make_arm(
     """
     # git and setup run elsewhere, where a relative path would mean another folder.
     folder = cache.absolute() / "arms" / f"{commit[:12]}-{stable_hash([str(repo), setup])[:8]}"
-    tree, ready, log = folder / "tree", folder / ".ready", folder / "setup.log"
+    tree = folder / "tree"
+    python = tree / ".venv/bin/python"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / "lock"):
+            if not _is_ready(folder, python):
+                (folder / _READY).unlink(missing_ok=True)
+                on_progress("check out")
+                _check_out(repo, commit, tree)
+                command = setup or (OWN_SETUP if _is_zoobench(tree) else None)
+                if command:
+                    on_progress(command)
+                    _set_up(command, tree, folder / "setup.log", ref, commit)
+                (folder / _READY).touch()
     except OSError as error:
-        raise ArmError(f"{folder} cannot be made ({error.strerror}); set ZOOBENCH_CACHE") from error
-    with FileLock(folder / "lock"):
-        if not (ready.exists() and tree.is_dir()):
-            ready.unlink(missing_ok=True)
-            on_progress("check out")
-            _check_out(repo, commit, tree)
-            command = setup or (OWN_SETUP if _is_zoobench(tree) else None)
-            if command:
-                on_progress(command)
-                _set_up(command, tree, log, ref, commit)
-            ready.touch()
-    python = tree / ".venv/bin/python"
+        raise ArmError(
+            f"{folder} cannot be made ({error.strerror or error}); set ZOOBENCH_CACHE to a folder with room"
+        ) from error
     launch = Launch(
         python=str(python) if python.exists() else sys.executable,
         **({"package_root": tree / "src"} if _is_zoobench(tree) else {}),  # type: ignore[arg-type]
     )
     return Arm(ref, commit, tree, launch, folder / "cache")
+
+
+def _is_ready(folder: Path, python: Path) -> bool:
+    """Whether it was made and is whole. A link to an interpreter that is gone would have another one measured."""
+    gone = python.is_symlink() and not python.exists()
+    return (folder / _READY).exists() and (folder / "tree").is_dir() and not gone
 
 
 def _is_zoobench(tree: Path) -> bool:
@@ -216,7 +228,9 @@ class _GitError(Exception):
 
 
 def _is_shallow(repo: Path) -> bool:
-    return _git(repo, "rev-parse", "--is-shallow-repository") == "true"
+    with suppress(_GitError):
+        return _git(repo, "rev-parse", "--is-shallow-repository") == "true"
+    return False
 
 
 def _git(folder: Path, *words: str, environment: Mapping[str, str] = os.environ) -> str:

@@ -10,7 +10,7 @@ from zoobench import plan
 from zoobench.backends import BACKENDS
 from zoobench.measure.effort import EffortPlan
 from zoobench.plan import Inventory, Request
-from zoobench.spec import ModelSpec
+from zoobench.spec import LOADGEN_SCENARIOS, Case, ModelSpec
 
 _START_S = {"torch": 6.0, "onnx": 1.5, "fake": 0.0}
 """Starting a worker, importing its runtime and loading a model: rough, on two cores."""
@@ -73,7 +73,7 @@ def estimate(
         if BACKENDS[case.backend].inline:
             continue
         start = _START_S[BACKENDS[case.backend].format]
-        low += effort.forks * (start + _WARM_UP_S[0]) + effort.min_time_s
+        low += effort.forks * (start + _WARM_UP_S[0]) + _least_s(case, effort)
         high += effort.forks * (start + _WARM_UP_S[1]) + effort.max_case_time_s
     used = {case.model for case in planned.cases if not BACKENDS[case.backend].inline}
     return Estimate(
@@ -91,6 +91,13 @@ def estimate(
         ),
         seconds=(low, high),
     )
+
+
+def _least_s(case: Case, effort: EffortPlan) -> float:
+    """The timed time that is bought at least: slots of calls, or whole LoadGen tests."""
+    if case.scenario not in LOADGEN_SCENARIOS:
+        return effort.min_time_s
+    return min(effort.tests * effort.test_s, effort.max_case_time_s)
 
 
 def _download(model: ModelSpec, hf_id: str, weigh: Callable[[ModelSpec], int | None]) -> Download:

@@ -92,7 +92,7 @@ def test_a_single_string_is_one_request() -> None:
     ],
 )
 def test_hostile_text_is_refused_in_one_short_printable_line(text: str) -> None:
-    refusal(text)
+    assert refusal(text).isprintable()
 
 
 # The Hub

@@ -12,6 +12,7 @@ from tests.show.records import OTHER_MACHINE, make_failure, make_record, write_r
 
 from zoobench.backends import fake
 from zoobench.cli import main
+from zoobench.outcome import VerdictValue
 
 
 @pytest.fixture(autouse=True)
@@ -94,7 +95,7 @@ def test_the_same_the_other_way_round_is_faster(two_runs: list[str], capsys: Cap
     ],
 )
 def test_what_it_exits_with(two_runs: list[str], words: Sequence[str], code: int, capsys: Capture) -> None:
-    compare(capsys, *two_runs, *words, code=code)
+    assert len(compare(capsys, *two_runs, *words, code=code)) == 1, "one case, whatever it is to fail on"
 
 
 def test_two_precisions_and_two_batches_of_one_run(capsys: Capture) -> None:
@@ -160,6 +161,22 @@ def test_cases_that_only_one_run_has_are_named_and_fail_when_asked(capsys: Captu
         ("vit", "only B has it"),
     ]
     compare(capsys, "before", "after", "--fail-on", "not_comparable", code=5)
+
+
+def test_one_cell_with_other_threads_is_refused_and_not_called_two(capsys: Capture) -> None:
+    write_results(Path("before"), [make_record(), make_record("vit", options={"arena": 1})])
+    write_results(Path("after"), [make_record(threads=1), make_record("vit", options={"arena": 0})])
+    found = compare(capsys, "before", "after", code=5)
+    assert [c["change"] for c in found] == ["not_comparable"] * 2
+    assert "they differ in threads 2 → 1" in found[0]["message"]
+    assert "they differ in options arena 1 → arena 0" in found[1]["message"]
+
+
+def test_an_unstable_side_is_told(capsys: Capture) -> None:
+    shaky = make_record(verdict=VerdictValue.UNSTABLE, reasons=[("drift", "it drifts")])
+    write_results(Path("before"), [make_record()])
+    write_results(Path("after"), [shaky])
+    assert compare(capsys, "before", "after")[0]["differences"] == ["B is unstable: drift"]
 
 
 def test_newly_failing_fails_and_fixed_does_not(capsys: Capture) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from zoobench.cli import main
+from zoobench.judge import Finding
+from zoobench.judge.limits import judge_limit
 from zoobench.machine import describe
 
 LIMIT = '[[limit]]\nmodel = "resnet18"\nbackend = "fake"\np95 = "{}"\n'
@@ -83,13 +85,95 @@ def test_set_limits_writes_what_limits_reads(capsys: pytest.CaptureFixture[str])
     assert main(["guard", "--limits", "new.toml"]) == 0
 
 
+def test_set_limits_leaves_other_cells_and_machines_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    file = limits("7ms", 'machine = "0123456789ab"\n' + LIMIT.format("8ms").replace("resnet18", "resnet50"))
+    assert main(["guard", "--set-limits", file, "--models", "resnet18", "--backends", "fake"]) == 0
+    text = Path(file).read_text()
+    assert text.count("[[limit]]") == 3
+    assert all(part in text for part in ('"7ms"', "0123456789ab", '"8ms"', describe().fingerprint))
+
+
+def test_set_limits_is_interrupted_before_it_writes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("zoobench.backends.fake.FakeSession.bind", interrupt)
+    file = limits("7ms")
+    before = Path(file).read_bytes()
+    assert main(["guard", "--set-limits", file, "--models", "resnet18", "--backends", "fake"]) == 130
+    assert Path(file).read_bytes() == before
+
+
+def test_a_limit_holds_with_the_threads_and_options_it_was_set_with(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["--models", "resnet18", "--backends", "fake", "--threads", "1", "--options", "fake_p50_ms=20"]
+    assert main(["guard", "--set-limits", "new.toml", *words]) == 0
+    assert all(part in Path("new.toml").read_text() for part in ("threads = 1", '"fake_p50_ms" = 20'))
+    capsys.readouterr()
+    assert main(["guard", "--limits", "new.toml", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["figures"]["measured_ms"] > 20
+    assert main(["guard", "--limits", "new.toml", "--options", "fake_p50_ms=5"]) == 2
+    assert "--options does not go with --limits" in refusal(capsys)
+
+
+@pytest.mark.parametrize("name", ["ResNet-18", "timm/resnet18.a1_in1k"])
+def test_a_limit_names_its_model_as_people_do(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("limits.toml").write_text(LIMIT.format("6ms").replace("resnet18", name))
+    assert main(["guard", "--limits", "limits.toml", "--models", "resnet18"]) == 0
+
+
+def test_a_limit_for_several_models_is_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("limits.toml").write_text(LIMIT.format("6ms").replace("resnet18", "resnet*"))
+    assert main(["guard", "--limits", "limits.toml"]) == 2
+    assert "limits.toml, limit 1: 'resnet*' means" in refusal(capsys)
+
+
+def test_what_was_decided_before_an_interruption_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    decided = []
+
+    def once(*words: object, **more: object) -> Finding:
+        if decided:
+            raise KeyboardInterrupt
+        decided.append(judge_limit(*words, **more))  # type: ignore[arg-type]
+        return decided[0]
+
+    monkeypatch.setattr("zoobench.search.guard.judge_limit", once)
+    file = limits("4ms", LIMIT.format("4ms").replace("resnet18", "resnet50"))
+    assert main(["guard", "--limits", file, "--summary", "summary.md"]) == 130
+    assert "over the limit of 4 ms" in capsys.readouterr().out
+    assert "not finished" in Path("summary.md").read_text()
+
+
+# --- where the decisions go
+
+
+def test_a_report_that_cannot_be_written_is_said_before_anything_is_measured(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["guard", "--limits", limits("6ms"), "--junit", "."]) == 2
+    assert "--junit .: cannot be written" in refusal(capsys)
+    assert not Path("guard-results").exists()
+
+
+def test_an_empty_summary_variable_is_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", "")
+    assert main(["guard", "--limits", limits("6ms")]) == 0
+
+
 # --- a stored run
 
 
 def store(capsys: pytest.CaptureFixture[str]) -> Path:
-    assert main(["run", "--models", "resnet18", "--backends", "fake", "--results-dir", "guard-results"]) == 0
+    assert main(["run", "--models", "resnet18", "--backends", "fake"]) == 0
     capsys.readouterr()
-    (run,) = Path("guard-results/runs").iterdir()
+    (run,) = Path("results/runs").iterdir()
     return run
 
 
@@ -98,21 +182,40 @@ def test_against_a_stored_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["guard", "--baseline", run.name, "--json"]) == 0
     (found,) = json.loads(capsys.readouterr().out)
     assert found["decision"] == "pass" and found["figures"]["ratio"] == pytest.approx(1, abs=0.05)
-    assert len(list(Path("guard-results/runs").iterdir())) == 2
+    assert len(list(Path("results/runs").iterdir())) == len(list(Path("guard-results/runs").iterdir())) == 1
 
 
 def test_a_baseline_of_another_machine_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     records = store(capsys) / "records.jsonl"
     records.write_text(records.read_text().replace(describe().fingerprint, "0123456789ab"))
-    assert main(["guard", "--baseline", "latest"]) == 5
+    assert main(["guard", "--baseline", "results"]) == 5
     line = refusal(capsys)
     assert "0123456789ab" in line and describe().fingerprint in line
 
 
 def test_a_baseline_without_the_asked_case_is_not_comparable(capsys: pytest.CaptureFixture[str]) -> None:
     store(capsys)
-    assert main(["guard", "--baseline", "latest", "--batch-sizes", "7"]) == 5
+    assert main(["guard", "--baseline", "results", "--batch-sizes", "7"]) == 5
     assert "none of the cases" in refusal(capsys)
+
+
+@pytest.mark.parametrize("word", ["latest", "guard-results", "./guard-results/"])
+def test_what_the_guard_measured_itself_is_no_baseline(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["guard", "--baseline", store(capsys).name]) == 0
+    capsys.readouterr()
+    assert main(["guard", "--baseline", word]) == 2
+    assert "moves with everything" in refusal(capsys)
+
+
+def test_cells_measured_on_ones_own_tensors_are_not_comparable(capsys: pytest.CaptureFixture[str]) -> None:
+    run = store(capsys)
+    line = json.loads((run / "records.jsonl").read_text())
+    line["case"]["options"]["inputs_sha256"] = "0" * 16
+    del line["case"]["id"]
+    (run / "records.jsonl").write_text(json.dumps(line) + "\n")
+    assert main(["guard", "--baseline", "results", "--json"]) == 5
+    (found,) = json.loads(capsys.readouterr().out)
+    assert found["decision"] == "not_comparable" and "--inputs" in found["message"]
 
 
 # --- two revisions
@@ -179,6 +282,15 @@ def test_nothing_in_common(two_revisions: None, capsys: pytest.CaptureFixture[st
     assert main([*REVISIONS, "--models", "new"]) == 5
     assert "no case in common" in refusal(capsys)
     assert main([*REVISIONS, "--models", "neither"]) == 2
+
+
+def test_another_input_shape_is_another_question(
+    two_revisions: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("zoo.toml").write_text('[old]\nlibrary = "fake"\ninput_shape = [3, 32, 32]\n')
+    git("commit", "-qam", "smaller")
+    assert main(REVISIONS) == 5
+    assert "base and head differ in shape" in refusal(capsys)
 
 
 def test_an_unknown_revision(two_revisions: None, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from zoobench.errors import UsageError
 from zoobench.judge.limits import Limit
-from zoobench.judge.limits_file import catalog_limits, read_limits, write_limits
+from zoobench.judge.limits_file import catalog_limits, merged, read_limits, write_limits
 from zoobench.spec import ModelSpec, Precision
 
 WHOLE = """
@@ -41,16 +41,26 @@ def written(folder: Path, text: str | bytes) -> Path:
 
 def test_an_entry_may_limit_several_percentiles_and_has_defaults(tmp_path: Path) -> None:
     file = written(tmp_path, WHOLE)
-    first = Limit("resnet18", "onnx_cpu", 20.0, "p50", Precision.INT8, 8, "0f3a9c21b7d8", f"{file}, limit 1")
-    second = Limit("resnet50", "pytorch", 1000.0, "p95", Precision.FP32, 1, None, f"{file}, limit 2")
+    first = Limit(
+        "resnet18", "onnx_cpu", 20.0, "p50", Precision.INT8, 8, "0f3a9c21b7d8", where=f"{file}, limit 1"
+    )
+    second = Limit("resnet50", "pytorch", 1000.0, "p95", where=f"{file}, limit 2")
     assert read_limits(file) == [first, replace(first, percentile="p99", limit_ms=0.8), second]
 
 
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ('p96 = "5ms"', "unknown key 'p96'; the keys are model, backend, precision, batch, machine, p50"),
-        ('threads = 2\np95 = "5ms"', "unknown key 'threads'"),
+        (
+            'p96 = "5ms"',
+            "unknown key 'p96'; the keys are model, backend, precision, batch, threads, options, machine, note, p50",
+        ),
+        ('thread = 2\np95 = "5ms"', "unknown key 'thread'"),
+        ('threads = 0\np95 = "5ms"', "threads 0; a whole number"),
+        ('options = 1\np95 = "5ms"', "options 1; write options = {"),
+        ('options = {a = [1]}\np95 = "5ms"', "options {'a': [1]}; write"),
+        ('options = {a = nan}\np95 = "5ms"', "options {'a': nan}; write"),
+        ('note = 1\np95 = "5ms"', "note 1; text"),
         ("", 'it limits nothing; add p95 = "50ms"'),
         ("p95 = 5", "p95 = '5': the unit is missing; write 5ms"),
         ("p95 = true", "p95 = 'True': a duration is needed"),
@@ -128,7 +138,7 @@ def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
         ("x" * 300, "cannot be written .File name too long"),
     ]:
         with pytest.raises(UsageError, match=message):
-            write_limits(tmp_path / name, [limit], [""])
+            write_limits(tmp_path / name, [limit])
 
 
 HOSTILE = [
@@ -150,12 +160,14 @@ HOSTILE = [
 @pytest.mark.parametrize("name", HOSTILE)
 def test_what_is_written_is_read_back_whatever_the_names(tmp_path: Path, name: str) -> None:
     limits = [
-        Limit(name, "onnx_cpu", 12.34, "p99", Precision.INT8, 8, name),
-        Limit("b", name, 0.000815),
+        Limit(name, "onnx_cpu", 12.34, "p99", Precision.INT8, 8, name, note=f"from {name}"),
+        Limit(
+            "b", name, 0.000815, threads=1, options=tuple(sorted({name: name, "x": True, "y": 0.5}.items()))
+        ),
         Limit("c", "pytorch", 123_400.0, "p50"),
     ]
     file = tmp_path / "new" / "limits.toml"
-    write_limits(file, limits, [f"from {name}", "", name])
+    write_limits(file, limits)
     again = read_limits(file)
     assert [replace(limit, where="") for limit in again] == limits
 
@@ -165,17 +177,26 @@ def test_any_limit_survives_the_file_to_four_digits(
     tmp_path_factory: pytest.TempPathFactory, name: str, limit_ms: float
 ) -> None:
     file = tmp_path_factory.mktemp("limits") / "limits.toml"
-    write_limits(file, [Limit(name, name, limit_ms)], [name])
+    write_limits(file, [Limit(name, name, limit_ms, note=name)])
     (limit,) = read_limits(file)
     assert (limit.model, limit.backend) == (name, name)
     assert limit.limit_ms == pytest.approx(limit_ms, rel=5e-4)
 
 
-def test_writing_replaces_the_file_and_says_where_each_limit_comes_from(tmp_path: Path) -> None:
+def test_new_limits_replace_those_of_the_same_cell_and_leave_the_others() -> None:
+    old = [Limit("a", "b", 5.0, machine="m1"), Limit("a", "b", 6.0, machine="m2"), Limit("c", "b", 7.0)]
+    new = [Limit("a", "b", 4.0, machine="m2"), Limit("a", "b", 9.0, threads=1)]
+    assert merged(old, new) == [old[0], new[0], old[2], new[1]]
+
+
+def test_writing_is_one_step_and_keeps_the_file_s_mode(tmp_path: Path) -> None:
     file = written(tmp_path, "what was there")
-    write_limits(file, [Limit("a", "b", 5.0)], ["p95 4 ms in run 7"])
+    file.chmod(0o640)
+    write_limits(file, [Limit("a", "b", 5.0, note="p95 4 ms in run 7")])
     text = file.read_text()
-    assert "what was there" not in text and "# p95 4 ms in run 7\n[[limit]]" in text
+    assert "what was there" not in text and 'note = "p95 4 ms in run 7"' in text
+    assert file.stat().st_mode & 0o777 == 0o640
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_a_registry_entry_limits_p95_at_batch_1() -> None:

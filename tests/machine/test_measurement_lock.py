@@ -50,6 +50,7 @@ def test_the_second_is_told_who_holds_it(path: Path) -> None:
 def test_a_killed_holder_frees_it(path: Path) -> None:
     with hold(path) as process:
         os.kill(process.pid, signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
     with measurement_lock(path):
         pass
 

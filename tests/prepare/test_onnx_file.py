@@ -163,7 +163,7 @@ def test_missing_and_truncated_external_data(tmp_path: Path) -> None:
 def test_a_truncated_file(tmp_path: Path, share: float) -> None:
     file = saved(tmp_path, classifier())
     os.truncate(file, int(file.stat().st_size * share))
-    refusal(file)
+    assert refusal(file)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_a_truncated_file(tmp_path: Path, share: float) -> None:
 )
 def test_not_an_onnx_file(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "net.onnx").write_bytes(content)
-    refusal(tmp_path / "net.onnx")
+    assert refusal(tmp_path / "net.onnx")
 
 
 def test_no_such_file(tmp_path: Path) -> None:
@@ -199,11 +199,11 @@ def test_another_shape_than_asked(tmp_path: Path) -> None:
 def test_a_graph_that_does_not_hold_together(tmp_path: Path) -> None:
     model = classifier()
     model.graph.node[2].input[1] = "nowhere"
-    refusal(saved(tmp_path, model))
+    assert refusal(saved(tmp_path, model))
 
 
 def test_an_operator_that_nobody_knows(tmp_path: Path) -> None:
     model = classifier()
     model.graph.node[2].domain = "nobody.knows"
     model.opset_import.append(helper.make_opsetid("nobody.knows", 1))
-    refusal(saved(tmp_path, model))
+    assert refusal(saved(tmp_path, model))

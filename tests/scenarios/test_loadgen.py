@@ -13,7 +13,7 @@ import pytest
 from zoobench.backends.fake import VirtualClock
 from zoobench.errors import UsageError
 from zoobench.outcome import LoadTest
-from zoobench.scenarios import SlotBudget, loadgen, open_scenario
+from zoobench.scenarios import SlotBudget, loadgen, loadgen_run, open_scenario
 from zoobench.scenarios.little import little_error
 from zoobench.scenarios.load import Load
 from zoobench.scenarios.loadgen_log import Log, Queries, read_log
@@ -101,7 +101,7 @@ def test_little_shows_latencies_that_are_not_counted_from_the_schedule(monkeypat
         lower = dict(log.results) | {"result_mean_latency_ns": log.results["result_min_latency_ns"]}
         return Log(lower, log.advice, log.queries)
 
-    monkeypatch.setattr(loadgen, "read_log", from_the_issue)
+    monkeypatch.setattr(loadgen_run, "read_log", from_the_issue)
     _, test = drive("server", options=server(250))
     assert test.little_error > 0.02
     assert little_error(test.mean_in_flight, test.completed_qps, 1.0) > 0.02

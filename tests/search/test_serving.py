@@ -153,3 +153,14 @@ def test_what_is_only_not_proven_is_said_to_be_so(tmp_path):
     _, [found] = search(tmp_path, Answering(tmp_path, proves=60.0))
     assert 60 / 1.06 < found.qps < 60
     assert "not proven" in found.limited_by and "--effort standard" in found.limited_by
+
+
+def test_an_interruption_ends_the_whole_search(tmp_path):
+    class Interrupted(Answering):
+        def result(self, seat: Seat) -> CaseResult:
+            return CaseResult(case_id=seat.case.id, status=Status.INTERRUPTED)
+
+    executor = Interrupted(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path, executor, precisions=["fp32", "int8"])
+    assert executor.groups == 1

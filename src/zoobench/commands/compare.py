@@ -23,6 +23,8 @@ from zoobench.spec import Precision, stable_hash
 from zoobench.units import share
 
 Kind: TypeAlias = Literal["run", "backend", "precision", "batch"]
+_Cells: TypeAlias = dict[str, dict[str, Record]]
+"""Cell → the fingerprint of each machine that has it → its record."""
 _Pair: TypeAlias = tuple[str, Record | None, Record | None]
 
 NOTHING = "nothing"
@@ -146,8 +148,9 @@ def _kind(word: str, results_dir: Path) -> Kind:
 def _runs(a: Selection, b: Selection) -> Iterator[_Pair]:
     """The records of two runs that belong together, in A's order and then what only B has."""
     first, second = _by_cell(a), _by_cell(b)
-    for key in dict.fromkeys([*first, *second]):
-        mine, theirs = first.get(key, {}), second.get(key, {})
+    twins = _twins(first, second)
+    for key in dict.fromkeys([*first, *(key for key in second if key not in twins.values())]):
+        mine, theirs = first.get(key, {}), second.get(twins.get(key, key), {})
         # A folder may hold several machines: each is held against itself, and only strangers are left to be refused.
         shared = [machine for machine in mine if machine in theirs]
         pairs: list[tuple[Record | None, Record | None]]
@@ -158,9 +161,23 @@ def _runs(a: Selection, b: Selection) -> Iterator[_Pair]:
             yield example.case.label + _arm(example), x, y
 
 
-def _by_cell(side: Selection) -> dict[str, dict[str, Record]]:
-    """Cell → the fingerprint of each machine that has it → its record."""
-    found: dict[str, dict[str, Record]] = {}
+def _twins(first: _Cells, second: _Cells) -> dict[str, str]:
+    """A's cells that only A has → B's of the same name, which differ in options or threads: that is to be said."""
+    strangers = {_label(second[key]): key for key in second if key not in first}
+    return {
+        key: strangers.pop(_label(first[key]))
+        for key in first
+        if key not in second and _label(first[key]) in strangers
+    }
+
+
+def _label(cell: dict[str, Record]) -> str:
+    example = next(iter(cell.values()))
+    return example.case.label + _arm(example)
+
+
+def _by_cell(side: Selection) -> _Cells:
+    found: _Cells = {}
     for record in side.records:
         found.setdefault(_cell(record, None), {})[record.machine.fingerprint] = record
     return found

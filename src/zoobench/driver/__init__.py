@@ -31,7 +31,7 @@ from zoobench.spec import Case, Effort, Seat
 if TYPE_CHECKING:
     from zoobench.measure.effort import EffortPlan
 
-__all__ = ["Observer", "Settings", "effort_plan", "execute"]
+__all__ = ["Observer", "Settings", "alone", "effort_plan", "exclusive", "execute"]
 
 
 def execute(request: Request, settings: Settings, executor: Executor, observer: Observer) -> Iterator[Record]:
@@ -52,8 +52,6 @@ def execute(request: Request, settings: Settings, executor: Executor, observer: 
         BusyError: another measurement holds this machine.
     """
     effort = effort_plan(request.effort, settings)
-    if settings.seed is not None and settings.seed < 0:
-        raise UsageError(f"--seed {settings.seed}: 0 or a larger whole number is needed")
     check_results_dir(settings.results_dir)
     recover(settings.results_dir, observer)
     request = _with_inputs(request, settings)
@@ -71,7 +69,7 @@ def execute(request: Request, settings: Settings, executor: Executor, observer: 
         models={model.name: model for model in request.models},
     )
     # Preparing needs the machine too: an export would spoil what another run measures meanwhile.
-    with exclusive(planned.cases, settings, observer):
+    with alone(planned.cases, settings, observer):
         for preparation in prepare(planned, request, settings, executor, observer):
             recorder.preparations[preparation.model.name] = preparation
         done, groups, refused = sort_out(planned, recorder)
@@ -97,10 +95,19 @@ def _with_inputs(request: Request, settings: Settings) -> Request:
     return dataclasses.replace(request, options={**request.options, "inputs_sha256": digest})
 
 
-def exclusive(cases: Sequence[Case], settings: Settings, observer: Observer) -> AbstractContextManager[None]:
-    """Only what runs on a real clock needs the machine for itself."""
+def alone(cases: Sequence[Case], settings: Settings, observer: Observer) -> AbstractContextManager[None]:
+    """The machine for these cases alone; only what runs on a real clock needs that."""
     if all(on_virtual_clock(case) for case in cases):
         return contextlib.nullcontext()
+    return exclusive(settings, observer)
+
+
+def exclusive(settings: Settings, observer: Observer) -> AbstractContextManager[None]:
+    """Hold the machine, or wait for whoever holds it where that was asked for.
+
+    Raises:
+        BusyError: another measurement holds it.
+    """
     return machine.measurement_lock(
         timeout_s=None if settings.wait else 0.0,
         on_wait=lambda holder: observer.note(f"waiting for {holder}"),

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from zoobench import machine, plan
-from zoobench.driver import exclusive
+from zoobench.driver import alone
 from zoobench.driver.recorder import Recorder
 from zoobench.driver.recovery import recover
 from zoobench.driver.seating import prepare, sort_out
@@ -49,12 +49,14 @@ class Bout:
     Attributes:
         name: how a person names it.
         seats: by arm; an arm is missing where it could not be made ready.
-        refusals: by arm, why it is missing.
+        ready: by arm of `seats`, the case's record before it is measured: all that it resolved to.
+        refusals: by arm, the record that says why it is missing.
     """
 
     name: str
     seats: Mapping[str, Seat]
-    refusals: Mapping[str, str]
+    ready: Mapping[str, Record]
+    refusals: Mapping[str, Record]
 
 
 class Contest:
@@ -115,6 +117,12 @@ class Contest:
             raise KeyboardInterrupt
         return dict(zip(bout.seats, outcome.results, strict=True))
 
+    def keep(self, refused: Sequence[Record]) -> None:
+        """Write what could not be made ready: a failure is a record too."""
+        for record in refused:
+            writer = self._writer(0)
+            self._observer.recorded(writer.write(record.model_copy(update={"run_id": writer.run_id})))
+
     def close(self) -> None:
         """Let go of the runs."""
         for writer in self._writers:
@@ -167,9 +175,10 @@ def open_contest(
             models={model.name: model for model in request.models},
             versions={name: dict(found) for name, found in side.executor.versions(request.backends).items()},
         )
-    with exclusive([case for found in planned.values() for case in found.cases], settings, observer):
+    with alone([case for found in planned.values() for case in found.cases], settings, observer):
         seats: dict[str, dict[str, Seat]] = {}
-        refusals: dict[str, dict[str, str]] = {}
+        ready: dict[str, dict[str, Record]] = {}
+        refusals: dict[str, dict[str, Record]] = {}
         for side in sides:
             recorder = recorders[side.arm]
             for preparation in prepare(planned[side.arm], side.request, fresh, side.executor, observer):
@@ -177,11 +186,13 @@ def open_contest(
             _, groups, refused = sort_out(planned[side.arm], recorder)
             for seat in (seat for group in groups for seat in group):
                 seats.setdefault(seat.case.label, {})[side.arm] = seat
+                ready.setdefault(seat.case.label, {})[side.arm] = recorder.record(
+                    seat.case, Status.INTERRUPTED
+                )
             for record in refused:
-                why = record.error.message if record.error else record.status.value
-                refusals.setdefault(record.case.label, {})[side.arm] = why
+                refusals.setdefault(record.case.label, {})[side.arm] = record
         bouts = [
-            Bout(name, seats.get(name, {}), refusals.get(name, {}))
+            Bout(name, seats.get(name, {}), ready.get(name, {}), refusals.get(name, {}))
             for name in dict.fromkeys([*seats, *refusals])
         ]
         first = sides[0]
@@ -191,6 +202,7 @@ def open_contest(
         }
         contest = Contest(bouts, recorders, manifest, executor, settings, observer)
         try:
+            contest.keep([record for arms in refusals.values() for record in arms.values()])
             yield contest
         finally:
             contest.close()

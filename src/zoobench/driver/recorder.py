@@ -37,13 +37,17 @@ from zoobench.spec import (
     stable_hash,
 )
 
+_LOADGEN = "mlcommons-loadgen"
 _CARRIED = set(CaseResult.model_fields) - {"case_id", "status", "slots"}
 """What a record takes over from a result as it is."""
 
 
 @dataclass
 class Recorder:
-    """Makes a run's records; holds what they share, which is found out once."""
+    """Makes a run's records; holds what they share, which is found out once.
+
+    `versions`, by backend, may be given where another interpreter runs the cases.
+    """
 
     settings: Settings
     effort: Effort
@@ -89,13 +93,14 @@ class Recorder:
         return preparation.artifacts.get(BACKENDS[case.backend].format) if preparation else None
 
     def _versions(self, case: Case) -> dict[str, str]:
-        packages = BACKENDS[case.backend].packages
-        if case.scenario in LOADGEN_SCENARIOS:
-            packages = (*packages, "mlcommons-loadgen")
-        key = " ".join(packages)
-        if key not in self.versions:
-            self.versions[key] = _installed(packages)
-        return self.versions[key]
+        if case.backend not in self.versions:
+            self.versions[case.backend] = _installed(BACKENDS[case.backend].packages)
+        if case.scenario not in LOADGEN_SCENARIOS:
+            return self.versions[case.backend]
+        # The worker imports it from the same environment as everything else of zoobench's.
+        if _LOADGEN not in self.versions:
+            self.versions[_LOADGEN] = _installed([_LOADGEN])
+        return {**self.versions[case.backend], **self.versions[_LOADGEN]}
 
     def measured(self, seat: Seat, result: CaseResult) -> Record:
         """The result of measuring, as a record."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from zoobench.errors import UsageError
 from zoobench.spec import Case, OnExisting, WeightsPolicy
 
 if TYPE_CHECKING:
@@ -33,6 +34,11 @@ class Settings:
     seed: int | None = None
     wait: bool = False
     argv: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for a seed that no generator takes."""
+        if self.seed is not None and self.seed < 0:
+            raise UsageError(f"--seed {self.seed}: 0 or a larger whole number is needed")
 
 
 class Observer(Protocol):

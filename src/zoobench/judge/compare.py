@@ -57,7 +57,7 @@ class Comparison:
         interval: of the ratio; how it was made is `kind`.
         kind: `turns` (slots of one run, pair by pair), `forks` (Welch's t over processes), `intervals` (from the two
             medians' intervals; at least 90%).
-        differences: what differs and was meant to, or only warns.
+        differences: what differs and was meant to, or only warns; and whether a side was unstable.
     """
 
     name: str
@@ -95,9 +95,9 @@ def compare(
     broken = _failure(first), _failure(second)
     if any(broken):
         return _failing(name, *broken)
-    differing = comparable(hard_keys(first), hard_keys(second), varying)
-    if differing:
-        return Comparison(name, Change.NOT_COMPARABLE, _refusal(first, second, differing))
+    refusal = incomparable(first, second, varying)
+    if refusal:
+        return Comparison(name, Change.NOT_COMPARABLE, refusal)
     per_item = first.case.batch != second.case.batch
     scale = first.case.batch / second.case.batch if per_item else 1.0
     found = _ratio(a, b)
@@ -125,6 +125,12 @@ def exit_code(found: Iterable[Comparison], fail_on: Collection[Change]) -> int:
         return NOT_COMPARABLE_EXIT
     codes = {_EXITS.get(change, REGRESSION_EXIT) for change in changes if change in fail_on}
     return next((c for c in (REGRESSION_EXIT, NOT_COMPARABLE_EXIT, UNDECIDED_EXIT) if c in codes), 0)
+
+
+def incomparable(a: Record, b: Record, varying: Collection[str]) -> str | None:
+    """Why a difference in time between two records would mean nothing; None when it would mean something."""
+    differing = comparable(hard_keys(a), hard_keys(b), varying)
+    return _refusal(a, b, differing) if differing else None
 
 
 def hard_keys(record: Record) -> dict[str, Any]:
@@ -190,6 +196,9 @@ def _noted(a: Record, b: Record, varying: Collection[str]) -> Iterable[str]:
         first, second, varying
     ):
         yield f"{key} {_short(first[key])} → {_short(second[key])}"
+    for side, record in (("A", a), ("B", b)):
+        if record.verdict and record.verdict.value is VerdictValue.UNSTABLE:
+            yield f"{side} is unstable: {', '.join(reason.code for reason in record.verdict.reasons)}"
 
 
 def _short(value: Any) -> str:

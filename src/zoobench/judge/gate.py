@@ -130,6 +130,10 @@ def _warnings(attempts: Sequence[Mapping[str, CaseResult]]) -> tuple[str, ...]:
     return tuple(found.values())
 
 
+def _fastest_ms(slots: Sequence[Slot]) -> float:
+    return min(min(slot.samples_ns) for slot in slots if slot.samples_ns) / 1e6
+
+
 def _figures(
     head: Ratio, copy: Ratio, margin: Margin, slots: Mapping[str, Sequence[Slot]]
 ) -> dict[str, float | int | str | None]:
@@ -141,8 +145,8 @@ def _figures(
         "copy_ratio": copy.estimate,
         "copy_ratio_low": copy.interval[0],
         "copy_ratio_high": copy.interval[1],
-        "base_ms": min(min(slot.samples_ns) for slot in slots[BASE]) / 1e6,
-        "head_ms": min(min(slot.samples_ns) for slot in slots[HEAD]) / 1e6,
+        "base_ms": _fastest_ms(slots[BASE]),
+        "head_ms": _fastest_ms(slots[HEAD]),
         "forks": len(head.by_fork),
         "rounds": head.rounds,
         "margin": margin.delta,

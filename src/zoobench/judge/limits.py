@@ -17,7 +17,7 @@ from scipy.special import bdtr
 from zoobench.judge import Decision, Finding
 from zoobench.measure.stats import cautious_count, percentile, quantile_interval, vif
 from zoobench.outcome import Slot
-from zoobench.spec import Precision
+from zoobench.spec import OptionValue, Precision
 
 ERROR = 0.05
 """One-sided error of a decision."""
@@ -35,6 +35,9 @@ class Limit:
         percentile: a key of PERCENTILES.
         limit_ms: milliseconds a call.
         machine: fingerprint of the machine that it holds on; None: every machine.
+        threads: intra-op; None: every CPU that the process may use.
+        options: runtime options, (name, value).
+        note: where the limit comes from, for people.
         where: the file and the entry, for messages.
     """
 
@@ -45,7 +48,18 @@ class Limit:
     precision: Precision = Precision.FP32
     batch: int = 1
     machine: str | None = None
+    threads: int | None = None
+    options: tuple[tuple[str, OptionValue], ...] = ()
+    note: str = ""
     where: str = ""
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What it limits: of two limits with one key only one can be meant."""
+        return (
+            *(self.model, self.backend, self.precision, self.batch, self.threads, self.options),
+            *(self.percentile, self.machine),
+        )
 
     @property
     def name(self) -> str:
@@ -99,6 +113,12 @@ def judge_limit(limit: Limit, attempts: Sequence[Sequence[Slot]], *, last: bool)
         message = f"{seen}, over the limit of {limit.limit_ms:g} ms: {evidence}"
         return Finding(limit.name, Decision.FAIL, message, figures)
     decision = Decision.INCONCLUSIVE if last else Decision.MORE
+    if not over and bdtr(0, int(n_eff), beyond) > ERROR:
+        message = (
+            f"{seen}: {len(samples)} calls are too few for {limit.percentile}, though none took longer than "
+            f"{limit.limit_ms:g} ms; use --effort standard"
+        )
+        return Finding(limit.name, decision, message, figures)
     message = f"{seen}, too near the limit of {limit.limit_ms:g} ms to tell: {evidence}, and {1 - p:.0%} are let through"
     return Finding(limit.name, decision, message, figures)
 

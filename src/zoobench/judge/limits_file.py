@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from zoobench.errors import UsageError, printable
+from zoobench.errors import UsageError
 from zoobench.judge.limits import DEFAULT_PERCENTILE, PERCENTILES, Limit
-from zoobench.spec import ModelSpec, Precision
+from zoobench.spec import ModelSpec, OptionValue, Precision
 from zoobench.units import duration_ms
 
-_KEYS = ("model", "backend", "precision", "batch", "machine", *PERCENTILES)
+_KEYS = ("model", "backend", "precision", "batch", "threads", "options", "machine", "note", *PERCENTILES)
 
 
 def read_limits(file: Path) -> list[Limit]:
@@ -54,9 +55,17 @@ def _limits(entry: Any, where: str) -> list[Limit]:
     for key in ("model", "backend"):
         if not isinstance(entry.get(key), str):
             raise UsageError(f"{where}: {key} is missing or no text")
-    batch = entry.get("batch", 1)
-    if not isinstance(batch, int) or isinstance(batch, bool) or batch < 1:
-        raise UsageError(f"{where}: batch {batch!r}; a whole number of at least 1 is needed")
+    for key in ("batch", "threads"):
+        number = entry.get(key, 1)
+        if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+            raise UsageError(f"{where}: {key} {number!r}; a whole number of at least 1 is needed")
+    options = entry.get("options", {})
+    if not isinstance(options, dict) or not all(
+        isinstance(v, bool | int | float | str) and v == v for v in options.values()
+    ):
+        raise UsageError(f'{where}: options {options!r}; write options = {{name = "value"}}')
+    if not isinstance(entry.get("note", ""), str):
+        raise UsageError(f"{where}: note {entry['note']!r}; text is needed")
     machine = entry.get("machine")
     if machine is not None and not isinstance(machine, str):
         raise UsageError(
@@ -78,8 +87,11 @@ def _limits(entry: Any, where: str) -> list[Limit]:
             limit_ms=duration_ms(entry[name], f"{where}: {name} ="),
             percentile=name,
             precision=precision,
-            batch=batch,
+            batch=entry.get("batch", 1),
             machine=machine,
+            threads=entry.get("threads"),
+            options=tuple(sorted(options.items())),
+            note=entry.get("note", ""),
             where=where,
         )
         for name in asked
@@ -95,8 +107,14 @@ def catalog_limits(models: Iterable[ModelSpec]) -> list[Limit]:
     ]
 
 
-def write_limits(file: Path, limits: Sequence[Limit], remarks: Sequence[str]) -> None:
-    """Write a file that `read_limits` reads; `remarks` says of each limit where it comes from.
+def merged(old: Sequence[Limit], new: Sequence[Limit]) -> list[Limit]:
+    """The old limits, with those replaced that the new ones are about: other models' and machines' stay."""
+    fresh = {limit.key: limit for limit in new}
+    return [fresh.pop(limit.key, limit) for limit in old] + list(fresh.values())
+
+
+def write_limits(file: Path, limits: Sequence[Limit]) -> None:
+    """Write a file that `read_limits` reads, in one step: a file that is there stays whole or is replaced.
 
     Raises:
         UsageError: it cannot be written.
@@ -107,19 +125,37 @@ def write_limits(file: Path, limits: Sequence[Limit], remarks: Sequence[str]) ->
         + ", ".join(PERCENTILES)
         + ".",
     ]
-    for limit, remark in zip(limits, remarks, strict=True):
-        lines += ["", *([f"# {printable(remark)}"] if remark else []), "[[limit]]"]
+    for limit in limits:
+        lines += ["", "[[limit]]"]
         lines += [f"model = {_text(limit.model)}", f"backend = {_text(limit.backend)}"]
         lines += [f'precision = "{limit.precision.value}"', f"batch = {limit.batch}"]
         lines += [f'{limit.percentile} = "{limit.limit_ms:.4g}ms"']
+        if limit.threads is not None:
+            lines.append(f"threads = {limit.threads}")
+        if limit.options:
+            pairs = ", ".join(f"{_text(name)} = {_value(value)}" for name, value in limit.options)
+            lines.append(f"options = {{{pairs}}}")
         if limit.machine is not None:
             lines.append(f"machine = {_text(limit.machine)}")
+        if limit.note:
+            lines.append(f"note = {_text(limit.note)}")
     try:
         # Opening a pipe would wait for ever.
         if file.exists() and not file.is_file():
             raise UsageError(f"--set-limits {file}: not a regular file; name a .toml")
+        file = file.resolve()
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text("\n".join(lines) + "\n", "utf-8")
+        mode = file.stat().st_mode & 0o777 if file.exists() else 0o644
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", dir=file.parent, prefix=".limits-", delete=False
+        ) as out:
+            out.write("\n".join(lines) + "\n")
+        draft = Path(out.name)
+        try:
+            draft.chmod(mode)
+            draft.replace(file)
+        finally:
+            draft.unlink(missing_ok=True)
     except OSError as error:
         raise UsageError(f"--set-limits {file}: cannot be written ({error.strerror})") from error
 
@@ -127,3 +163,7 @@ def write_limits(file: Path, limits: Sequence[Limit], remarks: Sequence[str]) ->
 def _text(value: str) -> str:
     """A TOML basic string: JSON's, without its surrogate pairs; TOML wants the delete character escaped too."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _value(value: OptionValue) -> str:
+    return _text(value) if isinstance(value, str) else json.dumps(value)

@@ -7,41 +7,28 @@ LoadGen has a thread of its own that only puts arrivals into a queue, which this
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import math
-import queue
-import sys
-import tempfile
-import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from zoobench.errors import UsageError
 from zoobench.outcome import LoadTest
 from zoobench.scenarios import SlotBudget
 from zoobench.scenarios.little import aligned, little_error, mean_in_flight
-from zoobench.scenarios.load import MISSING, Load
-from zoobench.scenarios.loadgen_log import Log, read_log
+from zoobench.scenarios.load import Load
+from zoobench.scenarios.loadgen_log import Log
+from zoobench.scenarios.loadgen_run import library, run_test, settings_of
+from zoobench.scenarios.loadgen_sut import Answering, Call, Clock, Serving
 from zoobench.spec import Case
-
-Call = Callable[[], Any]
-Clock = Callable[[], int]
 
 _SETTLING_CALLS, _ENOUGH_CALLS, _SETTLING_S = 3, 20, 0.25
 _PREGENERATED = 2.0
 """LoadGen makes its queries beforehand: so many times as the fastest call seen would need."""
-_SAMPLES = 64
 _BACKLOG_S = 1.0
 _BACKLOG_LIMITS = 5.0
 """A server that is so far behind (this long, and so many latency limits) will not catch up: the test ends."""
-_PR_SET_TIMERSLACK = 29
-_SWITCH_S = 2e-4
-"""A runtime that holds the interpreter must not keep arrivals waiting for Python's usual 5 ms."""
 
 
 class LoadGenScenario(ABC):
@@ -53,7 +40,7 @@ class LoadGenScenario(ABC):
         Raises:
             UsageError: LoadGen is not installed, or the clock is not the real one, which LoadGen goes by.
         """
-        _loadgen()
+        library()
         if hasattr(clock, "pause"):
             raise UsageError(
                 f"--scenario {case.scenario} runs on the real clock; give the fake backend --options fake_clock=wall"
@@ -103,7 +90,7 @@ class Offline(LoadGenScenario):
         batch, qps = self.case.batch, self.load.target_qps or self.case.batch / fastest_s
         seconds = min(budget["test_seconds"], budget["max_seconds"] / 1.2)
         count = math.ceil(1.1 * qps * seconds / batch) * batch
-        settings = _settings("Offline", seconds, count, budget["seed"])
+        settings = settings_of("Offline", seconds, count, budget["seed"])
         settings.offline_expected_qps = qps
         sut = Answering(call, clock, batch)
         log = run_test(settings, sut.answer, trace=False)
@@ -136,7 +123,7 @@ class MultiStream(LoadGenScenario):
     ) -> tuple[list[int], LoadTest]:
         """The percentile that LoadGen estimates is the highest that the effort means to show."""
         seconds, count = min(budget["test_seconds"], budget["max_seconds"]), int(budget["test_queries"])
-        settings = _settings("MultiStream", seconds, count, budget["seed"])
+        settings = settings_of("MultiStream", seconds, count, budget["seed"])
         settings.max_duration_ms = max(1, round(budget["max_seconds"] * 1e3))
         settings.multi_stream_samples_per_query = self.case.batch
         settings.multi_stream_expected_latency_ns = fastest_s * 1e9 / _PREGENERATED
@@ -181,7 +168,7 @@ class Server(LoadGenScenario):
         longest_s = budget["max_seconds"]
         seconds = min(budget["test_seconds"], longest_s)
         count = max(1, int(min(budget["test_queries"], load.target_qps * longest_s)))
-        settings = _settings("Server", seconds, count, budget["seed"])
+        settings = settings_of("Server", seconds, count, budget["seed"])
         settings.server_target_qps = load.target_qps
         settings.server_target_latency_ns = round(load.latency_limit_ms * 1e6)
         settings.server_target_latency_percentile = load.latency_percentile / 100
@@ -221,146 +208,12 @@ def single_stream(call: Call, min_queries: int, min_duration_s: float) -> list[i
     """
     clock = time.perf_counter_ns
     _, fastest_s = settle(call, clock)
-    settings = _settings("SingleStream", min_duration_s, min_queries, 0)
+    settings = settings_of("SingleStream", min_duration_s, min_queries, 0)
     settings.single_stream_expected_latency_ns = fastest_s * 1e9 / _PREGENERATED
     sut = Answering(call, clock, 1)
     log = run_test(settings, sut.answer)
     sut.raise_trouble()
     return log.queries.latencies_ns
-
-
-class Answering:
-    """A closed loop's system under test: it runs on LoadGen's calling thread, which is the caller's own."""
-
-    def __init__(self, call: Call, clock: Clock, batch: int) -> None:
-        self.call, self.clock, self.batch = call, clock, batch
-        self.start_ns = 0
-        self.done_ns: list[int] = []
-        self.sizes: list[int] = []
-        self._trouble: BaseException | None = None
-
-    def answer(self, ids: Sequence[int], _samples: Sequence[int]) -> None:
-        """Run a query, in calls of the batch."""
-        if not self.start_ns:
-            self.start_ns = self.clock()
-        for first in range(0, len(ids), self.batch):
-            some = ids[first : first + self.batch]
-            if self._trouble is None:
-                try:
-                    self.call()
-                except BaseException as error:  # noqa: BLE001
-                    # An exception must not fly through LoadGen, whose threads would outlive it.
-                    self._trouble = error
-            self.done_ns.append(self.clock())
-            self.sizes.append(len(some))
-            _complete(some)
-
-    def raise_trouble(self) -> None:
-        """Raise what the call raised."""
-        if self._trouble is not None:
-            raise self._trouble
-
-
-class Serving:
-    """The server's system under test: arrivals come through a queue, waiting ones are joined."""
-
-    def __init__(self, calls: dict[int, Call], clock: Clock, load: Load) -> None:
-        self.calls, self.clock = calls, clock
-        self.max_batch, self.timeout_ns = load.max_batch, round(load.batch_timeout_ms * 1e6)
-        self.done_ns: list[int] = []
-        self.sizes: list[int] = []
-        self._arrivals: queue.SimpleQueue[tuple[int, int] | None] = queue.SimpleQueue()
-        self._ended = False
-
-    def serve(self, settings: Any) -> Log:
-        """Run the test: LoadGen on a thread of its own, the calls on this one."""
-        logs: list[Log] = []
-        trouble: list[BaseException] = []
-
-        def generate() -> None:
-            _wake_sharply()
-            try:
-                logs.append(run_test(settings, self._arrive))
-            except BaseException as error:  # noqa: BLE001
-                trouble.append(error)
-            finally:
-                self._arrivals.put(None)
-
-        before = sys.getswitchinterval()
-        sys.setswitchinterval(_SWITCH_S)
-        thread = threading.Thread(target=generate, name="loadgen")
-        thread.start()
-        try:
-            self._work(trouble)
-        finally:
-            thread.join()
-            sys.setswitchinterval(before)
-        if trouble:
-            raise trouble[0]
-        return logs[0]
-
-    def _arrive(self, ids: Sequence[int], _samples: Sequence[int]) -> None:
-        now = self.clock()
-        for number in ids:
-            self._arrivals.put((now, number))
-
-    def _work(self, trouble: list[BaseException]) -> None:
-        while (first := self._arrivals.get()) is not None:
-            ids = self._join(*first)
-            if not trouble:
-                try:
-                    self.calls[len(ids)]()
-                except BaseException as error:  # noqa: BLE001
-                    # What is still to come is answered unserved, so that LoadGen comes to its end.
-                    trouble.append(error)
-            self.done_ns += [self.clock()] * len(ids)
-            self.sizes.append(len(ids))
-            _complete(ids)
-            if self._ended:
-                return
-
-    def _join(self, arrived_ns: int, number: int) -> list[int]:
-        """The first query and those that wait already, or come before its patience is over."""
-        ids = [number]
-        while len(ids) < self.max_batch:
-            left_ns = arrived_ns + self.timeout_ns - self.clock()
-            try:
-                found = (
-                    self._arrivals.get(timeout=left_ns / 1e9) if left_ns > 0 else self._arrivals.get_nowait()
-                )
-            except queue.Empty:
-                break
-            if found is None:
-                self._ended = True
-                break
-            ids.append(found[1])
-        return ids
-
-
-def run_test(
-    settings: Any, issue: Callable[[Sequence[int], Sequence[int]], None], *, trace: bool = True
-) -> Log:
-    """One LoadGen test; its files lie in a folder that is gone afterwards.
-
-    Args:
-        issue: is given the ids of a query's samples, on the calling thread.
-        trace: keep every query's times; without it only LoadGen's results.
-    """
-    loadgen = _loadgen()
-    with tempfile.TemporaryDirectory(prefix="zoobench-loadgen-") as name:
-        logging = loadgen.LogSettings()
-        logging.log_output.outdir = name
-        logging.enable_trace = trace
-        logging.log_mode = loadgen.LoggingMode.EndOfTestOnly
-        sut = loadgen.ConstructFastSUT(issue, _nothing)
-        qsl = loadgen.ConstructQSL(_SAMPLES, _SAMPLES, _nothing, _nothing)
-        try:
-            # Without a name of its own LoadGen takes an audit.config from the user's current folder.
-            loadgen.StartTestWithLogSettings(sut, qsl, settings, logging, f"{name}/no-audit.config")
-        finally:
-            loadgen.DestroyQSL(qsl)
-            loadgen.DestroyFastSUT(sut)
-        return read_log(Path(name))
 
 
 def settle(call: Call, clock: Clock) -> tuple[int, float]:
@@ -376,41 +229,6 @@ def settle(call: Call, clock: Clock) -> tuple[int, float]:
         call()
         taken.append(clock() - start)
     return first_ns, max(min(taken), 1) / 1e9
-
-
-def _loadgen() -> ModuleType:
-    try:
-        import mlperf_loadgen
-    except ImportError as error:
-        raise UsageError(MISSING) from error
-    found: ModuleType = mlperf_loadgen
-    return found
-
-
-def _settings(scenario: str, seconds: float, queries: int, seed: float) -> Any:
-    loadgen = _loadgen()
-    settings = loadgen.TestSettings()
-    settings.scenario = getattr(loadgen.TestScenario, scenario)
-    settings.mode = loadgen.TestMode.PerformanceOnly
-    settings.min_duration_ms = max(1, round(seconds * 1e3))
-    settings.min_query_count = max(1, queries)
-    settings.qsl_rng_seed = settings.sample_index_rng_seed = settings.schedule_rng_seed = int(seed)
-    return settings
-
-
-def _complete(ids: Sequence[int]) -> None:
-    loadgen = _loadgen()
-    loadgen.QuerySamplesComplete([loadgen.QuerySampleResponse(number, 0, 0) for number in ids])
-
-
-def _wake_sharply() -> None:
-    """Let this thread's sleeps end on time: Linux lets others be 50 µs late, which every query would see."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, ctypes.c_ulong(1), 0, 0, 0)
-
-
-def _nothing(*_: Any) -> None:
-    """The inputs are bound before, so there is nothing to load, and every answer is complete when it is given."""
 
 
 def _verdict(log: Log, seconds: float, queries: int, settings: Any) -> dict[str, Any]:

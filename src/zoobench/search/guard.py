@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from zoobench.driver import Observer, Settings, execute
 from zoobench.driver.contest import Bout, Contest
 from zoobench.executors import Executor
 from zoobench.judge import Decision, Finding, NotComparableError
-from zoobench.judge.compare import VARYING, Change, Comparison, compare
+from zoobench.judge.compare import VARYING, Change, Comparison, compare, incomparable
 from zoobench.judge.gate import ARMS, BASE, HEAD, Margin, judge_gate
 from zoobench.judge.limits import ATTEMPTS as LIMIT_ATTEMPTS
 from zoobench.judge.limits import Limit, judge_limit
@@ -32,6 +32,8 @@ GUARD_EFFORT = EffortPlan(
 """Six fresh processes an arm, each with six slots or so: the process is the replicate, so more calls in one would
 not make the gate surer. The interval needs no target: a gate that cannot decide doubles the forks."""
 
+UNDER_TEST = frozenset({"versions", "artifact"})
+"""What base and head may differ in: their environments and what their code made."""
 GATE_ATTEMPTS = 2
 """The forks are doubled once."""
 
@@ -44,9 +46,12 @@ def guard_contest(contest: Contest, margin: Margin, effort: EffortPlan = GUARD_E
     """
     ready = [bout for bout in contest.bouts if _is_ready(bout)]
     unready = [_unready(bout) for bout in contest.bouts if not _is_ready(bout)]
+    strangers = {bout.name: why for bout in ready if (why := _differences(bout))}
+    unready += [Finding(name, Decision.NOT_COMPARABLE, why) for name, why in strangers.items()]
+    ready = [bout for bout in ready if bout.name not in strangers]
     if not ready and not any(finding.decision is Decision.FAIL for finding in unready):
         told = "; ".join(f"{finding.name}: {finding.message}" for finding in unready[:3])
-        raise NotComparableError(f"base and head have no case in common ({told or 'neither has any'})")
+        raise NotComparableError(f"base and head have no case to compare ({told or 'neither has any'})")
     yield from unready
     for bout in ready:
         yield _decide(contest, bout, margin.shared_by(len(ready)), effort)
@@ -54,6 +59,15 @@ def guard_contest(contest: Contest, margin: Margin, effort: EffortPlan = GUARD_E
 
 def _is_ready(bout: Bout) -> bool:
     return all(arm in bout.seats for arm in ARMS)
+
+
+def _differences(bout: Bout) -> str | None:
+    """What base and head differ in besides their code: then their times are those of two questions."""
+    base, head = (bout.seats[arm].artifact.input_shape for arm in (BASE, HEAD))
+    if base != head:
+        return f"base takes inputs of {base}, head of {head}, so a difference in time would mean nothing"
+    told = incomparable(bout.ready[BASE], bout.ready[HEAD], UNDER_TEST)
+    return told and told.replace("they differ", "base and head differ")
 
 
 def _decide(contest: Contest, bout: Bout, margin: Margin, effort: EffortPlan) -> Finding:
@@ -67,23 +81,37 @@ def _decide(contest: Contest, bout: Bout, margin: Margin, effort: EffortPlan) ->
 
 def _unready(bout: Bout) -> Finding:
     """A case that not every arm has."""
+    broken = {arm: record for arm, record in bout.refusals.items() if record.status is not Status.SKIPPED}
     if BASE in bout.seats and HEAD in bout.refusals:
-        message = f"newly failing: base is ready to run, head is not: {bout.refusals[HEAD]}"
+        message = f"newly failing: base is ready to run, head is not: {_why(bout.refusals[HEAD])}"
         return Finding(bout.name, Decision.FAIL, message)
+    if broken:
+        # An arm that ought to be there and is not: nothing was judged, which is no pass.
+        arm, record = next(iter(broken.items()))
+        message = f"{arm} could not be made ready ({record.status.value}: {_why(record)}), so there is nothing to compare"
+        return Finding(bout.name, Decision.NOT_COMPARABLE, message)
     if HEAD in bout.seats:
-        why = bout.refusals.get(BASE, "base does not know it")
+        why = _why(bout.refusals[BASE]) if BASE in bout.refusals else "base does not know it"
         return Finding(bout.name, Decision.SKIPPED, f"new: only head has it ({why}); nothing to compare with")
     if BASE in bout.seats:
         return Finding(bout.name, Decision.NOT_COMPARABLE, "gone: base has it, head does not know it")
-    why = next(iter(bout.refusals.values()), "it is not ready")
-    return Finding(bout.name, Decision.SKIPPED, f"it cannot run here: {why}")
+    return Finding(
+        bout.name, Decision.SKIPPED, f"it cannot run here: {_why(next(iter(bout.refusals.values())))}"
+    )
+
+
+def _why(record: Record) -> str:
+    return record.error.message if record.error else record.status.value
 
 
 @dataclass(frozen=True)
 class Bench:
-    """Where stored cells are measured again: `settings` says rerun, and requests are made anew for each cell."""
+    """Where stored cells are measured again: `settings` says rerun, and requests are made anew for each cell.
 
-    find: Callable[[str], ModelSpec]
+    `models`, by name, holds those of every cell: none is looked for when others have been measured.
+    """
+
+    models: Mapping[str, ModelSpec]
     settings: Settings
     executor: Executor
     observer: Observer
@@ -94,7 +122,7 @@ class Bench:
         for alike in _alike(cells).values():
             first = alike[0]
             request = Request(
-                models=[self.find(case.model) for case in alike],
+                models=[self.models[case.model] for case in alike],
                 backends=[first.backend],
                 batch_sizes=[first.batch],
                 precisions=[first.precision],
@@ -126,24 +154,23 @@ def _alike(cells: Sequence[Case]) -> dict[object, list[Case]]:
     return found
 
 
-def guard_limits(limits: Sequence[Limit], bench: Bench, machine: str, threads: int) -> list[Finding]:
-    """Decide absolute limits, each on up to three measurements of its cell.
+def guard_limits(limits: Sequence[Limit], bench: Bench, machine: str, threads: int) -> Iterator[Finding]:
+    """Decide absolute limits, each on up to three measurements of its cell; a finding comes as soon as it stands.
 
     Args:
-        threads: intra-op threads of every cell.
+        threads: intra-op threads of the cells whose limit does not say.
         machine: this machine's fingerprint; limits of another machine are skipped, and say so.
     """
-    judged: dict[Limit, Finding] = {
-        limit: Finding(
+    elsewhere = [limit for limit in limits if limit.machine not in (None, machine)]
+    judged = set(elsewhere)
+    for limit in elsewhere:
+        yield Finding(
             limit.name,
             Decision.SKIPPED,
             f"the limit ({limit.where}) holds on machine {limit.machine}, this is {machine}; write this machine's with "
             "--set-limits",
             {"limit_ms": limit.limit_ms},
         )
-        for limit in limits
-        if limit.machine not in (None, machine)
-    }
     attempts: dict[Limit, list[Sequence[Slot]]] = {}
     for attempt in range(LIMIT_ATTEMPTS):
         last = attempt == LIMIT_ATTEMPTS - 1
@@ -156,8 +183,8 @@ def guard_limits(limits: Sequence[Limit], bench: Bench, machine: str, threads: i
                     attempts.setdefault(limit, []).append(slots)
                     problem = judge_limit(limit, attempts[limit], last=last)
                 if problem.decision is not Decision.MORE:
-                    judged[limit] = problem
-    return [judged[limit] for limit in limits]
+                    judged.add(limit)
+                    yield problem
 
 
 def cell_of(limit: Limit, threads: int) -> Case:
@@ -167,7 +194,8 @@ def cell_of(limit: Limit, threads: int) -> Case:
         backend=limit.backend,
         precision=limit.precision,
         batch=limit.batch,
-        threads=threads,
+        threads=threads if limit.threads is None else limit.threads,
+        options=dict(limit.options),
     )
 
 
@@ -199,8 +227,8 @@ _DECISIONS = {
 
 def guard_baseline(
     baseline: Selection, bench: Bench, machine: str, short: str, delta: float
-) -> list[Finding]:
-    """Measure a stored run's cells again and compare; the machine must be the same.
+) -> Iterator[Finding]:
+    """Measure a stored run's cells again and compare, one finding after another; the machine must be the same.
 
     Args:
         machine, short: this machine's fingerprint, and how a table names it.
@@ -215,15 +243,20 @@ def guard_baseline(
             f"--baseline {baseline.name} was measured on another machine: {other.fingerprint} ({other.cpu_model}, "
             f"{other.cpus_usable} CPUs), this is {machine} ({short}); measure a baseline here, or use --base and --head"
         )
-    stored = {record.case.id: record for record in here}
-    findings = []
-    for case, record, slots in bench.measure([record.case for record in here]):
+    for record in baseline.records:
+        if record.machine.fingerprint != machine:
+            why = f"it was measured on another machine ({record.machine.fingerprint})"
+            yield Finding(record.case.label, Decision.SKIPPED, why)
+        elif "inputs_sha256" in record.case.options:
+            why = "it was measured on tensors of your own (--inputs), which the guard is not given"
+            yield Finding(record.case.label, Decision.NOT_COMPARABLE, why)
+    stored = {record.case.id: record for record in here if "inputs_sha256" not in record.case.options}
+    for case, record, slots in bench.measure([record.case for record in stored.values()]):
         before = stored[case.id]
         found = compare(
             case.label, (before, baseline.slots(before)), (record, slots), delta=delta, varying=VARYING["run"]
         )
-        findings.append(_finding(found))
-    return findings
+        yield _finding(found)
 
 
 def _finding(found: Comparison) -> Finding:

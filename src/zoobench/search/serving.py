@@ -65,6 +65,9 @@ def max_rates(
 
     def measure(asked: Request) -> Record:
         (record,) = execute(asked, settings, once, observer)
+        if record.status is Status.INTERRUPTED:
+            # The next rate, or the next model, is not what somebody wants who stops it.
+            raise KeyboardInterrupt
         return record
 
     for model in request.models:

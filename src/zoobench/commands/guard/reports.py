@@ -1,0 +1,61 @@
+"""Where the guard's decisions go: the terminal, JSON, JUnit XML, a summary, GitHub's annotations."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from zoobench.commands.printing import print_json, print_rich
+from zoobench.errors import UsageError
+from zoobench.judge import Finding
+from zoobench.show import gates
+
+
+@dataclass(frozen=True)
+class Reports:
+    """Everywhere where somebody looks. Places that cannot be written are refused before anything is measured."""
+
+    as_json: bool
+    junit: Path | None
+    summary: Path | None
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for a place that cannot be written."""
+        for flag, place in (("--junit", self.junit), ("--summary", self.summary)):
+            if place is None:
+                continue
+            try:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                with place.open("a"):
+                    pass
+            except OSError as error:
+                raise UsageError(f"{flag} {place}: cannot be written ({error.strerror})") from error
+
+    def say(self, title: str, findings: Sequence[Finding], about: Mapping[str, str]) -> None:
+        """Print and write. A file that fails now takes nothing from the others, nor from the exit code."""
+        if self.as_json:
+            print_json(gates.as_data(findings))
+        else:
+            print_rich(gates.findings_table(findings))
+            print("\n".join(gates.sentences(findings)))
+            print(gates.headline(findings))
+        if os.environ.get("GITHUB_ACTIONS") == "true":
+            print("\n".join(gates.workflow_commands(findings)), file=sys.stderr)
+        try:
+            if self.junit:
+                self.junit.write_bytes(gates.junit_xml(title, findings))
+        except OSError as error:
+            _lost("--junit", self.junit, error)
+        try:
+            if self.summary:
+                with self.summary.open("a", encoding="utf-8") as out:
+                    out.write(gates.step_summary(title, findings, list(about.items())) + "\n")
+        except OSError as error:
+            _lost("--summary", self.summary, error)
+
+
+def _lost(flag: str, place: Path | None, error: OSError) -> None:
+    print(f"zoobench: {flag} {place}: cannot be written ({error.strerror})", file=sys.stderr)

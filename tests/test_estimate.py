@@ -1,0 +1,27 @@
+"""What `--dry-run` adds up."""
+
+import pytest
+
+from zoobench import api
+from zoobench.estimate import estimate
+from zoobench.measure.effort import EFFORTS, with_max_case_time
+from zoobench.plan import Inventory
+from zoobench.spec import Effort
+
+INVENTORY = Inventory(cpus=2, unavailable={"onnx_cpu": None})
+
+
+def least_s(plan, **asked):
+    request = api.request(["resnet18"], backends=["onnx_cpu"], **asked)
+    return estimate(request, INVENTORY, plan, lambda model: None).seconds[0]
+
+
+def test_loadgen_tests_have_a_length_of_their_own():
+    plan = EFFORTS[Effort.STANDARD]
+    more = plan.tests * plan.test_s - plan.min_time_s
+    assert least_s(plan, scenario="offline") - least_s(plan) == pytest.approx(more)
+
+
+def test_loadgen_tests_share_the_time_of_a_case():
+    plan = with_max_case_time(EFFORTS[Effort.STANDARD], 6)
+    assert least_s(plan, scenario="offline") - least_s(plan) == pytest.approx(6 - plan.min_time_s)
