@@ -13,7 +13,7 @@ from zoobench.worker import __main__ as worker
 from zoobench.worker.roles import ROLES, Emit
 from zoobench.worker.session import SessionRole
 
-CALLS, SECONDS = 40, 0.3
+CALLS, SECONDS = 20, 0.25
 
 
 def bare(call: Callable[[], Any]) -> list[int]:
@@ -60,6 +60,7 @@ def loadgen(call: Callable[[], Any]) -> list[int]:
 
 TOOLS = {
     "bare loop": bare,
+    "bare loop again": bare,
     "zoobench": zoobench,
     "torch.utils.benchmark": torch_timer,
     "LoadGen SingleStream": loadgen,
