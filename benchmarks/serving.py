@@ -3,7 +3,7 @@
     calls     time a call of `offline` and `multi_stream` ÷ of the closed loop: the fake backend's sleepless millisecond,
               and a real model, by turns
     law       mean queries in flight ÷ (throughput × mean latency), within 2% in every test
-    search    the highest rate for p99 ≤ four calls' time; asked again as a rate it should hold, a fifth above it not
+    search    the highest rate for p99 ≤ six calls' time; asked again as a rate it should hold, a fifth above it not
 
 usage: python benchmarks/serving.py [--model resnet18] [--backend onnx_cpu] [--rounds 3]
 """
@@ -28,7 +28,7 @@ FAKE_LIMIT = 0.02
 """Of a call of 1 ms: 20 µs."""
 ABOVE = 1.2
 CHECKS = 3
-CALLS_OF_LIMIT = 4
+CALLS_OF_LIMIT = 6
 
 
 class Bench:
