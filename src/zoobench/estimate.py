@@ -8,7 +8,7 @@ from typing import Any
 
 from zoobench import plan
 from zoobench.backends import BACKENDS
-from zoobench.measure.effort import EffortPlan
+from zoobench.measure.effort import EffortPlan, for_load_tests
 from zoobench.plan import Inventory, Request
 from zoobench.spec import LOADGEN_SCENARIOS, Case, ModelSpec
 
@@ -73,8 +73,9 @@ def estimate(
         if BACKENDS[case.backend].inline:
             continue
         start = _START_S[BACKENDS[case.backend].format]
-        low += effort.forks * (start + _WARM_UP_S[0]) + _least_s(case, effort)
-        high += effort.forks * (start + _WARM_UP_S[1]) + effort.max_case_time_s
+        least, most = _timed_s(case, effort)
+        low += effort.forks * (start + _WARM_UP_S[0]) + least
+        high += effort.forks * (start + _WARM_UP_S[1]) + most
     used = {case.model for case in planned.cases if not BACKENDS[case.backend].inline}
     return Estimate(
         cells=tuple(
@@ -93,11 +94,12 @@ def estimate(
     )
 
 
-def _least_s(case: Case, effort: EffortPlan) -> float:
-    """The timed time that is bought at least: slots of calls, or whole LoadGen tests."""
+def _timed_s(case: Case, effort: EffortPlan) -> tuple[float, float]:
+    """The timed time that is bought, at least and at most: slots of calls, or whole LoadGen tests."""
     if case.scenario not in LOADGEN_SCENARIOS:
-        return effort.min_time_s
-    return min(effort.tests * effort.test_s, effort.max_case_time_s)
+        return effort.min_time_s, effort.max_case_time_s
+    most = for_load_tests(effort).max_case_time_s
+    return min(effort.tests * effort.test_s, most), most
 
 
 def _download(model: ModelSpec, hf_id: str, weigh: Callable[[ModelSpec], int | None]) -> Download:

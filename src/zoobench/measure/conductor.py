@@ -131,6 +131,8 @@ def conduct(
         One result a seat. A case that fails leaves the others alone; Ctrl-C leaves `interrupted` results that
         hold what was measured.
     """
+    if any(seat.case.scenario in LOADGEN_SCENARIOS for seat in seats):
+        plan = rules.for_load_tests(plan)
     players = [_Player(seat) for seat in seats]
     rng = np.random.Generator(np.random.PCG64(seed))
     interrupted = False

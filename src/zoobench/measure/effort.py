@@ -21,6 +21,7 @@ class EffortPlan:
         percentiles: those that this effort means to show.
         tests: LoadGen tests, at least one a fork.
         test_s: least duration of a LoadGen test.
+        max_test_s: a LoadGen test may go on for this long, to hold the queries that its verdict needs at a low rate.
         tests_forgive: so many queries over the limit a LoadGen test must be able to forgive and still be VALID,
             which takes the more queries the more it forgives.
     """
@@ -34,6 +35,7 @@ class EffortPlan:
     tests: int = 1
     test_s: float = 5.0
     tests_forgive: int = 0
+    max_test_s: float = 60.0
 
 
 EFFORTS: dict[Effort, EffortPlan] = {
@@ -67,4 +69,9 @@ def with_max_case_time(plan: EffortPlan, seconds: float) -> EffortPlan:
     """
     if not 0 < seconds < float("inf"):
         raise UsageError(f"--max-case-time {seconds:g}: a positive number of seconds is needed, such as 60")
-    return replace(plan, max_case_time_s=seconds)
+    return replace(plan, max_case_time_s=seconds, max_test_s=0.0)
+
+
+def for_load_tests(plan: EffortPlan) -> EffortPlan:
+    """The same plan with the time that LoadGen's tests may take, unless the user has set one."""
+    return replace(plan, max_case_time_s=max(plan.max_case_time_s, plan.tests * plan.max_test_s))
