@@ -3,9 +3,10 @@
     calls     time a call of `offline` and `multi_stream` ÷ of the closed loop: the fake backend's sleepless millisecond,
               and a real model, by turns
     law       mean queries in flight ÷ (throughput × mean latency), within 2% in every test
-    search    the highest rate for p99 ≤ six calls' time; asked again as a rate it should hold, a fifth above it not
+    search    the highest rate for p99 ≤ six calls' time; four fifths of it should hold when asked again, and half as
+              much again not (LoadGen lets none of 459 queries miss the limit, so at the rate itself it is a matter of luck)
 
-usage: python benchmarks/serving.py [--model resnet18] [--backend onnx_cpu] [--rounds 3]
+usage: python benchmarks/serving.py [calls] [search] [--model resnet18] [--backend onnx_cpu] [--rounds 3]
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from zoobench.spec import OnExisting
 
 FAKE_LIMIT = 0.02
 """Of a call of 1 ms: 20 µs."""
-ABOVE = 1.2
+BELOW, ABOVE = 0.8, 1.5
 CHECKS = 3
 CALLS_OF_LIMIT = 6
 
@@ -92,10 +93,10 @@ def show_search(bench: Bench) -> bool:
     if answer.qps is None:
         return False
     good = True
-    for factor in (1.0, ABOVE):
+    for factor in (BELOW, ABOVE):
         again = [bench.measure("server", target_qps=factor * answer.qps, **limits) for _ in range(CHECKS)]
         held = sum(record.load is not None and record.load.is_valid for record in again)
-        good &= held * 2 > CHECKS if factor == 1.0 else held * 2 < CHECKS
+        good &= held * 2 > CHECKS if factor == BELOW else held * 2 < CHECKS
         print(f"   asked again at {factor:g} × that: LoadGen calls {held} of {CHECKS} VALID", flush=True)
     print("   " + ("ok" if good else "MISSED"))
     return good
@@ -105,6 +106,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("parts", nargs="*", choices=["calls", "search", []], default=[])
     parser.add_argument("--model", default="resnet18")
     parser.add_argument("--backend", default="onnx_cpu")
     parser.add_argument("--rounds", type=int, default=3)
@@ -115,10 +117,15 @@ def main() -> int:
             Path(folder), "resnet18", "fake", {"fake_clock": "wall", "fake_p50_ms": 1.0, "fake_sigma": 0.0}
         )
         real = Bench(Path(folder), asked.model, asked.backend, {})
-        good = show_calls(fake, asked.rounds, FAKE_LIMIT)
-        show_calls(real, asked.rounds, None)
-        good &= show_search(real)
+        good, parts = True, asked.parts or ["calls", "search"]
+        if "calls" in parts:
+            good &= show_calls(fake, asked.rounds, FAKE_LIMIT)
+            show_calls(real, asked.rounds, None)
+        if "search" in parts:
+            good &= show_search(real)
         for bench in (fake, real):
+            if not bench.law:
+                continue
             worst = max(bench.law, key=abs)
             inside = abs(worst) <= MAX_LITTLE_ERROR
             good &= inside

@@ -15,8 +15,11 @@ import argparse
 import math
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from scipy.special import ndtri
@@ -34,6 +37,8 @@ from zoobench.worker.session import SessionRole
 
 ARTIFACT = Artifact(path=Path(), format="fake", sha256="0" * 64, size_bytes=0, model="m", input_shape=(4,))
 P50_MS = 5.0
+PERCENTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
+Found = TypeVar("Found")
 SIGMA = 0.05
 CALM: Mapping[str, float] = {"fake_sigma": SIGMA}
 ORDINARY: Mapping[str, float] = {
@@ -75,20 +80,34 @@ def turns(
 
 def covered(effort: Effort, options: Mapping[str, float], trials: int) -> dict[str, tuple[int, int]]:
     """For each percentile in how many trials there was an interval, and in how many of those it held the truth."""
-    found = {name: [0, 0] for name in ("p50", "p95", "p99")}
-    for seed in range(trials):
-        (result,) = turns({"base": options}, EFFORTS[effort], seed).results
-        assert result.latency
-        for name, p in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):
-            interval = getattr(result.latency, f"{name}_interval_ms")
-            truth = P50_MS * math.exp(options["fake_sigma"] * float(ndtri(p)))
-            if interval is not None:
-                found[name][0] += 1
-                found[name][1] += interval[0] <= truth <= interval[1]
+    found = {name: [0, 0] for name in PERCENTILES}
+    for one in each(partial(holds, effort, options), trials):
+        for name, held in one.items():
+            found[name][0] += 1
+            found[name][1] += held
     return {name: (there, held) for name, (there, held) in found.items()}
 
 
-def gate(seed: int, slowdown: float, options: Mapping[str, float]) -> Finding:
+def holds(effort: Effort, options: Mapping[str, float], seed: int) -> dict[str, bool]:
+    """One trial: for each percentile that has an interval, whether it holds the truth."""
+    (result,) = turns({"base": options}, EFFORTS[effort], seed).results
+    assert result.latency
+    found = {}
+    for name, p in PERCENTILES.items():
+        interval = getattr(result.latency, f"{name}_interval_ms")
+        truth = P50_MS * math.exp(options["fake_sigma"] * float(ndtri(p)))
+        if interval is not None:
+            found[name] = bool(interval[0] <= truth <= interval[1])
+    return found
+
+
+def each(trial: Callable[[int], Found], count: int) -> Iterator[Found]:
+    """The trial for seeds 0 to count − 1, on every CPU."""
+    with ProcessPoolExecutor() as pool:
+        yield from pool.map(trial, range(count), chunksize=10)
+
+
+def gate(slowdown: float, options: Mapping[str, float], seed: int) -> Finding:
     """One whole gate, with its doubling."""
     attempts = []
     for number in range(GATE_ATTEMPTS):
@@ -157,7 +176,7 @@ def show_gates(asked: argparse.Namespace) -> bool:
         print(f"== gates on a virtual machine, {words} {dict(options)}, {asked.gates} a row")
         print(f"{'slowdown':<10}{'pass':>7}{'fail':>7}{'inconclusive':>14}{'invalid':>9}")
         for slowdown in SLOWDOWNS:
-            tally = Counter(gate(seed, slowdown, options).decision for seed in range(asked.gates))
+            tally = Counter(found.decision for found in each(partial(gate, slowdown, options), asked.gates))
             share = {decision: tally[decision] / asked.gates for decision in Decision}
             word = ""
             if slowdown == 1.0:
@@ -176,7 +195,7 @@ def show_gates(asked: argparse.Namespace) -> bool:
 
 def show_order(asked: argparse.Namespace) -> bool:
     """1 ± 0.5% on a machine that slows by 2% of its first speed a second."""
-    ratios = np.array([order_ratio(seed) for seed in range(asked.gates)])
+    ratios = np.array(list(each(order_ratio, asked.gates)))
     mean = float(np.exp(np.log(ratios).mean()))
     inside = abs(mean - 1) <= 0.005
     print(f"== order: A/A on a machine that slows by {LONG_DRIFT:.0%} a second, {asked.gates} groups")

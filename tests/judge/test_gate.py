@@ -163,19 +163,22 @@ def test_one_process_is_marked_and_too_little_is_none() -> None:
 # --- the proofs in short; `make proof` runs them in full
 
 
+@pytest.mark.slow
 def test_no_false_alarm_and_few_undecided() -> None:
-    tally = Counter(gate(seed, 1.0, ORDINARY).decision for seed in range(60))
+    tally = Counter(gate(1.0, ORDINARY, seed).decision for seed in range(60))
     assert tally[Decision.FAIL] == 0
     assert tally[Decision.PASS] >= 54
 
 
+@pytest.mark.slow
 def test_a_slowdown_of_a_tenth_is_caught() -> None:
-    tally = Counter(gate(seed, 1.10, ORDINARY).decision for seed in range(40))
+    tally = Counter(gate(1.10, ORDINARY, seed).decision for seed in range(40))
     assert tally[Decision.FAIL] >= 36
 
 
+@pytest.mark.slow
 def test_two_and_a_half_percent_are_let_through() -> None:
-    assert Counter(gate(seed, 1.025, CALM).decision for seed in range(20))[Decision.PASS] >= 18
+    assert Counter(gate(1.025, CALM, seed).decision for seed in range(20))[Decision.PASS] >= 18
 
 
 def test_a_drifting_machine_favours_nobody() -> None:
@@ -184,6 +187,7 @@ def test_a_drifting_machine_favours_nobody() -> None:
     )
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_truth() -> None:
     found = covered(Effort.QUICK, {**CALM, "fake_correlation": 0.5}, 300)
     there, held = found["p50"]
