@@ -48,7 +48,7 @@ def coverage(n, rho, p, *, ignore_correlation=False):
     for row in samples:
         ordered = np.sort(row)
         inflation = None if ignore_correlation else stats.vif(row, stats.percentile(ordered, p), p)
-        interval = stats.quantile_interval(ordered, p, stats.cautious_count(n, inflation, p))
+        interval = stats.quantile_interval(ordered, p, stats.interval_count(n, inflation, p))
         if interval:
             held.append(interval[0] <= truth <= interval[1])
     return float(np.mean(held)), len(held)
@@ -140,14 +140,22 @@ def test_the_inflation_of_known_correlation():
     assert stats.vif(independent, 0.0, 0.5) == pytest.approx(1, abs=0.06)
 
 
-def test_the_median_of_few_correlated_calls_makes_do_with_short_blocks():
-    share, intervals = coverage(72, 0.5, 0.5)
+@pytest.mark.parametrize(("n", "p", "most"), [(72, 0.5, 0.85), (150, 0.95, 0.91), (490, 0.95, 0.91)])
+def test_few_correlated_calls_make_do_with_short_blocks(n, p, most):
+    share, intervals = coverage(n, 0.5, p)
     assert share >= 0.93 and intervals > 0.99 * TRIALS
-    assert coverage(72, 0.5, 0.5, ignore_correlation=True)[0] < 0.85
+    assert coverage(n, 0.5, p, ignore_correlation=True)[0] < most
+
+
+@pytest.mark.parametrize(("p", "count"), [(0.5, 6), (0.95, 72), (0.99, 368)])
+def test_the_fewest_calls_that_have_an_interval(p, count):
+    assert stats.least_count(p) == count
+    samples = np.arange(float(count))
+    assert stats.quantile_interval(samples, p, count) and not stats.quantile_interval(samples, p, count - 1)
 
 
 def test_the_inflation_needs_ten_blocks_and_never_helps():
-    assert stats.vif(np.arange(499.0), 474, 0.95) is None
+    assert stats.vif(np.arange(499.0), 474, 0.95) > 5
     assert stats.vif(np.arange(49.0), 25, 0.5) is None
     alternating = np.tile([1.0, 2.0], 250)
     assert stats.vif(alternating, 1.5, 0.5) == 1.0

@@ -129,5 +129,5 @@ def _independent(runs: Sequence[np.ndarray], limit_ms: float) -> float:
     for run in runs:
         share = float((run > limit_ms).mean()) if len(run) else 0.0
         inflation = vif(run, limit_ms, share) if 0 < share < 1 else None
-        total += cautious_count(len(run), inflation, share)
+        total += cautious_count(len(run), inflation)
     return total

@@ -23,8 +23,6 @@ Samples = npt.NDArray[np.float64]
 CONFIDENCE = 0.95
 BLOCK, SHORTEST_BLOCK = 50, 5
 MIN_BLOCKS = 10
-LEAST_FOR_MEDIAN = 6
-"""Independent calls from which the median's 95% interval exists: it spans all of them."""
 MIN_FORKS_FOR_T = 3
 OUTLIER_MADS = 14.8
 """Ten standard deviations of a normal distribution: its MAD is 0.6745 of them (`1.4826 · MAD` = one)."""
@@ -42,13 +40,13 @@ def _index(n: int, p: float) -> int:
     return min(n - 1, math.floor(n * p + 1e-9))
 
 
-def block_size(n: int, p: float) -> int:
-    """Calls in a block: 50, and for the median of fewer than 500 calls a tenth of them, at least 5.
+def block_size(n: int) -> int:
+    """Calls in a block: 50, and of fewer than 500 calls a tenth of them, at least 5.
 
-    Ten short blocks see the correlation of neighbours, which is most of it, and bring the coverage of the median's
-    interval back (`tests/measure/test_stats.py`). A tail's indicator is too rarely 1 in so few calls for that.
+    Ten short blocks see the correlation of neighbours, which is most of it, and bring the coverage of the intervals back
+    (`tests/measure/test_stats.py`).
     """
-    return max(SHORTEST_BLOCK, min(BLOCK, n // MIN_BLOCKS)) if p == 0.5 else BLOCK
+    return max(SHORTEST_BLOCK, min(BLOCK, n // MIN_BLOCKS))
 
 
 def vif(samples: Samples, q: float, p: float) -> float | None:
@@ -65,7 +63,7 @@ def vif(samples: Samples, q: float, p: float) -> float | None:
     Returns:
         None with fewer than 10 whole blocks of `block_size`: there is nothing to estimate a variance from.
     """
-    block = block_size(len(samples), p)
+    block = block_size(len(samples))
     blocks = len(samples) // block
     if blocks < MIN_BLOCKS:
         return None
@@ -78,7 +76,7 @@ def effective_count(n: int, inflation: float | None) -> float:
     return n / (inflation or 1.0)
 
 
-def cautious_count(n: int, inflation: float | None, p: float) -> float:
+def cautious_count(n: int, inflation: float | None) -> float:
     """n_eff lowered for what a VIF estimated from few blocks may be wrong by: what intervals are made of.
 
     The interval of a mean of B block means takes Student's t with B − 1 degrees of freedom instead of the
@@ -87,11 +85,23 @@ def cautious_count(n: int, inflation: float | None, p: float) -> float:
     if inflation is None or inflation <= 1.0:
         return float(n)
     z = float(ndtri((1 + CONFIDENCE) / 2))
-    t = float(stdtrit(n // block_size(n, p) - 1, (1 + CONFIDENCE) / 2))
-    count = effective_count(n, inflation) / (t / z) ** 2
-    # Ten short blocks of a machine in motion can leave less than one call: the widest interval there is says so better
-    # than none.
-    return max(count, min(n, LEAST_FOR_MEDIAN)) if block_size(n, p) < BLOCK else count
+    t = float(stdtrit(n // block_size(n) - 1, (1 + CONFIDENCE) / 2))
+    return effective_count(n, inflation) / (t / z) ** 2
+
+
+def least_count(p: float, confidence: float = CONFIDENCE) -> int:
+    """Independent calls from which the p-quantile has an interval, which then spans them all: 6, 72, 368 for p50, p95, p99."""
+    return math.ceil(math.log((1 - confidence) / 2) / math.log(max(p, 1 - p)))
+
+
+def interval_count(n: int, inflation: float | None, p: float) -> float:
+    """`cautious_count`, but where blocks are short not below what an interval needs, if there are so many calls.
+
+    Ten short blocks of a machine in motion can leave less than one call: the widest interval there is says so better
+    than none.
+    """
+    count = cautious_count(n, inflation)
+    return max(count, min(n, least_count(p))) if block_size(n) < BLOCK else count
 
 
 def quantile_interval(
@@ -262,14 +272,14 @@ def _percentile_with_interval(
     value = percentile(ordered, p)
     if not over_forks:
         inflation = vif(pooled, value, p)
-        interval = quantile_interval(ordered, p, cautious_count(len(ordered), inflation, p))
+        interval = quantile_interval(ordered, p, interval_count(len(ordered), inflation, p))
         return (value, interval, inflation) if interval else (None, None, inflation)
     own = np.array([percentile(np.sort(samples), p) for samples in forks]) / 1e6
     centred = np.concatenate([samples / 1e6 - at for samples, at in zip(forks, own, strict=True)])
     inflation = vif(centred, 0.0, p)
     # A fork's percentile that is its largest sample says nothing about a tail.
     is_maximum = p > 0.5 and any(_index(len(samples), p) >= len(samples) - 1 for samples in forks)
-    if is_maximum or quantile_interval(ordered, p, cautious_count(len(ordered), inflation, p)) is None:
+    if is_maximum or quantile_interval(ordered, p, interval_count(len(ordered), inflation, p)) is None:
         return None, None, inflation
     low, high = _student_interval(own)
     return value, (min(low, value), max(high, value)), inflation
@@ -337,5 +347,5 @@ def _timed_ns_by_fork(slots: Sequence[Slot]) -> list[int]:
 def _is_narrow(samples: Samples, target: float) -> bool:
     ordered = np.sort(samples)
     median = percentile(ordered, 0.5)
-    interval = quantile_interval(ordered, 0.5, cautious_count(len(samples), vif(samples, median, 0.5), 0.5))
+    interval = quantile_interval(ordered, 0.5, interval_count(len(samples), vif(samples, median, 0.5), 0.5))
     return interval is not None and _relative_half_width(median, interval) <= target
