@@ -20,6 +20,8 @@ from zoobench.arms import ArmError, make_arm, refuse_changes, repository, resolv
 from zoobench.errors import UsageError
 from zoobench.spec import SECRETS
 
+pytestmark = pytest.mark.slow
+
 SRC = Path(zoobench.__file__).resolve().parents[1]
 
 

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from tests.loopback_hub import LoopbackHub, tiny_timm_repo
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 NOBODY_LISTENS = "http://127.0.0.1:9"
 YOUR_MODEL = (

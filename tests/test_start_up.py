@@ -22,6 +22,8 @@ def tell():
     with open(sys.argv[1], "w") as file:
         json.dump(sorted({name.partition(".")[0] for name in sys.modules}), file)
 from zoobench.cli import main
+
+pytestmark = pytest.mark.slow
 sys.exit(main(sys.argv[2:]))
 """
 

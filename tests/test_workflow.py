@@ -22,6 +22,8 @@ import yaml
 
 from zoobench.cli import build_app
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 ACTION = ROOT / "action.yml"
 WORKFLOW = ROOT / ".github/workflows/benchmark.yml"

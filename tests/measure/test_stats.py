@@ -118,6 +118,7 @@ def test_an_interval_holds_its_percentile_and_only_widens_with_correlation(sampl
         assert samples[min(n - 1, high + slack)] >= sure[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("p", [0.5, 0.95])
 @pytest.mark.parametrize(("n", "rho"), [(72, 0.0), (500, 0.0), (500, 0.5), (1000, 0.5)])
 def test_intervals_cover_the_truth(n, rho, p):
@@ -126,6 +127,7 @@ def test_intervals_cover_the_truth(n, rho, p):
     assert intervals > 0.99 * TRIALS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("p", "most"), [(0.5, 0.85), (0.95, 0.90)])
 def test_without_the_inflation_correlated_calls_would_not_be_covered(p, most):
     assert coverage(1000, 0.5, p, ignore_correlation=True)[0] < most
@@ -140,6 +142,7 @@ def test_the_inflation_of_known_correlation():
     assert stats.vif(independent, 0.0, 0.5) == pytest.approx(1, abs=0.06)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "p", "most"), [(72, 0.5, 0.85), (150, 0.95, 0.91), (490, 0.95, 0.91)])
 def test_few_correlated_calls_make_do_with_short_blocks(n, p, most):
     share, intervals = coverage(n, 0.5, p)

@@ -19,6 +19,8 @@ from zoobench.scenarios.load import Load
 from zoobench.scenarios.loadgen_log import Log, Queries, read_log
 from zoobench.spec import Case
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("mlperf_loadgen")
 
 MS = 1_000_000
