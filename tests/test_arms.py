@@ -12,11 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from tests.git_repository import commit, everything, git
 
 import zoobench
 from zoobench import arms
-from zoobench.arms import ArmError, make_arm, refuse_changes, repository, resolve
+from zoobench.arms import ArmError, kept_arms, make_arm, prune_arms, refuse_changes, repository, resolve
 from zoobench.errors import UsageError
 from zoobench.spec import SECRETS
 
@@ -402,3 +403,18 @@ def test_two_processes_at_once_make_it_once(repo: Path, cache: Path, tmp_path: P
     assert [process.returncode for process in processes] == [0, 0, 0], said
     assert len({out for out, _ in said}) == 1
     assert (tmp_path / "log").read_text() == "begin\nend\n"
+
+
+def test_what_is_kept_is_listed_and_pruned_by_its_last_use(repo: Path, cache: Path) -> None:
+    for ref in ("v1", "main"):
+        arm_of(repo, ref, cache)
+    old, new = (resolve(repo, "--base", ref)[:12] for ref in ("v1", "main"))
+    (folder,) = cache.glob(f"arms/{old}-*")
+    os.utime(folder / ".ready", (0, 0))
+    assert [arm.commit for arm in kept_arms(cache)] == [new, old]
+    assert prune_arms(cache, older_than_days=1) > 0 and not folder.exists()
+    assert [arm.commit for arm in kept_arms(cache)] == [new]
+    with FileLock(kept_arms(cache)[0].folder / "lock"):
+        assert prune_arms(cache, older_than_days=None) == 0, "it is being made"
+    assert prune_arms(cache, older_than_days=None) > 0
+    assert kept_arms(cache) == []

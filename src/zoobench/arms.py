@@ -15,9 +15,10 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from zoobench.errors import UsageError, ZoobenchError
 from zoobench.measure.channel import Launch
@@ -153,7 +154,8 @@ def make_arm(
                 if command:
                     on_progress(command)
                     _set_up(command, tree, folder / "setup.log", ref, commit)
-                (folder / _READY).touch()
+            # Its time says when the arm was last used.
+            (folder / _READY).touch()
     except OSError as error:
         raise ArmError(
             f"{folder} cannot be made ({error.strerror or error}); set ZOOBENCH_CACHE to a folder with room"
@@ -163,6 +165,52 @@ def make_arm(
         **({"package_root": tree / "src"} if _is_zoobench(tree) else {}),  # type: ignore[arg-type]
     )
     return Arm(ref, commit, tree, launch, folder / "cache")
+
+
+@dataclass(frozen=True)
+class KeptArm:
+    """One arm on disk; `last_used` is UTC, `size_bytes` is what deleting it would free."""
+
+    folder: Path
+    commit: str
+    size_bytes: int
+    last_used: datetime
+
+
+def kept_arms(cache: Path) -> list[KeptArm]:
+    """The arms in the cache folder, the last used first."""
+    found = []
+    for folder in (cache / "arms").glob("*"):
+        with suppress(OSError):
+            ready = folder / _READY
+            used = (ready if ready.exists() else folder).stat().st_mtime
+            when = datetime.fromtimestamp(used, UTC)
+            found.append(KeptArm(folder, folder.name.partition("-")[0], _size(folder), when))
+    return sorted(found, key=lambda arm: arm.last_used, reverse=True)
+
+
+def prune_arms(cache: Path, *, older_than_days: float | None) -> int:
+    """Delete the arms that were not used for so long, or all; one that is being made is left. Returns bytes freed."""
+    freed = 0
+    for arm in kept_arms(cache):
+        age = datetime.now(UTC) - arm.last_used
+        if older_than_days is not None and age < timedelta(days=older_than_days):
+            continue
+        with suppress(Timeout), FileLock(arm.folder / "lock", timeout=0):
+            shutil.rmtree(arm.folder, ignore_errors=True)
+            freed += arm.size_bytes
+    return freed
+
+
+def _size(folder: Path) -> int:
+    """Bytes on disk; a file that is linked from elsewhere too, as uv's are from its cache, would free none."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                status = (Path(place) / name).lstat()
+                total += status.st_blocks * 512 if status.st_nlink == 1 else 0
+    return total
 
 
 def _is_ready(folder: Path, python: Path) -> bool:

@@ -1,4 +1,4 @@
-"""`zoobench cache`: the artifacts that preparing made."""
+"""`zoobench cache`: the artifacts that preparing made, and the arms that the guard keeps."""
 
 from __future__ import annotations
 
@@ -18,32 +18,51 @@ cache = App(name="cache", help=COMMANDS["cache"])
 
 @cache.command
 def ls(*, as_json: AsJson = False) -> int:
-    """List the artifacts.
+    """List the artifacts, and the checkouts that `zoobench guard --base` keeps.
 
     Parameters
     ----------
     as_json
         Print JSON.
     """
+    from zoobench.arms import kept_arms
     from zoobench.prepare.cache import ArtifactCache
-    from zoobench.show.listings import cache_table
+    from zoobench.show.listings import arms_table, cache_table
 
-    entries = ArtifactCache(cache_folder()).entries()
+    entries, arms = ArtifactCache(cache_folder()).entries(), kept_arms(cache_folder())
     if as_json:
         print_json(
             [
-                {**asdict(e), "made_at": e.made_at.isoformat(), "last_used": e.last_used.isoformat()}
-                for e in entries
+                *(
+                    {
+                        "kind": "artifact",
+                        **asdict(e),
+                        "made_at": e.made_at.isoformat(),
+                        "last_used": e.last_used.isoformat(),
+                    }
+                    for e in entries
+                ),
+                *(
+                    {
+                        "kind": "arm",
+                        **asdict(arm),
+                        "folder": str(arm.folder),
+                        "last_used": arm.last_used.isoformat(),
+                    }
+                    for arm in arms
+                ),
             ]
         )
     else:
         print_rich(cache_table(entries))
+        if arms:
+            print_rich(arms_table([(a.commit, a.folder, a.size_bytes, a.last_used) for a in arms]))
     return 0
 
 
 @cache.command
 def prune(*, older_than_days: float | None = None, everything: Flag = False) -> int:
-    """Delete artifacts; they are made again when they are needed.
+    """Delete artifacts and the guard's checkouts; they are made again when they are needed.
 
     Parameters
     ----------
@@ -52,6 +71,7 @@ def prune(*, older_than_days: float | None = None, everything: Flag = False) -> 
     everything
         All of them.
     """
+    from zoobench.arms import prune_arms
     from zoobench.prepare.cache import ArtifactCache
     from zoobench.show.numbers import format_bytes
 
@@ -60,5 +80,6 @@ def prune(*, older_than_days: float | None = None, everything: Flag = False) -> 
     if older_than_days is None and not everything:
         raise UsageError("say what to delete: --older-than-days N or --everything")
     freed = ArtifactCache(cache_folder()).prune(older_than_days=older_than_days, everything=everything)
+    freed += prune_arms(cache_folder(), older_than_days=older_than_days)
     print(f"freed {format_bytes(freed)}", file=sys.stderr)
     return 0

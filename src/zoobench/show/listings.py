@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 from zoobench.show.numbers import format_bytes
 
 if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
     from rich.console import RenderableType
     from rich.table import Table
 
@@ -46,6 +49,17 @@ def cache_table(entries: Sequence[CacheEntry]) -> RenderableType:
             f"{entry.last_used:%Y-%m-%d %H:%M}",
         )
     table.caption = f"{len(entries)} artifacts, {format_bytes(sum(e.size_bytes for e in entries))}"
+    return table
+
+
+def arms_table(arms: Sequence[tuple[str, Path, int, datetime]]) -> RenderableType:
+    """The guard's checkouts on disk: commit, folder, bytes, last use (UTC)."""
+    table = _table("Arm", "Folder", "Size", "Last used")
+    for commit, folder, size, used in arms:
+        table.add_row(_text(commit), _text(str(folder)), format_bytes(size), f"{used:%Y-%m-%d %H:%M}")
+    table.caption = (
+        f"{len(arms)} arms of `zoobench guard --base`, {format_bytes(sum(arm[2] for arm in arms))}"
+    )
     return table
 
 
