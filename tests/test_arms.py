@@ -75,7 +75,7 @@ def test_a_revision_that_is_not_there(repo: Path, ref: str) -> None:
     assert f"--base {ref}: there is no such revision in {repo}; git fetch origin " in str(caught.value)
 
 
-@pytest.mark.parametrize("ref", ["-x", "--all", "--output=/tmp/x", "-"])
+@pytest.mark.parametrize("ref", ["-x", "--all", "--output=/tmp/x", "-", "^HEAD"])
 def test_an_option_is_no_revision(repo: Path, ref: str) -> None:
     with pytest.raises(UsageError, match="is no revision"):
         resolve(repo, "--base", ref)
@@ -418,3 +418,18 @@ def test_what_is_kept_is_listed_and_pruned_by_its_last_use(repo: Path, cache: Pa
         assert prune_arms(cache, older_than_days=None) == 0, "it is being made"
     assert prune_arms(cache, older_than_days=None) > 0
     assert kept_arms(cache) == []
+
+
+def test_a_long_complaint_is_cut_and_a_link_to_nothing_is_no_environment(repo: Path, cache: Path) -> None:
+    with pytest.raises(ArmError) as caught:
+        arm_of(repo, "v1", cache, "head -c 3000000 /dev/zero | tr '\\0' a; exit 1")
+    assert len(str(caught.value)) < 1000
+    with pytest.raises(ArmError, match="a link to nothing"):
+        arm_of(repo, "v1", cache, "mkdir -p .venv/bin; ln -s /nope .venv/bin/python")
+
+
+def test_what_setup_leaves_running_is_ended_before_anything_is_measured(
+    repo: Path, cache: Path, tmp_path: Path
+) -> None:
+    arm_of(repo, "v1", cache, f"sleep 60 & echo $! > '{tmp_path}/pid'")
+    wait_until(lambda: not is_running(int((tmp_path / "pid").read_text())))

@@ -28,7 +28,7 @@ OWN_SETUP = "make install"
 """What makes the environment of a revision of this project."""
 
 SETUP_DEADLINE_S = 3600.0
-_LOG_LINES = 3
+_LOG_LINES, _LOG_WIDTH, _LOG_BYTES = 3, 200, 10_000
 _READY = ".ready"
 _GIT_PLACES = (
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
@@ -87,8 +87,8 @@ def resolve(repo: Path, flag: str, ref: str) -> str:
     Raises:
         UsageError: there is none.
     """
-    if ref.startswith("-"):
-        raise UsageError(f"{flag} {ref!r} is no revision")
+    if ref.startswith(("-", "^")):
+        raise UsageError(f"{flag} {ref!r} is no revision; name a branch, a tag or a commit")
     try:
         return _git(repo, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
     except _GitError as error:
@@ -154,6 +154,10 @@ def make_arm(
                 if command:
                     on_progress(command)
                     _set_up(command, tree, folder / "setup.log", ref, commit)
+            if python.is_symlink() and not python.exists():
+                raise ArmError(
+                    f"{ref} ({commit[:12]}): setup made {python}, a link to nothing; make .venv whole"
+                )
             # Its time says when the arm was last used.
             (folder / _READY).touch()
     except OSError as error:
@@ -227,7 +231,8 @@ def _check_out(repo: Path, commit: str, tree: Path) -> None:
     """A clone of its own: a linked work tree would leave traces in the user's repository."""
     shutil.rmtree(tree, ignore_errors=True)
     try:
-        _git(repo, "clone", "--quiet", "--no-checkout", "--local", str(repo), str(tree))
+        # Not --local: it insists on hard links, which another file system refuses.
+        _git(repo, "clone", "--quiet", "--no-checkout", str(repo), str(tree))
         try:
             _git(tree, "checkout", "--quiet", "--detach", commit)
         except _GitError:
@@ -254,18 +259,19 @@ def _set_up(command: str, tree: Path, log: Path, ref: str, commit: str) -> None:
             )
         try:
             code = process.wait(SETUP_DEADLINE_S)
-        except BaseException:
-            # Late or interrupted: what the shell started must not go on in the checkout, nor disturb a measurement.
+        finally:
+            # Done, late or interrupted: what the shell started must not go on, and disturb what is measured.
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            raise
         why = f"exit code {code}" if code else None
     except subprocess.TimeoutExpired:
         why = f"no end after {SETUP_DEADLINE_S / 60:.0f} minutes"
     if why:
-        lines = log.read_text("utf-8", errors="replace").strip().splitlines()
-        said = " | ".join(lines[-_LOG_LINES:]) or "it said nothing"
+        with log.open("rb") as written:
+            written.seek(max(0, log.stat().st_size - _LOG_BYTES))
+            lines = written.read().decode("utf-8", errors="replace").strip().splitlines()
+        said = " | ".join(line[-_LOG_WIDTH:] for line in lines[-_LOG_LINES:]) or "it said nothing"
         raise ArmError(
             f"{ref} ({commit[:12]}) does not build: {command!r} ended with {why}: {said} (all of it in {log})"
         )

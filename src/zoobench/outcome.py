@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from zoobench.spec import Frozen
 
@@ -79,6 +79,8 @@ Interval = tuple[float, float]
 
 class Latency(Frozen):
     """Statistics of one case's timed calls. A percentile that n does not support is None, and so is its interval."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
     n: int
     n_eff: float

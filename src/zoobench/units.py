@@ -24,8 +24,9 @@ def duration_ms(text: object, where: str, *, before: str = "", may_be_zero: bool
     Raises:
         UsageError: it has no unit, is not a duration, or is not positive.
     """
-    said = f"{where} {before + str(text)!r}"
-    found = _DURATION.fullmatch(str(text).strip()) if not isinstance(text, bool) else None
+    text = _written(text)
+    said = f"{where} {before + text!r}"
+    found = _DURATION.fullmatch(text.strip())
     if found is None or (found[2] and found[2].lower() not in _TO_MS):
         raise UsageError(f"{said}: a duration is needed, such as {before}50ms (ns, us, ms and s are known)")
     if found[2] is None:
@@ -42,12 +43,21 @@ def share(text: object, where: str) -> float:
     Raises:
         UsageError: it is none.
     """
-    found = _SHARE.fullmatch(str(text).strip()) if not isinstance(text, bool) else None
+    text = _written(text)
+    found = _SHARE.fullmatch(text.strip())
     if found is None:
-        raise UsageError(f"{where} {str(text)!r}: a share is needed, such as 5%")
+        raise UsageError(f"{where} {text!r}: a share is needed, such as 5%")
     value = float(found[1]) / (100 if found[2] else 1)
     if not found[2] and value >= 1:
-        raise UsageError(f"{where} {str(text)!r}: the unit is missing; write {found[1]}%")
+        raise UsageError(f"{where} {text!r}: the unit is missing; write {found[1]}%")
     if not 0 < value < math.inf:
-        raise UsageError(f"{where} {str(text)!r}: it must be above 0 and finite")
+        raise UsageError(f"{where} {text!r}: it must be above 0 and finite")
     return value
+
+
+def _written(value: object) -> str:
+    """As it was written, or nearly; whole numbers beyond Python's limit of digits have no text."""
+    try:
+        return str(value)
+    except ValueError:
+        return "a number of thousands of digits"

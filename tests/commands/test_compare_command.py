@@ -184,7 +184,7 @@ def test_newly_failing_fails_and_fixed_does_not(capsys: Capture) -> None:
     write_results(Path("bad"), [make_failure("resnet50")])
     assert [c["change"] for c in compare(capsys, "good", "bad", code=3)] == ["newly_failing"]
     assert [c["change"] for c in compare(capsys, "bad", "good")] == ["fixed"]
-    assert [c["change"] for c in compare(capsys, "bad", "bad")] == ["failing"]
+    assert [c["change"] for c in compare(capsys, "bad", "bad", code=5)] == ["failing"]
     compare(capsys, "bad", "bad", "--fail-on", "failing", code=3)
     compare(capsys, "bad", "good", "--fail-on", "fixed", code=3)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import subprocess
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -131,6 +133,50 @@ def test_a_limit_for_several_models_is_a_mistake(capsys: pytest.CaptureFixture[s
     assert "limits.toml, limit 1: 'resnet*' means" in refusal(capsys)
 
 
+def test_two_files_of_one_name_are_not_judged_by_one(capsys: pytest.CaptureFixture[str]) -> None:
+    for folder in ("a", "b"):
+        Path(folder).mkdir()
+        Path(folder, "m.onnx").touch()
+    text = LIMIT.format("6ms").replace("resnet18", "a/m.onnx") + LIMIT.format("6ms").replace(
+        "resnet18", "b/m.onnx"
+    )
+    Path("limits.toml").write_text(text)
+    assert main(["guard", "--limits", "limits.toml"]) == 2
+    assert "limit" in refusal(capsys)
+
+
+def test_a_cell_has_one_limit_however_its_model_is_spelled(capsys: pytest.CaptureFixture[str]) -> None:
+    mine = f'machine = "{describe().fingerprint}"\n'
+    Path("limits.toml").write_text(LIMIT.format("1ms").replace("resnet18", "ResNet-18") + mine)
+    words = ["--models", "ResNet-18", "--backends", "fake"]
+    assert main(["guard", "--set-limits", "limits.toml", *words]) == 0
+    assert main(["guard", "--limits", "limits.toml"]) == 0
+    capsys.readouterr()
+    assert main(["guard", "--limits", limits("6ms", LIMIT.format("7ms"))]) == 2
+    assert "limits.toml, limit 2: " in refusal(capsys)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--limits", "x", "--setup", "make"], "--setup goes with --base only"),
+        (["--limits", "x", "--head", "main"], "--head goes with --base only"),
+        (["--baseline", "x", "--any-machine"], "--any-machine goes with --set-limits only"),
+        (["--baseline", "x", "--options", "a=1"], "do not go with --baseline"),
+        (["--baseline", "x", "--threads", "1"], "do not go with --baseline"),
+        (["--set-limits", "loop"], "--set-limits loop: cannot be written"),
+        (["--set-limits", "pipe"], "not a regular file"),
+    ],
+)
+def test_what_would_change_nothing_is_refused(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("loop").symlink_to("loop")
+    os.mkfifo("pipe")
+    assert main(["guard", *words]) == 2
+    assert said in refusal(capsys)
+
+
 def test_what_was_decided_before_an_interruption_is_told(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -152,12 +198,41 @@ def test_what_was_decided_before_an_interruption_is_told(
 # --- where the decisions go
 
 
+@pytest.mark.parametrize("place", [".", "pipe", "limits.toml/junit.xml"])
 def test_a_report_that_cannot_be_written_is_said_before_anything_is_measured(
-    capsys: pytest.CaptureFixture[str],
+    place: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["guard", "--limits", limits("6ms"), "--junit", "."]) == 2
-    assert "--junit .: cannot be written" in refusal(capsys)
+    os.mkfifo("pipe")
+    for flag in ("--junit", "--summary"):
+        assert main(["guard", "--limits", limits("6ms"), flag, place]) == 2
+        assert f"{flag} {place}: " in refusal(capsys)
     assert not Path("guard-results").exists()
+
+
+class Gone(io.StringIO):
+    """A reader that went away."""
+
+    def write(self, _: str) -> int:
+        raise BrokenPipeError
+
+
+@pytest.mark.parametrize("words", [(), ("--json",)])
+def test_a_reader_that_goes_away_changes_no_decision(
+    words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout", Gone())
+    assert main(["guard", "--limits", limits("4ms"), "--junit", "j.xml", "--summary", "s.md", *words]) == 3
+    assert "over the limit" in Path("j.xml").read_text() and "over the limit" in Path("s.md").read_text()
+
+
+def test_an_error_leaves_no_green_report_behind(
+    two_revisions: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*REVISIONS, "--junit", "j.xml"]) == 0
+    assert main([*REVISIONS, "--junit", "j.xml", "--setup", "exit 1"]) == 5
+    suite = ET.parse("j.xml").getroot()[0]
+    assert (suite.get("tests"), suite.get("errors")) == ("1", "1")
+    assert "does not build" in Path("j.xml").read_text()
 
 
 def test_an_empty_summary_variable_is_none(
@@ -291,6 +366,25 @@ def test_another_input_shape_is_another_question(
     git("commit", "-qam", "smaller")
     assert main(REVISIONS) == 5
     assert "base and head differ in shape" in refusal(capsys)
+
+
+def test_a_file_of_the_work_tree_is_measured_as_it_was_committed(
+    two_revisions: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("m.onnx").touch()
+    words = ["guard", "--base", "base", "--models", "m.onnx", "--backends", "fake"]
+    assert main(words) == 2, "neither commit has it"
+    assert "there is no file" in refusal(capsys)
+    assert main([*words[:4], str(Path("..").resolve() / "m.onnx"), "--backends", "fake"]) == 2
+    assert "it is a path inside" in refusal(capsys)
+
+
+@pytest.mark.parametrize("registry", ["zooo.toml", "../zoo.toml"])
+def test_a_registry_that_no_revision_has(
+    registry: str, two_revisions: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["guard", "--base", "base", "--registry", registry, "--backends", "fake"]) == 2
+    assert f"--registry {registry}" in refusal(capsys)
 
 
 def test_an_unknown_revision(two_revisions: None, capsys: pytest.CaptureFixture[str]) -> None:

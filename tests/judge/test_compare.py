@@ -345,4 +345,5 @@ def test_of_several_codes_3_comes_before_5_and_5_before_4() -> None:
 def test_when_nothing_compares_it_is_5_whatever_was_asked() -> None:
     assert exit_code(changes(Change.NOT_COMPARABLE, Change.NOT_COMPARABLE), ()) == 5
     assert exit_code([], DEFAULT_FAIL_ON) == 5
-    assert exit_code(changes(Change.NOT_COMPARABLE, Change.FAILING), ()) == 0
+    assert exit_code(changes(Change.NOT_COMPARABLE, Change.FAILING), ()) == 5
+    assert exit_code(changes(Change.SAME, Change.FAILING), ()) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -145,7 +146,8 @@ def check_local(path: Path, text: str) -> None:
 def read_registry_file(path: Path) -> Mapping[Any, Any]:
     """The raw entries in a user's registry: a TOML file, or a Python file that defines MODEL_REGISTRY.
 
-    A Python file is executed: the user named it. A relative `path` in a TOML entry is relative to that file.
+    A Python file is executed: the user named it. What it imports is looked for beside it first. A relative `path` in an
+    entry is relative to that file.
 
     Raises:
         UsageError: it cannot be read, or breaks while it is.
@@ -174,30 +176,55 @@ def parse_toml(source: str, path: Path) -> dict[str, Any]:
 
     try:
         entries = tomllib.loads(source)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"registry {shown(str(path))} is not valid TOML: {error}") from error
-    for entry in entries.values():
-        if isinstance(entry, dict) and isinstance(entry.get("path"), str):
-            entry["path"] = str(path.parent / _expanded(entry["path"]))
-    return entries
+    return _beside(path, entries)
+
+
+def _beside(path: Path, entries: dict[str, Any]) -> dict[str, Any]:
+    """The entries of a registry; a relative `path` in them is relative to the registry."""
+    return {
+        name: {**entry, "path": str(path.parent / _expanded(entry["path"]))}
+        if isinstance(entry, dict) and isinstance(entry.get("path"), str)
+        else entry
+        for name, entry in entries.items()
+    }
 
 
 def _run_python(path: Path) -> Mapping[Any, Any]:
     import runpy
 
+    beside, before = str(path.parent.absolute()), set(sys.modules)
+    sys.path.insert(0, beside)
     try:
         defined = runpy.run_path(str(path))
+        registry = defined.get("MODEL_REGISTRY")
+        if isinstance(registry, Mapping):
+            return _beside(path, dict(registry))
     except KeyboardInterrupt:
+        raise
+    except UsageError:
         raise
     except BaseException as error:
         raise UsageError(
-            f"registry {shown(str(path))} failed{_line_in(path, error)}: {type(error).__name__}: "
-            f"{' '.join(str(error).split())}"
+            f"registry {shown(str(path))} failed{_line_in(path, error)}: {type(error).__name__}: {_said(error)}"
         ) from error
-    registry = defined.get("MODEL_REGISTRY")
-    if not isinstance(registry, Mapping):
-        raise UsageError(f"registry {shown(str(path))} defines no dict called MODEL_REGISTRY")
-    return registry
+    finally:
+        sys.path.remove(beside)
+        # Another revision's registry has modules of the same names.
+        for name in set(sys.modules) - before:
+            if str(getattr(sys.modules[name], "__file__", None) or "").startswith(beside):
+                del sys.modules[name]
+    raise UsageError(f"registry {shown(str(path))} defines no dict called MODEL_REGISTRY")
+
+
+def _said(error: BaseException) -> str:
+    """An error's text in one short line; the registry's own errors may not even have one."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # noqa: BLE001
+        return "its text cannot be read"
+    return text if len(text) <= 300 else text[:300] + "…"
 
 
 def _line_in(path: Path, error: BaseException) -> str:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 
@@ -20,3 +24,15 @@ def print_rich(*renderables: Any) -> None:
     if not console.is_terminal:
         console = Console(width=140)
     console.print(*renderables)
+
+
+@contextlib.contextmanager
+def to_whoever_listens() -> Iterator[None]:
+    """Print within it where the exit code is the answer: a reader that has gone (head), or a full disk, changes nothing."""
+    try:
+        yield
+        sys.stdout.flush()
+    except (OSError, SystemExit):
+        # rich ends the process on a broken pipe. What is still in the buffer would fail once more at the very end.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -81,11 +81,12 @@ class Contest:
         """The runs that hold what was measured, oldest first."""
         return [writer.run_id for writer in self._writers]
 
-    def measure(self, bout: Bout, effort: EffortPlan, attempt: int) -> dict[str, CaseResult]:
+    def measure(self, bout: Bout, effort: EffortPlan, attempt: int, why: str = "") -> dict[str, CaseResult]:
         """Have the arms of one case take turns.
 
         Args:
             attempt: 0 for the first time; forks are numbered on from those of the attempts before.
+            why: what kept the attempt before from deciding, for whoever watches.
 
         Returns:
             The result of each arm, when it stands on disk.
@@ -96,7 +97,9 @@ class Contest:
         writer = self._writer(attempt)
         seats = list(bout.seats.values())
         if attempt:
-            self._observer.note(f"{bout.name}: cannot be decided yet; {effort.forks} more processes an arm")
+            self._observer.note(
+                f"{bout.name}: {effort.forks} more processes an arm, for it cannot be decided yet: {why}"
+            )
         self._observer.planned(len(seats), 0)
         skeletons = {
             seat.case.id: self._record(writer, seat.case, status=Status.INTERRUPTED) for seat in seats

@@ -119,11 +119,13 @@ def compare(
 
 
 def exit_code(found: Iterable[Comparison], fail_on: Collection[Change]) -> int:
-    """3 for a change to fail on, then 5, then 4; 5 also when no case at all could be compared; else 0."""
+    """3 for a change to fail on, then 5, then 4; 5 also when no case at all could be compared (no number
+    on either side is no comparison); else 0.
+    """
     changes = [comparison.change for comparison in found]
-    if all(change is Change.NOT_COMPARABLE for change in changes):
-        return NOT_COMPARABLE_EXIT
     codes = {_EXITS.get(change, REGRESSION_EXIT) for change in changes if change in fail_on}
+    if all(change in (Change.NOT_COMPARABLE, Change.FAILING) for change in changes):
+        codes.add(NOT_COMPARABLE_EXIT)
     return next((c for c in (REGRESSION_EXIT, NOT_COMPARABLE_EXIT, UNDECIDED_EXIT) if c in codes), 0)
 
 

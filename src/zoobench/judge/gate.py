@@ -55,8 +55,11 @@ def judge_gate(
     # Numbers from a moment in which others used the CPUs are none: such an attempt buys another one, no decision.
     quiet = [attempt for attempt in attempts if not any(map(_noise, attempt.values()))]
     if not quiet:
-        arm, why = next((arm, why) for arm, result in attempts[-1].items() if (why := _noise(result)))
-        return Finding(name, Decision.INVALID if last else Decision.MORE, f"{arm}: {why}")
+        noisy = {arm: why for arm, result in attempts[-1].items() if (why := _noise(result))}
+        arm, why = next(iter(noisy.items()))
+        where = "every arm was disturbed, " + arm if len(noisy) == len(ARMS) else arm
+        message = f"{where}: {why} (`zoobench doctor` looks who that is)"
+        return Finding(name, Decision.INVALID if last else Decision.MORE, message)
     slots = {arm: [slot for attempt in quiet for slot in attempt[arm].slots] for arm in ARMS}
     head, copy = (paired_ratio(slots[BASE], slots[arm], margin.alpha) for arm in (HEAD, COPY))
     if head is None or copy is None or head.kind == "within_process":

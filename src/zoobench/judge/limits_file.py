@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 import tomllib
 from collections.abc import Iterable, Sequence
@@ -14,6 +15,7 @@ from zoobench.judge.limits import DEFAULT_PERCENTILE, PERCENTILES, Limit
 from zoobench.spec import ModelSpec, OptionValue, Precision
 from zoobench.units import duration_ms
 
+_MOST = 1_000_000
 _KEYS = ("model", "backend", "precision", "batch", "threads", "options", "machine", "note", *PERCENTILES)
 
 
@@ -57,12 +59,11 @@ def _limits(entry: Any, where: str) -> list[Limit]:
             raise UsageError(f"{where}: {key} is missing or no text")
     for key in ("batch", "threads"):
         number = entry.get(key, 1)
-        if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-            raise UsageError(f"{where}: {key} {number!r}; a whole number of at least 1 is needed")
+        if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= _MOST:
+            told = number if not isinstance(number, int) or abs(number) <= _MOST else "too large"
+            raise UsageError(f"{where}: {key} {told!r}; a whole number of at least 1 is needed")
     options = entry.get("options", {})
-    if not isinstance(options, dict) or not all(
-        isinstance(v, bool | int | float | str) and v == v for v in options.values()
-    ):
+    if not isinstance(options, dict) or not all(_is_option(v) for v in options.values()):
         raise UsageError(f'{where}: options {options!r}; write options = {{name = "value"}}')
     if not isinstance(entry.get("note", ""), str):
         raise UsageError(f"{where}: note {entry['note']!r}; text is needed")
@@ -107,10 +108,41 @@ def catalog_limits(models: Iterable[ModelSpec]) -> list[Limit]:
     ]
 
 
+def check_once(limits: Iterable[Limit]) -> None:
+    """Raise UsageError where two limits are about the same: only one can be meant."""
+    seen: dict[tuple[object, ...], Limit] = {}
+    for limit in limits:
+        first = seen.setdefault(limit.key, limit)
+        if first is not limit:
+            raise UsageError(f"{limit.where}: {limit.name} is limited by {first.where} already; delete one")
+
+
+def check_writable(file: Path) -> Path:
+    """The file that `write_limits` will write, links followed.
+
+    Raises:
+        UsageError: it is no regular file, or its folder cannot be written.
+    """
+    try:
+        file = file.resolve()
+        # Opening a pipe would wait for ever.
+        if file.exists() and not file.is_file():
+            raise UsageError(f"--set-limits {file}: not a regular file; name a .toml")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=file.parent):
+            return file
+    except (OSError, RuntimeError) as error:
+        raise UsageError(
+            f"--set-limits {file}: cannot be written ({getattr(error, 'strerror', error)})"
+        ) from error
+
+
 def merged(old: Sequence[Limit], new: Sequence[Limit]) -> list[Limit]:
     """The old limits, with those replaced that the new ones are about: other models' and machines' stay."""
-    fresh = {limit.key: limit for limit in new}
-    return [fresh.pop(limit.key, limit) for limit in old] + list(fresh.values())
+    fresh, found = {limit.key: limit for limit in new}, {}
+    for limit in [*old, *new]:
+        found[limit.key] = fresh.get(limit.key, limit)
+    return list(found.values())
 
 
 def write_limits(file: Path, limits: Sequence[Limit]) -> None:
@@ -139,12 +171,8 @@ def write_limits(file: Path, limits: Sequence[Limit]) -> None:
             lines.append(f"machine = {_text(limit.machine)}")
         if limit.note:
             lines.append(f"note = {_text(limit.note)}")
+    file = check_writable(file)
     try:
-        # Opening a pipe would wait for ever.
-        if file.exists() and not file.is_file():
-            raise UsageError(f"--set-limits {file}: not a regular file; name a .toml")
-        file = file.resolve()
-        file.parent.mkdir(parents=True, exist_ok=True)
         mode = file.stat().st_mode & 0o777 if file.exists() else 0o644
         with tempfile.NamedTemporaryFile(
             "w", encoding="utf-8", dir=file.parent, prefix=".limits-", delete=False
@@ -167,3 +195,9 @@ def _text(value: str) -> str:
 
 def _value(value: OptionValue) -> str:
     return _text(value) if isinstance(value, str) else json.dumps(value)
+
+
+def _is_option(value: object) -> bool:
+    return isinstance(value, bool | str) or (
+        isinstance(value, int | float) and abs(value) <= sys.float_info.max
+    )

@@ -38,7 +38,7 @@ MAX_LITTLE_ERROR = 0.02
 
 _MOST_ADVICE = 3
 _LONGER_TEST = {
-    "server": "raise --max-case-time or --effort, so that a test holds more queries, or lower the rate a little",
+    "server": "raise --max-case-time or --effort, so that a test holds more queries",
     "multi_stream": "raise --max-case-time, so that a test holds more queries",
     "offline": "measure again on a quiet machine (--on-existing rerun), or give a higher --target-qps",
 }

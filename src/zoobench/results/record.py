@@ -156,7 +156,9 @@ class Record(Part):
     forks: int = 0
     seed: int | None = None
     wall_s: float | None = None
-    samples_file: str | None = Field(default=None, description="relative to the run's folder")
+    samples_file: str | None = Field(
+        default=None, pattern=r"^samples/[\w-]+\.json\.gz$", description="relative to the run's folder"
+    )
 
 
 class SchemaError(ZoobenchError):

@@ -60,7 +60,8 @@ def select(word: str, results_dir: Path) -> Selection:
         raise UsageError(f"{word!r} cannot be read: {error.strerror}") from error
     if not results_dir.is_dir():
         raise UsageError(
-            f"{word!r} is no results folder, and there is no --results-dir {results_dir} to look in"
+            f"{word!r} is no results folder, and there is no --results-dir {results_dir} to look in; "
+            "`zoobench run` makes one"
         )
     runs = results_dir / RUNS
     known = sorted(p.name for p in runs.iterdir() if p.is_dir()) if runs.is_dir() else []

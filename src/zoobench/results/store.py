@@ -159,6 +159,9 @@ def read_samples(file: Path) -> tuple[Slot, ...]:
         StoreError: it is missing or damaged.
     """
     try:
+        # Opening a pipe would wait for ever.
+        if file.exists() and not file.is_file():
+            raise StoreError(f"{file}: the samples are not a regular file")
         body = json.loads(gzip.decompress(file.read_bytes()))
         return tuple(Slot.model_validate(slot) for slot in body["slots"])
     except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:

@@ -76,11 +76,13 @@ def _differences(bout: Bout) -> str | None:
 
 def _decide(contest: Contest, bout: Bout, margin: Margin, effort: EffortPlan) -> Finding:
     attempts: list[dict[str, CaseResult]] = []
+    why = ""
     while True:
-        attempts.append(contest.measure(bout, effort, len(attempts)))
+        attempts.append(contest.measure(bout, effort, len(attempts), why))
         finding = judge_gate(bout.name, attempts, margin, last=len(attempts) == GATE_ATTEMPTS)
         if finding.decision is not Decision.MORE:
             return finding
+        why = finding.message
 
 
 def _unready(bout: Bout) -> Finding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from zoobench.commands.flags import AsJson, Flag, Names, Numbers
@@ -121,6 +122,12 @@ def guard(
             f"{' and '.join(given) if given else 'nothing to hold against'}: give one of --base REF, --limits FILE, "
             "--set-limits FILE, --baseline RUN"
         )
+    _refuse_strays(
+        {"--setup": setup, "--ignore-changes": ignore_changes, "--head": head != "HEAD"}, base, "--base"
+    )
+    _refuse_strays(
+        {"--any-machine": any_machine, "--headroom": headroom != "25%"}, set_limits, "--set-limits"
+    )
     settings = Settings(
         results_dir=results_dir,
         on_existing=OnExisting.RERUN,
@@ -161,15 +168,27 @@ def guard(
             found = against_stored(baseline, asked, settings, observer, delta=delta)
         try:
             findings += found
-        except BaseException:
+        except BaseException as error:
             # What was decided before it was stopped is as good as ever.
             if findings:
                 reports.say(f"zoobench guard: {title} (not finished)", findings, about)
+            else:
+                said = str(error) or type(error).__name__
+                reports.write_junit(
+                    f"zoobench guard: {title}", [Finding("guard", Decision.NOT_COMPARABLE, said)]
+                )
             raise
     reports.say(f"zoobench guard: {title}", findings, about)
     if all(finding.decision is Decision.SKIPPED for finding in findings):
         raise NotComparableError(f"nothing could be judged: {findings[0].message if findings else 'no case'}")
     return exit_code(findings, undecided)
+
+
+def _refuse_strays(flags: Mapping[str, object], wanted: object, mode: str) -> None:
+    """A flag that would change nothing is a misunderstanding."""
+    for flag, value in flags.items():
+        if value and wanted is None:
+            raise UsageError(f"{flag} goes with {mode} only; leave it out, or give {mode}")
 
 
 def _summary_of_the_step() -> Path | None:

@@ -26,6 +26,10 @@ def against_stored(
         UsageError: there is no such run, or one of its models is not to be found.
         NotComparableError: it holds none of the cells, or was measured on another machine.
     """
+    if asked.options or asked.threads is not None:
+        raise UsageError(
+            "--options and --threads do not go with --baseline: its cells are measured as they were then"
+        )
     chosen = _selected(word, settings.results_dir)
     chosen.records = [record for record in chosen.records if asked.wants(record.case)]
     if not chosen.records:

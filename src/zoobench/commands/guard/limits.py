@@ -14,7 +14,14 @@ from zoobench.driver import Observer, Settings
 from zoobench.errors import UsageError
 from zoobench.judge import NOT_COMPARABLE_EXIT, Finding, NotComparableError
 from zoobench.judge.limits import DEFAULT_PERCENTILE, Limit
-from zoobench.judge.limits_file import catalog_limits, merged, read_limits, write_limits
+from zoobench.judge.limits_file import (
+    catalog_limits,
+    check_once,
+    check_writable,
+    merged,
+    read_limits,
+    write_limits,
+)
 from zoobench.machine import describe, usable_cpu_count
 from zoobench.outcome import Status, VerdictValue
 from zoobench.search.guard import cell_of, guard_limits
@@ -46,7 +53,12 @@ def within_limits(limits: str, asked: Asked, settings: Settings, observer: Obser
     if not wanted:
         held = "none of what was asked for" if found else "nothing"
         raise UsageError(f"--limits {limits} limits {held}; `zoobench guard --set-limits FILE` writes limits")
-    bench = asked.bench({model.name: model for model in models.values()}, settings, observer)
+    check_once(wanted)
+    by_name: dict[str, ModelSpec] = {}
+    for limit, model in models.items():
+        if by_name.setdefault(model.name, model) != model:
+            raise UsageError(f"{limit.where}: two different models are called {model.name!r}; rename one")
+    bench = asked.bench(by_name, settings, observer)
     yield from guard_limits(wanted, bench, describe().fingerprint, threads)
 
 
@@ -61,6 +73,21 @@ def _checked(limit: Limit, asked: Asked) -> tuple[Limit, ModelSpec]:
     return limit, model
 
 
+def _old_limits(file: Path) -> list[Limit]:
+    try:
+        return read_limits(file) if file.exists() else []
+    except UsageError as error:
+        raise UsageError(str(error).replace("--limits", "--set-limits", 1)) from error
+
+
+def _canonical(word: str, asked: Asked) -> str:
+    """The word that a new limit would have; another spelling of it would stay beside it."""
+    try:
+        return asked.word_for(asked.find(word))
+    except UsageError:
+        return word
+
+
 def set_limits(
     file: Path, headroom: float, asked: Asked, settings: Settings, observer: Observer, *, any_machine: bool
 ) -> int:
@@ -71,9 +98,10 @@ def set_limits(
     Returns:
         The exit code: 5 where a cell that was asked for has no limit now.
     """
-    before = read_limits(file) if file.exists() else []
+    check_writable(file)
     request = asked.request(asked.names(), effort=asked.effort, registry=asked.registry)
     words = {model.name: asked.word_for(model) for model in request.models}
+    before = [replace(limit, model=_canonical(limit.model, asked)) for limit in _old_limits(file)]
     kept = replace(settings, on_existing=OnExisting.RESUME)
     found, missing = [], []
     for record in api.run_request(request, settings=kept, observer=observer):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from zoobench.arms import Arm, make_arm, refuse_changes, repository, resolve
 from zoobench.catalog import MODEL_REGISTRY, find, load_registry
+from zoobench.catalog.sources import looks_local
 from zoobench.commands.guard.asked import GUARDED_MODELS, Asked
 from zoobench.driver import Observer, Settings, exclusive
 from zoobench.driver.contest import Side, open_contest
@@ -42,7 +43,7 @@ def against_revision(
         UsageError: a revision or its environment cannot be had, or the work tree has changes.
         NotComparableError: base and head share no case.
     """
-    if asked.registry is not None and asked.registry.is_absolute():
+    if asked.registry is not None and (asked.registry.is_absolute() or ".." in asked.registry.parts):
         raise UsageError(f"--registry {asked.registry}: with --base it is a path inside the checkouts")
     repo = repository(Path.cwd())
     commits = {flag: resolve(repo, flag, ref) for flag, ref in (("--base", base), ("--head", head))}
@@ -62,7 +63,7 @@ def against_revision(
             for name, flag, ref in ((BASE, "--base", base), (HEAD, "--head", head))
         }
     about |= {name: f"{arm.ref} ({arm.commit[:12]})" for name, arm in arms.items()}
-    found = _models_of(arms, asked)
+    found = _models_of(arms, asked, repo)
     if not all(found.values()):
         told = "; ".join(
             f"{name} has {', '.join(m.name for m in has) or 'none'}" for name, has in found.items()
@@ -76,9 +77,14 @@ def against_revision(
         yield from guard_contest(contest, Margin(delta))
 
 
-def _models_of(arms: Mapping[str, Arm], asked: Asked) -> dict[str, list[ModelSpec]]:
+def _models_of(arms: Mapping[str, Arm], asked: Asked, repo: Path) -> dict[str, list[ModelSpec]]:
     """The models as each arm's own registry has them. A model that one arm does not know is left out there."""
     entries = {name: _entries(arm, asked.registry) for name, arm in arms.items()}
+    if asked.registry is not None and not any((arm.tree / asked.registry).is_file() for arm in arms.values()):
+        raise UsageError(
+            f"--registry {asked.registry} is in neither {' nor '.join(arm.ref for arm in arms.values())} once they are set "
+            "up; the path counts from the top of the repository"
+        )
     names = asked.models
     if names is None:
         own = [name for found in entries.values() for name in found] if asked.registry else GUARDED_MODELS
@@ -88,12 +94,22 @@ def _models_of(arms: Mapping[str, Arm], asked: Asked) -> dict[str, list[ModelSpe
         problems = []
         for arm, known in entries.items():
             try:
-                found[arm] += find([model], known)
+                found[arm] += find([_in_tree(model, known, arms[arm], repo)], known)
             except UsageError as error:
                 problems.append(error)
         if len(problems) == len(arms):
             raise problems[-1]
     return found
+
+
+def _in_tree(word: str, known: Mapping[str, ModelSpec], arm: Arm, repo: Path) -> str:
+    """A path in the work tree is a path in the checkout: the guard measures commits."""
+    if word in known or not looks_local(word):
+        return word
+    path = Path(word).absolute()
+    if not path.is_relative_to(repo):
+        raise UsageError(f"--models {word}: with --base it is a path inside {repo}")
+    return str(arm.tree / path.relative_to(repo))
 
 
 def _entries(arm: Arm, registry: Path | None) -> Mapping[str, ModelSpec]:
