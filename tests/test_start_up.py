@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SRC = Path(__file__).resolve().parents[1] / "src"
 RUNTIMES = {"torch", "torchvision", "timm", "transformers", "onnx", "onnxruntime", "openvino", "tensorrt"}
 
@@ -22,8 +24,6 @@ def tell():
     with open(sys.argv[1], "w") as file:
         json.dump(sorted({name.partition(".")[0] for name in sys.modules}), file)
 from zoobench.cli import main
-
-pytestmark = pytest.mark.slow
 sys.exit(main(sys.argv[2:]))
 """
 
