@@ -17,6 +17,8 @@ from zoobench.measure.effort import EFFORTS
 from zoobench.outcome import Slot, Status
 from zoobench.spec import Case, Effort, ModelSpec, WeightsPolicy
 
+pytestmark = pytest.mark.slow
+
 QUICK = EFFORTS[Effort.QUICK]
 
 PREPARER = """

@@ -18,6 +18,8 @@ import pytest
 from zoobench.measure.channel import InlineWorker, Launch, WorkerError, WorkerProcess
 from zoobench.spec import Artifact, Case
 
+pytestmark = pytest.mark.slow
+
 ARTIFACT = Artifact(
     path=Path("nowhere"), format="fake", sha256="0" * 64, size_bytes=0, model="m", input_shape=(4,)
 )

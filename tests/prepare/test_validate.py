@@ -12,6 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 from zoobench.errors import PrepareError
 from zoobench.prepare.validate import run_in_batches, validate_onnx
 
+pytestmark = pytest.mark.slow
+
 INPUTS = np.random.default_rng(0).standard_normal((8, 4)).astype(np.float32)
 WEIGHT = np.random.default_rng(1).standard_normal((4, 3)).astype(np.float32)
 EXPECTED = INPUTS @ WEIGHT
