@@ -69,7 +69,7 @@ benchmarks: $(INSTALLED) ## The figures of docs/benchmarks.md, as ratios within 
 	@for name in $(BENCHMARKS); do echo "== $$name"; $(PYTHON) benchmarks/$$name.py; done
 
 .PHONY: proof
-proof: $(INSTALLED) ## The figures of docs/proof.md: coverage, gates, power, order, whole gates on this machine: an hour, quiet
+proof: $(INSTALLED) ## The figures of docs/proof.md: coverage, gates, power, order, whole gates on this machine: an hour and a half, quiet
 	@status=0
 	for name in virtual tools gates; do $(PYTHON) benchmarks/proof/$$name.py || status=$$?; done
 	exit $$status
