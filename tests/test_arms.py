@@ -432,4 +432,6 @@ def test_what_setup_leaves_running_is_ended_before_anything_is_measured(
     repo: Path, cache: Path, tmp_path: Path
 ) -> None:
     arm_of(repo, "v1", cache, f"sleep 60 & echo $! > '{tmp_path}/pid'")
-    wait_until(lambda: not is_running(int((tmp_path / "pid").read_text())))
+    pid = int((tmp_path / "pid").read_text())
+    wait_until(lambda: not is_running(pid))
+    assert not is_running(pid)
