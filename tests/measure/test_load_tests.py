@@ -85,12 +85,12 @@ def test_the_cases_of_a_group_take_turns_on_the_same_schedule():
 
 def test_a_test_has_the_queries_that_its_percentile_needs_and_its_share_of_the_time():
     [(_, quick)], _ = serve(seat())
-    assert (quick["test_queries"], quick["test_percentile"], quick["test_seconds"]) == (459, 99, 5.0)
+    assert (quick["test_queries"], quick["test_percentile"], quick["test_seconds"]) == (838, 99, 5.0)
     assert quick["max_seconds"] == 60.0 and quick["deadline"] >= 60 + 2 * quick["max_seconds"]
     log, _ = serve(seat(), plan=with_max_case_time(STANDARD, 40.0))
     assert [budget["max_seconds"] for _, budget in log] == [10.0, 16.0, 10.0, 16.0]
     [(_, budget)], _ = serve(seat("multi_stream", fake_sigma=0))
-    assert (budget["test_queries"], budget["test_percentile"]) == (130, 95)
+    assert (budget["test_queries"], budget["test_percentile"]) == (165, 95)
 
 
 def test_throughput_is_what_was_completed_over_the_time():

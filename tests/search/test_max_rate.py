@@ -9,9 +9,9 @@ import pytest
 from zoobench.search.max_rate import MOST_TRIES, Tried, best_rate, lowest_miss, next_rate
 
 
-def search(holds: Callable[[float], bool], capacity: float) -> list[Tried]:
+def search(holds: Callable[[float], bool], capacity: float, floor: float = 0.0) -> list[Tried]:
     tried: list[Tried] = []
-    while (rate := next_rate(tried, capacity)) is not None:
+    while (rate := next_rate(tried, capacity, floor)) is not None:
         tried.append(Tried(rate, holds(rate)))
         assert len(tried) <= MOST_TRIES
     return tried
@@ -57,3 +57,29 @@ def test_a_rate_that_failed_below_one_that_held_is_no_limit():
 def test_no_rate_is_tried_twice():
     rates = [t.qps for t in search(lambda rate: rate <= 33, 1000.0)]
     assert len(rates) == len(set(rates))
+
+
+@pytest.mark.parametrize("floor", [7.65, 13.0, 69.0, 90.0])
+def test_no_rate_is_tried_at_which_a_test_has_no_time_for_its_queries(floor):
+    rates = [t.qps for t in search(lambda rate: False, 100.0, floor)]
+    assert floor <= min(rates) < 1.06 * floor
+    assert search(lambda rate: True, 100.0, floor)[0].qps >= floor
+    assert next_rate([], 100.0, floor=101.0) is None
+
+
+def test_a_rate_that_met_the_limit_without_proof_is_asked_once_more():
+    once = [Tried(70.0, holds=False, again=True)]
+    assert next_rate(once, 100.0) == 70.0
+    assert next_rate([*once, Tried(70.0, holds=True)], 100.0) > 70
+    # Twice unproven it counts as a miss, and the next one is near.
+    assert 70 / 1.3 < next_rate(once * 2, 100.0) < 70
+    assert best_rate([*once, Tried(70.0, holds=True)]) == 70 and lowest_miss(once * 2) == 70
+
+
+def test_a_rate_that_missed_the_limit_is_not_asked_again():
+    assert next_rate([Tried(70.0, holds=False)], 100.0) < 70
+
+
+def test_far_above_the_answer_the_steps_down_grow():
+    rates = [t.qps for t in search(lambda rate: rate < 3, 100.0)][:3]
+    assert rates[1] / rates[2] > rates[0] / rates[1] > 1.2

@@ -34,12 +34,12 @@ class EffortPlan:
     percentiles: tuple[int, ...]
     tests: int = 1
     test_s: float = 5.0
-    tests_forgive: int = 0
+    tests_forgive: int = 2
     max_test_s: float = 60.0
 
 
 EFFORTS: dict[Effort, EffortPlan] = {
-    Effort.QUICK: EffortPlan(72, 1.0, 1, 0.03, 20.0, (50, 95), 1, 5.0, 0),
+    Effort.QUICK: EffortPlan(72, 1.0, 1, 0.03, 20.0, (50, 95), 1, 5.0, 2),
     Effort.STANDARD: EffortPlan(500, 5.0, 2, 0.01, 60.0, (50, 95), 4, 8.0, 2),
     Effort.THOROUGH: EffortPlan(1000, 10.0, 6, 0.005, 180.0, (50, 95, 99), 12, 10.0, 5),
 }
@@ -75,3 +75,8 @@ def with_max_case_time(plan: EffortPlan, seconds: float) -> EffortPlan:
 def for_load_tests(plan: EffortPlan) -> EffortPlan:
     """The same plan with the time that LoadGen's tests may take, unless the user has set one."""
     return replace(plan, max_case_time_s=max(plan.max_case_time_s, plan.tests * plan.max_test_s))
+
+
+def load_test_s(plan: EffortPlan) -> float:
+    """How long one LoadGen test of this plan may go on, seconds."""
+    return for_load_tests(plan).max_case_time_s / plan.tests

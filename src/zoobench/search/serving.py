@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from zoobench.driver import Observer, Settings, execute
+from zoobench.driver import Observer, Settings, effort_plan, execute
 from zoobench.executors import Executor, Listener, Preparation
+from zoobench.measure.effort import load_test_s
+from zoobench.measure.stats import early_stop_queries
 from zoobench.outcome import UNSTABLE_CODES, Status
 from zoobench.plan import Request
 from zoobench.results.record import Record
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from zoobench.measure.conductor import GroupResult
     from zoobench.measure.effort import EffortPlan
 
+_SPARE = 1.02
+"""A test has a little less than its time: the first call of a slot is part of it."""
+
 
 @dataclass(frozen=True)
 class MaxRate:
@@ -32,7 +37,7 @@ class MaxRate:
         label: model, backend and precision.
         qps: the highest rate that held, queries a second; None: none did.
         limited_by: what kept it from more, in words.
-        tried: every rate, in order, with whether it held.
+        tried: every attempt at a rate, in order, with whether it held.
     """
 
     label: str
@@ -76,11 +81,13 @@ def max_rates(
                 one = dataclasses.replace(
                     request, models=[model], precisions=[precision], backends=[backend], batch_sizes=(1,)
                 )
-                yield _max_rate(one, f"{model.name} · {backend} · {precision.value}", measure, observer)
+                label = f"{model.name} · {backend} · {precision.value}"
+                test_s = load_test_s(effort_plan(request.effort, settings))
+                yield _max_rate(one, label, test_s, measure, observer)
 
 
 def _max_rate(
-    request: Request, label: str, measure: Callable[[Request], Record], observer: Observer
+    request: Request, label: str, test_s: float, measure: Callable[[Request], Record], observer: Observer
 ) -> tuple[list[Record], MaxRate]:
     percent = float(request.options["latency_percentile"])
     limit_ms = float(request.options["latency_limit_ms"])
@@ -88,14 +95,20 @@ def _max_rate(
     tried: list[Tried] = []
     trouble = _trouble(records[-1])
     capacity = records[-1].throughput_per_s or 0.0
-    while trouble is None and (rate := next_rate(tried, capacity)) is not None:
+    queries = early_stop_queries(percent / 100, 0)
+    floor = _SPARE * queries / test_s
+    while trouble is None and (rate := next_rate(tried, capacity, floor)) is not None:
         records.append(measure(at_rate(request, rate)))
         trouble = _trouble(records[-1])
         if trouble is None:
             tried.append(judged(records[-1], rate))
-            held = "holds" if tried[-1].holds else "does not hold"
-            observer.note(f"{label}: {rate:g} queries/s {held} ({_seen(records[-1])})")
+            observer.note(f"{label}: {rate:g} queries/s {_held(records[-1])} ({_seen(records[-1])})")
     limited_by = trouble or _limit(tried, records, capacity)
+    if trouble is None and best_rate(tried) is None and not any(one.final for one in tried):
+        limited_by += (
+            f"; lower than {floor:.3g} queries/s none can be proven, for LoadGen needs {queries} queries to judge "
+            f"p{percent:g} and a test has {test_s:.3g} s: raise --max-case-time, or take a lower percentile"
+        )
     if disturbed := sum(map(_is_disturbed, records)):
         limited_by += (
             f"; {disturbed} of {len(records)} tests were disturbed, so it may do more on a quiet machine"
@@ -128,23 +141,16 @@ def _offline(request: Request) -> Request:
 
 
 def judged(record: Record, qps: float) -> Tried:
-    """Whether the rate held, by LoadGen's word, and whether a lower one could."""
+    """Whether the rate held, by LoadGen's word, whether it is worth asking again, and whether a lower one could."""
     load, latency = record.load, record.latency
     assert load is not None
-    limit_ms = load.latency_limit_ms or 0.0
-    one_call_is_too_long = latency is not None and latency.min_ms > limit_ms
+    final = latency is not None and latency.min_ms > (load.latency_limit_ms or 0.0)
     return Tried(
-        qps=qps, holds=load.is_valid, final=not load.is_valid and (one_call_is_too_long or _is_short(record))
+        qps=qps,
+        holds=load.is_valid,
+        again=not load.is_valid and not final and (not load.over_limit_tests or _is_disturbed(record)),
+        final=final and not load.is_valid,
     )
-
-
-def _is_short(record: Record) -> bool:
-    """LoadGen could not have called it VALID with none over the limit: P(none of n is over) is 1% or more."""
-    load = record.load
-    if load is None or load.latency_percentile is None or load.over_limit_tests:
-        return False
-    none_over: float = (load.latency_percentile / 100) ** (load.queries / load.tests)
-    return none_over >= 0.01
 
 
 def _is_disturbed(record: Record) -> bool:
@@ -163,6 +169,13 @@ def _trouble(record: Record) -> str | None:
     return f"{record.status.value.replace('_', ' ')}: {why}"
 
 
+def _held(record: Record) -> str:
+    load = record.load
+    if load is not None and load.is_valid:
+        return "holds"
+    return "does not hold" if load is None or load.over_limit_tests else "meets the limit without proof"
+
+
 def _seen(record: Record) -> str:
     load = record.load
     if load is None or load.percentile_ms is None:
@@ -175,20 +188,14 @@ def _limit(tried: Sequence[Tried], records: Sequence[Record], capacity: float) -
     by_rate = {record.case.options.get("target_qps"): record for record in records}
     miss = lowest_miss(tried)
     if miss is None:
-        return f"nothing above was tried; offline it does {capacity:.3g} items/s"
+        return f"offline it does {capacity:.3g} items/s" + ("; nothing above was tried" if tried else "")
     record = by_rate[miss]
-    if _is_short(record):
-        queries = record.load.queries if record.load else 0
-        return (
-            f"{queries} queries at {miss:g} queries/s are too few for LoadGen to say more; raise --max-case-time, or "
-            "take a lower percentile"
-        )
     if best_rate(tried) is None and record.latency and any(one.final for one in tried):
         return f"the fastest call takes {record.latency.min_ms:.3g} ms already; allow more, or take a faster model"
     if record.load and not record.load.over_limit_tests:
         return (
-            f"{miss:g} queries/s are not proven ({_seen(record)}, but of {record.load.queries} queries too many missed "
-            "the limit for LoadGen to be sure; --effort standard gives it more)"
+            f"{miss:g} queries/s met it without proof ({_seen(record)}, but of {record.load.queries} queries too many "
+            "missed the limit for LoadGen to be sure)"
         )
     return f"{miss:g} queries/s do not hold ({_seen(record)}; offline it does {capacity:.3g} items/s)"
 
