@@ -54,9 +54,10 @@ def test_a_rate_that_failed_below_one_that_held_is_no_limit():
     assert 50 < next_rate(tried, 100.0) < 80
 
 
-def test_no_rate_is_tried_twice():
-    rates = [t.qps for t in search(lambda rate: rate <= 33, 1000.0)]
-    assert len(rates) == len(set(rates))
+def test_no_rate_but_the_answer_is_tried_twice():
+    tried = search(lambda rate: rate <= 33, 1000.0)
+    rates = [t.qps for t in tried]
+    assert [rate for rate in rates if rates.count(rate) > 1] == [best_rate(tried)] * 2
 
 
 @pytest.mark.parametrize("floor", [7.65, 13.0, 69.0, 90.0])
@@ -71,9 +72,26 @@ def test_a_rate_that_met_the_limit_without_proof_is_asked_once_more():
     once = [Tried(70.0, holds=False, again=True)]
     assert next_rate(once, 100.0) == 70.0
     assert next_rate([*once, Tried(70.0, holds=True)], 100.0) > 70
+    assert best_rate([*once, Tried(70.0, holds=True), *once]) is None
     # Twice unproven it counts as a miss, and the next one is near.
     assert 70 / 1.3 < next_rate(once * 2, 100.0) < 70
     assert best_rate([*once, Tried(70.0, holds=True)]) == 70 and lowest_miss(once * 2) == 70
+
+
+def test_the_answer_has_held_twice():
+    bracket = [Tried(70.0, holds=True), Tried(73.5, holds=False)]
+    assert next_rate(bracket, 100.0) == 70.0
+    assert next_rate([*bracket, Tried(70.0, holds=True)], 100.0) is None
+    # One that held by luck is none, and the search goes on below it.
+    lucky = [*bracket, Tried(70.0, holds=False)]
+    assert best_rate(lucky) is None and next_rate(lucky, 100.0) < 70
+    assert best_rate([*lucky, Tried(50.0, holds=True)]) == 50
+
+
+def test_an_answer_that_only_lacked_the_proof_when_asked_again_is_asked_a_third_time():
+    tried = [Tried(70.0, True), Tried(73.5, False), Tried(70.0, False, again=True)]
+    assert next_rate(tried, 100.0) == 70.0
+    assert next_rate([*tried, Tried(70.0, True)], 100.0) is None
 
 
 def test_a_rate_that_missed_the_limit_is_not_asked_again():

@@ -122,6 +122,7 @@ def test_every_rate_is_a_record_and_a_repeat_measures_nothing(tmp_path):
     records, [found] = search(tmp_path, executor)
     stored = load_records(tmp_path / "results").records
     assert len(stored) == len(records) == executor.groups == 1 + len(found.tried)
+    assert [t.holds for t in found.tried if t.qps == found.qps] == [True, True]
     assert {r.case.options["target_qps"] for r in stored if "target_qps" in r.case.options} == {
         t.qps for t in found.tried
     }
@@ -154,7 +155,7 @@ def test_a_stall_is_no_answer(tmp_path):
     stalling = Answering(tmp_path, stalls=calm.asked[1:])
     records, [found] = search(tmp_path / "stalls", stalling)
     assert found.qps == without.qps
-    again = [rate for rate in stalling.asked if stalling.asked.count(rate) == 2]
+    again = [rate for rate in stalling.asked if stalling.asked.count(rate) >= 2]
     assert set(again) == {t.qps for t in found.tried if t.holds}
     assert len(load_records(tmp_path / "stalls" / "results").records) == len(records)
 

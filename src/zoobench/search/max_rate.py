@@ -3,13 +3,12 @@
 Rates lie on a grid of steps of 5%, and the first ones on its coarse lines, so that the same search on another day
 tries the same rates and finds the results of the first. The start comes from what the hardware can do at best;
 then the bracket between the highest rate that held and the lowest above it that did not is halved. A rate that met the
-limit without proof is asked once more, and never is one tried at which a test has no time for its queries.
+limit without proof is asked once more, and so is the answer; none is tried at which a test has no time for its queries.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,6 +20,8 @@ FIRST_SHARE = 0.7
 MOST_TRIES = 40
 ATTEMPTS = 2
 """At a rate whose first attempt was no answer."""
+CONFIRMED = 2
+"""So often the rate that is the answer has held."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def next_rate(tried: Sequence[Tried], capacity: float, floor: float = 0.0) -> fl
     """The next rate to try, of three significant digits; None when the answer is known, or cannot be.
 
     Args:
-        tried: in any order.
+        tried: every attempt, in any order.
         capacity: queries a second that the hardware does at best, above 0; only the start depends on it.
         floor: the least rate at which a test has time for the queries of a verdict.
     """
@@ -62,26 +63,46 @@ def next_rate(tried: Sequence[Tried], capacity: float, floor: float = 0.0) -> fl
     if miss is None:
         return _rate(_place(best) + COARSE)
     low, high = _place(best), _place(miss)
-    return _rate((low + high) // 2) if high - low > 1 else None
+    if high - low > 1:
+        return _rate((low + high) // 2)
+    # The highest of several that held had luck on its side, so it has to hold once more.
+    return None if is_confirmed(tried, best) else best
 
 
 def best_rate(tried: Sequence[Tried]) -> float | None:
-    """The highest rate that held."""
-    return max((one.qps for one in tried if one.holds), default=None)
+    """The highest rate that held more often than not."""
+    return max((qps for qps in _rates(tried) if _balance(tried, qps) > 0), default=None)
 
 
 def lowest_miss(tried: Sequence[Tried]) -> float | None:
     """The lowest rate above the best that did not hold."""
     best = best_rate(tried) or 0.0
-    return min((one.qps for one in tried if not one.holds and one.qps > best), default=None)
+    return min((qps for qps in _rates(tried) if qps > best), default=None)
+
+
+def is_confirmed(tried: Sequence[Tried], qps: float) -> bool:
+    """Whether the rate held as often as an answer must."""
+    return sum(one.holds for one in tried if one.qps == qps) >= CONFIRMED
+
+
+def _rates(tried: Sequence[Tried]) -> set[float]:
+    return {one.qps for one in tried}
+
+
+def _balance(tried: Sequence[Tried], qps: float) -> int:
+    """How often the rate held, less how often it did not. The first attempt that was no answer does not count."""
+    attempts = [one for one in tried if one.qps == qps]
+    held, unsure = sum(one.holds for one in attempts), sum(one.again for one in attempts)
+    return 2 * held - len(attempts) + min(unsure, ATTEMPTS - 1)
 
 
 def _unsure(tried: Sequence[Tried]) -> float | None:
-    """The rate that is to be asked again, the highest of several."""
-    attempts = Counter(one.qps for one in tried)
-    held = {one.qps for one in tried if one.holds}
-    rates = {one.qps for one in tried if one.again} - held
-    return max((qps for qps in rates if attempts[qps] < ATTEMPTS), default=None)
+    """The rate that is to be asked again, the highest of several: all its attempts were no answer, and they are few."""
+    attempts = {qps: [one for one in tried if one.qps == qps] for qps in _rates(tried)}
+    return max(
+        (qps for qps, ones in attempts.items() if all(one.again for one in ones) and len(ones) < ATTEMPTS),
+        default=None,
+    )
 
 
 def _stride(tried: Sequence[Tried], miss: float | None) -> int:

@@ -16,9 +16,10 @@ from zoobench.measure.effort import load_test_s
 from zoobench.measure.stats import early_stop_queries
 from zoobench.outcome import UNSTABLE_CODES, Status
 from zoobench.plan import Request
+from zoobench.results.query import load_records
 from zoobench.results.record import Record
 from zoobench.search.max_rate import Tried, best_rate, lowest_miss, next_rate
-from zoobench.spec import ModelSpec, Seat, WeightsPolicy
+from zoobench.spec import Case, ModelSpec, OnExisting, Seat, WeightsPolicy
 
 if TYPE_CHECKING:
     from zoobench.machine import Ceilings
@@ -66,43 +67,73 @@ def max_rates(
     Raises:
         What `execute` raises.
     """
-    once = _Once(executor)
+    tests = _Tests(settings, _Once(executor), _Unrepeated(observer))
+    for model in request.models:
+        for precision in request.precisions:
+            for backend in request.backends:
+                yield _max_rate(
+                    dataclasses.replace(
+                        request, models=[model], precisions=[precision], backends=[backend], batch_sizes=(1,)
+                    ),
+                    f"{model.name} · {backend} · {precision.value}",
+                    tests,
+                )
 
-    def measure(asked: Request) -> Record:
-        (record,) = execute(asked, settings, once, observer)
+
+class _Tests:
+    """Measures one cell at a time, and knows which older results of it count."""
+
+    def __init__(self, settings: Settings, executor: Executor, observer: Observer) -> None:
+        self.settings, self.executor, self.observer = settings, executor, observer
+
+    def measure(self, asked: Request, how: OnExisting | None = None) -> Record:
+        """The one cell of `asked`, from the results where its policy and `how` allow it."""
+        settings = self.settings if how is None else dataclasses.replace(self.settings, on_existing=how)
+        (record,) = execute(asked, settings, self.executor, self.observer)
         if record.status is Status.INTERRUPTED:
             # The next rate, or the next model, is not what somebody wants who stops it.
             raise KeyboardInterrupt
         return record
 
-    for model in request.models:
-        for precision in request.precisions:
-            for backend in request.backends:
-                one = dataclasses.replace(
-                    request, models=[model], precisions=[precision], backends=[backend], batch_sizes=(1,)
-                )
-                label = f"{model.name} · {backend} · {precision.value}"
-                test_s = load_test_s(effort_plan(request.effort, settings))
-                yield _max_rate(one, label, test_s, measure, observer)
+    def attempts(self, asked: Request) -> list[Record]:
+        """Every test of the cell that stands in the results and counts, or a new one."""
+        record = self.measure(asked)
+        if self.settings.on_existing is not OnExisting.RESUME or record.status is not Status.OK:
+            return [record]
+        return [
+            one
+            for one in load_records(self.settings.results_dir).records
+            if (one.measurement_key, one.status) == (record.measurement_key, Status.OK)
+            and (one.effort, one.max_case_time_s) == (record.effort, record.max_case_time_s)
+        ]
+
+    def test_s(self, asked: Request) -> float:
+        """How long one test may go on, seconds."""
+        return load_test_s(effort_plan(asked.effort, self.settings))
 
 
-def _max_rate(
-    request: Request, label: str, test_s: float, measure: Callable[[Request], Record], observer: Observer
-) -> tuple[list[Record], MaxRate]:
+def _max_rate(request: Request, label: str, tests: _Tests) -> tuple[list[Record], MaxRate]:
     percent = float(request.options["latency_percentile"])
     limit_ms = float(request.options["latency_limit_ms"])
-    records = [measure(_offline(request))]
-    tried: list[Tried] = []
+    records = [tests.measure(_offline(request))]
     trouble = _trouble(records[-1])
     capacity = records[-1].throughput_per_s or 0.0
-    queries = early_stop_queries(percent / 100, 0)
+    if trouble is None:
+        tests.observer.note(f"{label}: offline {capacity:.3g} items/s")
+    tried: list[Tried] = []
+    queries, test_s = early_stop_queries(percent / 100, 0), tests.test_s(request)
     floor = _SPARE * queries / test_s
     while trouble is None and (rate := next_rate(tried, capacity, floor)) is not None:
-        records.append(measure(at_rate(request, rate)))
+        asked = at_rate(request, rate)
+        asked_before = any(one.qps == rate for one in tried)
+        new = [tests.measure(asked, OnExisting.RERUN)] if asked_before else tests.attempts(asked)
+        records += new
         trouble = _trouble(records[-1])
         if trouble is None:
-            tried.append(judged(records[-1], rate))
-            observer.note(f"{label}: {rate:g} queries/s {_held(records[-1])} ({_seen(records[-1])})")
+            tried += [judged(record, rate) for record in new]
+            tests.observer.note(
+                f"{label}: {rate:g} queries/s {_held(records[-1])}{' once more' * asked_before} ({_seen(records[-1])})"
+            )
     limited_by = trouble or _limit(tried, records, capacity)
     if trouble is None and best_rate(tried) is None and not any(one.final for one in tried):
         limited_by += (
@@ -198,6 +229,36 @@ def _limit(tried: Sequence[Tried], records: Sequence[Record], capacity: float) -
             "missed the limit for LoadGen to be sure)"
         )
     return f"{miss:g} queries/s do not hold ({_seen(record)}; offline it does {capacity:.3g} items/s)"
+
+
+class _Unrepeated:
+    """An observer of many small runs that are one to the user: each thing is said once, and a bar has no end in sight."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self._said: set[str] = set()
+
+    def note(self, text: str) -> None:
+        """The first time."""
+        if text not in self._said:
+            self._said.add(text)
+            self._observer.note(text)
+
+    def planned(self, cells: int, done: int) -> None:
+        """Nobody knows how many tests a search takes."""
+
+    def preparing(self, model: str, text: str) -> None:
+        """The first time."""
+        if f"{model}: {text}" not in self._said:
+            self._said.add(f"{model}: {text}")
+            self._observer.preparing(model, text)
+
+    def working(self, case: Case, stage: str) -> None:
+        """As it comes."""
+        self._observer.working(case, stage)
+
+    def recorded(self, record: Record) -> None:
+        """The search says what came of a rate."""
 
 
 class _Once:
