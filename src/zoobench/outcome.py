@@ -313,6 +313,87 @@ class Evidence(Frozen):
     details: dict[str, Any] = Field(default_factory=dict)
 
 
+class Share(Frozen):
+    """`k` of `n`, with its 95% interval; shares run from 0 to 1."""
+
+    k: int
+    n: int
+    value: float
+    interval: Interval
+
+
+class DropDecision(StrEnum):
+    """Whether a candidate loses no more than the margin against its reference."""
+
+    PASS = "pass"  # noqa: S105
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+
+
+class Drop(Frozen):
+    """Top-1 of a reference less that of a candidate, on the same images. Shares from 0 to 1; above 0 something was lost."""
+
+    lost: int = Field(description="images that only the reference has right")
+    won: int = Field(description="images that only the candidate has right")
+    n: int
+    value: float
+    interval: Interval = Field(description="95%, Agresti and Min's")
+    mcnemar_p: float = Field(description="exact, two-sided")
+    max_drop: float
+    decision: DropDecision
+    images_needed: int | None = Field(
+        default=None, description="with which these rates would decide; None: decided, or never"
+    )
+
+
+class Fidelity(Frozen):
+    """How far the outputs are those of the fp32 reference on the same images."""
+
+    reference_sha256: str = Field(description="of the reference's artifact")
+    agreement: Share = Field(description="images with the reference's first class")
+    cosine_min: float
+    cosine_mean: float
+    drop: Drop | None = Field(
+        default=None, description="None: the reference's accuracy is not claimed either"
+    )
+
+
+class DataInfo(Frozen):
+    """Which pictures."""
+
+    label: str
+    identity: dict[str, Any]
+    samples: int
+    seed: int
+    ids_sha256: str
+    content_sha256: str
+    notes: tuple[str, ...] = ()
+
+
+class Accuracy(Frozen):
+    """What an artifact got right on a runtime; outputs, not opinions: where no accuracy can be claimed, `unclaimed` says why."""
+
+    data: DataInfo
+    artifact_sha256: str
+    images: int = Field(description="that were decoded and judged")
+    undecodable: int = 0
+    undecodable_ids: tuple[str, ...] = Field(default=(), description="the first of them, with the reason")
+    outputs: int = Field(description="the argmax ran over so many classes")
+    classes: int | None = Field(default=None, description="so many of them occur in the data")
+    top1: Share | None = None
+    top5: Share | None = None
+    top1_masked: Share | None = Field(
+        default=None, description="argmax over the classes of the data only, where those are fewer"
+    )
+    published_top1: float | None = Field(default=None, description="percent, as the catalog quotes it")
+    unclaimed: str | None = None
+    fidelity: Fidelity | None = None
+    batch: int
+    images_per_s: float = Field(description="decoding, preparing and running together")
+    seconds: float
+    preprocessing: dict[str, Any]
+
+
 class CaseResult(Frozen):
     """All that a worker and the conductor found out about one case."""
 
@@ -336,6 +417,7 @@ class CaseResult(Frozen):
     memory: Memory | None = None
     check: Check | None = None
     evidence: Evidence | None = None
+    accuracy: Accuracy | None = None
     verdict: Verdict | None = None
     forks: int = 0
     wall_s: float = Field(default=0.0, description="this case's share of the group's wall time")
