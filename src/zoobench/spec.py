@@ -24,6 +24,7 @@ class Precision(StrEnum):
     FP16 = "fp16"
     BF16 = "bf16"
     INT8 = "int8"
+    INT8_DYNAMIC = "int8_dynamic"
     INT4 = "int4"
 
 
@@ -33,7 +34,7 @@ TOLERANCE: dict[Precision, float] = {
     Precision.FP16: 2e-2,
     Precision.BF16: 2e-2,
 }
-"""max |difference| / max |reference| that outputs may show. int8 and int4 are absent: accuracy judges them."""
+"""max |difference| / max |reference| that outputs may show. The integer ones are absent: fidelity and accuracy judge them."""
 
 
 class Effort(StrEnum):
@@ -82,7 +83,43 @@ def _task_name(said: Any) -> Any:
 
 
 Task = Annotated[Literal["image_classification"], BeforeValidator(_task_name)]
+Labels = Literal["imagenet-1k", "imagenet-1k+background"] | tuple[str, ...]
+"""The classes of a classifier's outputs: ImageNet's thousand, with a background class before them, or names in order."""
 Library = Literal["timm", "transformers", "onnx", "fake"]
+
+
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
+
+
+class Preprocessing(Frozen):
+    """How a decoded RGB picture becomes one item of a classifier's input, in this order.
+
+    Resized, the centre cropped (or bordered, where the picture is smaller), multiplied by `scale`, shifted by `offset`,
+    less `mean`, divided by `std`, and its channels put in `channels` order.
+    """
+
+    resize: tuple[int, int] | None = Field(default=None, description="height and width; None: left as it is")
+    fit: Literal["shortest", "longest", "squash"] = Field(
+        default="shortest",
+        description="what `resize` holds for: the edge that is the shorter in proportion, the longer one, or both",
+    )
+    interpolation: Interpolation = "bicubic"
+    crop: tuple[int, int] | None = Field(
+        default=None, description="height and width of the centre; None: all of it"
+    )
+    corner: Literal["round", "floor"] = Field(
+        default="round",
+        description="the crop's corner, where half a pixel is over: rounded half to even, or down",
+    )
+    border: tuple[int, int, int] = Field(
+        default=(0, 0, 0), description="grey levels beside a smaller picture"
+    )
+    scale: float = 1 / 255
+    offset: float = 0.0
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    channels: Literal["rgb", "bgr", "grey"] = "rgb"
+    source: str = Field(default="stated", description="where these numbers come from")
 
 
 class ModelSpec(Frozen):
@@ -121,6 +158,12 @@ class ModelSpec(Frozen):
         default=None, description="transformers config numbers for use offline"
     )
     path: Path | None = Field(default=None, description="a local folder in hub layout, or a local .onnx file")
+    preprocessing: Preprocessing | None = Field(
+        default=None, description="None: told by the model's own files; an .onnx file has none"
+    )
+    labels: Labels | None = Field(
+        default=None, description="what the outputs stand for; None: told by the model's own files"
+    )
 
     @property
     def fp32_tolerance(self) -> float:
@@ -251,6 +294,11 @@ class Artifact(Frozen):
         default=None, description="weights + one item's input and output, in bytes"
     )
     tolerance: float = TOLERANCE[Precision.FP32]
+    precision: Precision = Field(
+        default=Precision.FP32, description="of what is stored; a runtime may convert it when it loads"
+    )
+    preprocessing: Preprocessing | None = None
+    labels: Labels | None = None
     recipe: dict[str, Any] = Field(default_factory=dict)
     made_with: dict[str, str] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()

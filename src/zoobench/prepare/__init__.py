@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ArtifactCache", "Prepared", "load_artifact", "prepare_model"]
 
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 """Counts up when the same inputs are made into something else."""
 
 Format = Literal["torch", "onnx"]
@@ -267,9 +267,13 @@ def _prepared(
     failed: dict[str, str] | None = None,
 ) -> Prepared:
     """Artifacts under this model's name: two names of one model share what is in the cache."""
-    tolerance = {"tolerance": spec.tolerance} if spec.tolerance else {}
+    told = {
+        name: value
+        for name in ("tolerance", "preprocessing", "labels")
+        if (value := getattr(spec, name)) is not None
+    }
     named = {
-        name: artifact.model_copy(update={"model": spec.name, "hf_id": spec.hf_id, **tolerance})
+        name: artifact.model_copy(update={"model": spec.name, "hf_id": spec.hf_id, **told})
         for name, artifact in artifacts.items()
     }
     shape = next((artifact.input_shape for artifact in named.values()), spec.input_shape)

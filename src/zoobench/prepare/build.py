@@ -12,6 +12,7 @@ from zoobench.prepare.cache import content_of
 from zoobench.prepare.eager import costs_of, reference_outputs
 from zoobench.prepare.explain import explained
 from zoobench.prepare.export import Exported, export_onnx
+from zoobench.prepare.preprocessing import labels_of
 from zoobench.prepare.validate import Validated, validate_onnx
 from zoobench.prepare.versions import ONNX_PACKAGES, TORCH_PACKAGES, versions
 from zoobench.prepare.weights import (
@@ -34,7 +35,8 @@ def build_torch(
     model = load_model(spec, snapshot, seed=seed)
     inputs = open_task(spec.task).check_inputs(model.input_shape)
     with explained(f"{spec.name}: {model.architecture} does not run on inputs of shape {model.input_shape}"):
-        save_reference(folder, reference_outputs(model.module, inputs))
+        outputs = reference_outputs(model.module, inputs)
+        save_reference(folder, outputs)
         costs = costs_of(model.module, model.input_shape)
     save_torch_artifact(model, folder)
     sha256, size_bytes = content_of(folder)
@@ -57,6 +59,8 @@ def build_torch(
         flops=costs.flops,
         bytes_moved=costs.bytes_moved,
         tolerance=spec.fp32_tolerance,
+        preprocessing=model.preprocessing,
+        labels=labels_of(model.config, outputs.shape[-1]),
         recipe=recipe,
         made_with=versions(TORCH_PACKAGES),
     )

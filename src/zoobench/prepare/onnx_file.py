@@ -20,6 +20,7 @@ from zoobench.prepare.build import save_reference
 from zoobench.prepare.cache import content_of
 from zoobench.prepare.explain import explained, first_line
 from zoobench.prepare.opset import opset_of
+from zoobench.prepare.preprocessing import assumed, imagenet_by_count
 from zoobench.prepare.validate import (
     run_in_batches,
     run_onnxruntime,
@@ -136,6 +137,8 @@ def build_from_file(folder: Path, spec: ModelSpec, source: OnnxFile, *, recipe: 
         opset=source.opset,
         validation=validated.validation,
         tolerance=tolerance,
+        preprocessing=assumed(source.input_shape),
+        labels=imagenet_by_count(reference.shape[-1]),
         recipe=recipe,
         made_with=versions(ONNX_FILE_PACKAGES),
         notes=validated.notes,

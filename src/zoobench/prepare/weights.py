@@ -16,7 +16,8 @@ from zoobench.errors import PrepareError
 from zoobench.prepare.calibrate import calibrate, require_alive
 from zoobench.prepare.eager import reference_outputs
 from zoobench.prepare.explain import explained
-from zoobench.spec import ModelSpec
+from zoobench.prepare.preprocessing import assumed, of_timm, of_transformers
+from zoobench.spec import ModelSpec, Preprocessing
 from zoobench.tasks import open_task
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class LoadedModel:
         config: what `build_module` rebuilds it from, JSON values only.
         input_shape: one item, (channels, height, width).
         weights: where its numbers come from.
+        preprocessing: how it wants its pictures.
     """
 
     module: Any
@@ -47,6 +49,7 @@ class LoadedModel:
     config: dict[str, Any]
     input_shape: tuple[int, ...]
     weights: Literal["pretrained", "random", "local"]
+    preprocessing: Preprocessing
 
 
 def load_model(spec: ModelSpec, snapshot: Snapshot | None, *, seed: int = 0) -> LoadedModel:
@@ -192,8 +195,9 @@ def _load_transformers(spec: ModelSpec, snapshot: Snapshot) -> LoadedModel:
         )
     preprocessor = snapshot.folder / "preprocessor_config.json"
     shape = _transformers_shape(spec, model.config, preprocessor if preprocessor.is_file() else None)
+    config = _transformers_config(model)
     return _loaded(
-        spec, model, "transformers", type(model).__name__, _transformers_config(model), _origin(spec), shape
+        spec, model, "transformers", type(model).__name__, config, _origin(spec), shape, snapshot.folder
     )
 
 
@@ -284,12 +288,24 @@ def _loaded(
     config: dict[str, Any],
     weights: Literal["pretrained", "random", "local"],
     input_shape: tuple[int, ...] | None = None,
+    folder: Path | None = None,
 ) -> LoadedModel:
     if input_shape is None:
         input_shape = spec.input_shape or tuple(config["pretrained_cfg"].get("input_size") or (3, 224, 224))
-    module = ready(model, library)
+    found: Preprocessing | None
+    if library == "timm":
+        found = of_timm(config["pretrained_cfg"], input_shape)
+    else:
+        with explained(f"{spec.name}: its preprocessor_config.json cannot be read"):
+            found = of_transformers(str(config["config"].get("model_type")), folder, input_shape)
     return LoadedModel(
-        module, library, architecture, {**config, "input_shape": list(input_shape)}, input_shape, weights
+        module=ready(model, library),
+        library=library,
+        architecture=architecture,
+        config={**config, "input_shape": list(input_shape)},
+        input_shape=input_shape,
+        weights=weights,
+        preprocessing=found or assumed(input_shape),
     )
 
 

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
     import numpy as np
+    from PIL import Image
+
+    from zoobench.spec import Preprocessing
 
 CHECK_ITEMS = 8
 """How many check items a task makes; every artifact's reference holds one row of outputs for each."""
@@ -17,6 +20,10 @@ class Task(Protocol):
 
     def check_inputs(self, input_shape: tuple[int, ...], items: int = CHECK_ITEMS) -> np.ndarray:
         """Deterministic inputs for validation and timing, float32, shape (items, *input_shape)."""
+        ...
+
+    def item(self, picture: Image.Image, how: Preprocessing) -> np.ndarray:
+        """A decoded RGB picture as one item of the model's input, float32, without the batch axis."""
         ...
 
     def top1_agreement(self, reference: np.ndarray, outputs: np.ndarray) -> float | None:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from typing import TYPE_CHECKING
+
 import numpy as np
 
+from zoobench.spec import Preprocessing
 from zoobench.tasks import CHECK_ITEMS
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 _SEED = 20_240_229
 
@@ -26,6 +33,35 @@ class ImageClassification:
         ]
         return np.stack(rows)
 
+    def item(self, picture: Image.Image, how: Preprocessing) -> np.ndarray:
+        """One decoded picture as one item of the input, float32, (channels, height, width).
+
+        The arithmetic of resizing and cropping is torchvision's on Pillow pictures, which timm's evaluation transform uses: the
+        shorter edge exactly, the longer one rounded down.
+
+        Args:
+            picture: RGB, of any size.
+            how: the model's own.
+        """
+        from PIL import Image
+
+        if how.channels == "grey":
+            picture = picture.convert("L")
+        if how.resize is not None:
+            size = _resized(picture.height, picture.width, how)
+            picture = picture.resize((size[1], size[0]), Image.Resampling[how.interpolation.upper()])
+        if how.crop is not None:
+            picture = _centre(picture, how.crop, how)
+        pixels = np.asarray(picture, dtype=np.float32)
+        pixels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+        if how.channels == "bgr":
+            pixels = pixels[::-1]
+        # (x · scale + offset − mean) / std in one pass over the pixels.
+        mean, std = (np.asarray(v, np.float64)[: len(pixels), None, None] for v in (how.mean, how.std))
+        factor, shift = how.scale / std, (how.offset - mean) / std
+        result: np.ndarray = pixels * factor.astype(np.float32) + shift.astype(np.float32)
+        return np.ascontiguousarray(result)
+
     def top1_agreement(self, reference: np.ndarray, outputs: np.ndarray) -> float | None:
         """Share of rows with equal argmax, among rows whose reference margin exceeds twice the difference.
 
@@ -38,6 +74,39 @@ class ImageClassification:
         if not decided.any():
             return None
         return float((reference.argmax(1) == outputs.argmax(1))[decided].mean())
+
+
+def _resized(height: int, width: int, how: Preprocessing) -> tuple[int, int]:
+    """Height and width that `how` asks for, at least one pixel each."""
+    assert how.resize is not None
+    to_height, to_width = how.resize
+    if how.fit == "squash":
+        return to_height, to_width
+    if how.fit == "shortest" and to_height == to_width:
+        if height <= width:
+            return to_height, max(1, int(to_height * width / height))
+        return max(1, int(to_width * height / width)), to_width
+    ratios = height / to_height, width / to_width
+    ratio = max(ratios) if how.fit == "longest" else min(ratios)
+    return max(1, round(height / ratio)), max(1, round(width / ratio))
+
+
+def _centre(picture: Image.Image, crop: tuple[int, int], how: Preprocessing) -> Image.Image:
+    """The middle `crop` of the picture, on a border where the picture is smaller."""
+    from PIL import Image
+
+    height, width = crop
+    if picture.height < height or picture.width < width:
+        around = Image.new(
+            picture.mode,
+            (max(width, picture.width), max(height, picture.height)),
+            how.border if picture.mode == "RGB" else how.border[0],
+        )
+        around.paste(picture, (max(0, (width - picture.width) // 2), max(0, (height - picture.height) // 2)))
+        picture = around
+    corner = round if how.corner == "round" else math.floor
+    left, top = corner((picture.width - width) / 2), corner((picture.height - height) / 2)
+    return picture.crop((left, top, left + width, top + height))
 
 
 def _waves(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
