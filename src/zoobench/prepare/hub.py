@@ -11,16 +11,17 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from zoobench.errors import HubError, HubUnreachableError, PrepareError, UsageError
 from zoobench.prepare.hub_cache import COMMIT, ModelCache
 from zoobench.prepare.hub_connection import (
     ANSWER_TIMEOUT_S,
+    Kind,
     TransientHubError,
     describe_reachability,
     endpoint,
@@ -31,9 +32,12 @@ from zoobench.prepare.hub_connection import (
 from zoobench.prepare.hub_transfer import Progress, RemoteFile, fetch
 
 if TYPE_CHECKING:
+    from huggingface_hub import HfApi
     from huggingface_hub.hf_api import ModelInfo, RepoSibling
 
 __all__ = ["Snapshot", "describe_reachability", "download", "local_snapshot", "plan_download", "resolve"]
+
+_Answer = TypeVar("_Answer")
 
 CONFIG = "config.json"
 PREPROCESSOR = "preprocessor_config.json"
@@ -76,7 +80,7 @@ def resolve(hf_id: str, revision: str | None) -> str:
         HubUnreachableError: no answer, and nothing cached.
         HubError: the Hub refused.
     """
-    _check_names(hf_id, revision)
+    check_names(hf_id, revision)
     cache = ModelCache.of(hf_id)
     name = revision or "main"
     cached = cache.commit_of(name)
@@ -107,7 +111,7 @@ def plan_download(
         HubError: refused, unreachable, or a listing with names that leave the folder.
         PrepareError: no configuration, no weights, only pickled ones, or more than `max_bytes`.
     """
-    _check_names(hf_id, commit)
+    check_names(hf_id, commit)
     return [(file.name, file.size) for file in _plan(hf_id, commit, allow_pickle, max_bytes)]
 
 
@@ -128,7 +132,7 @@ def download(
         HubError: refused, cut too often, or other content than listed.
         PrepareError: nothing usable or too much in it, or no room on disk.
     """
-    _check_names(hf_id, commit)
+    check_names(hf_id, commit)
     cache = ModelCache.of(hf_id)
     held = _held(cache, hf_id, commit, allow_pickle=allow_pickle)
     if held is None or not _complete(cache, held):
@@ -169,29 +173,49 @@ def local_snapshot(path: Path, *, allow_pickle: bool = False) -> Snapshot:
     return Snapshot(folder, folder.name, digest.hexdigest()[:40], names, total)
 
 
-def _check_names(hf_id: str, revision: str | None) -> None:
+def check_names(hf_id: str, revision: str | None, kind: Kind = "model") -> None:
+    """Refuse what cannot be a repository's name or a revision, before it becomes part of an address or a path.
+
+    Raises:
+        UsageError: one of them cannot be.
+    """
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
     try:
         validate_repo_id(hf_id)
     except HFValidationError as error:
-        raise UsageError(f"{hf_id!r} is no model id: the Hub's look like organisation/name") from error
+        raise UsageError(f"{hf_id!r} is no {kind} id: the Hub's look like organisation/name") from error
     if revision is not None and not _REVISION.fullmatch(revision):
         raise UsageError(f"'{hf_id}': {revision!r} cannot be a revision: give a branch, a tag or a commit")
 
 
 def _ask(hf_id: str, revision: str | None, *, with_files: bool = False) -> ModelInfo:
-    """What the Hub says about `hf_id`; its trouble of the moment is given one more chance."""
+    return ask(
+        hf_id,
+        revision,
+        lambda api: api.model_info(
+            hf_id, revision=revision, files_metadata=with_files, timeout=ANSWER_TIMEOUT_S
+        ),
+    )
+
+
+def ask(
+    hf_id: str, revision: str | None, question: Callable[[HfApi], _Answer], *, kind: Kind = "model"
+) -> _Answer:
+    """What the Hub says about `hf_id`; its trouble of the moment is given one more chance.
+
+    Raises:
+        HubUnreachableError: offline mode, or no answer.
+        HubError: it refused.
+    """
     from huggingface_hub import HfApi
 
     require_reachable(hf_id)
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            with hub_errors(hf_id, revision):
-                return HfApi(endpoint=endpoint()).model_info(
-                    hf_id, revision=revision, files_metadata=with_files, timeout=ANSWER_TIMEOUT_S
-                )
+            with hub_errors(hf_id, revision, kind=kind):
+                return question(HfApi(endpoint=endpoint()))
         except TransientHubError:
             if attempt == _ATTEMPTS:
                 raise
@@ -206,7 +230,7 @@ def _plan(hf_id: str, commit: str, allow_pickle: bool, max_bytes: int) -> list[R
         raise garbage(hf_id, f"asked for commit {commit} it speaks of {info.sha!r}")
     listed = {sibling.rfilename: sibling for sibling in info.siblings or ()}
     for name in listed:
-        if not _stays_inside(name):
+        if not stays_inside(name):
             raise HubError(
                 f"'{hf_id}' lists a file that would leave its folder ({name!r}): do not use this model"
             )
@@ -234,7 +258,8 @@ def _remote_file(hf_id: str, sibling: RepoSibling) -> RemoteFile:
     return RemoteFile(sibling.rfilename, size, sha256, git_id)
 
 
-def _stays_inside(name: object) -> bool:
+def stays_inside(name: object) -> bool:
+    """Whether a name that the Hub lists stays within the repository's folder."""
     if not isinstance(name, str) or not name or "\\" in name or not name.isprintable():
         return False
     return not PurePosixPath(name).is_absolute() and ".." not in PurePosixPath(name).parts

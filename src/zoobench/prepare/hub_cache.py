@@ -1,6 +1,6 @@
 """The Hub's cache on disk, in huggingface_hub's documented layout, so that all its users share one copy.
 
-models--organisation--name/
+models--organisation--name/             (datasets--… for a dataset)
     blobs/<sha256 or git id>           the bytes; `.incomplete` while they come down
     refs/<branch or tag>               the commit it stood at
     snapshots/<commit>/<file>          a link to the blob
@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from zoobench.prepare.hub_connection import Kind
+
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -31,18 +33,18 @@ def cache_root() -> Path:
 
 @dataclass(frozen=True)
 class ModelCache:
-    """One model's folder in the cache."""
+    """One repository's folder in the cache: a model's or a dataset's."""
 
     root: Path
     folder: Path
 
     @classmethod
-    def of(cls, hf_id: str) -> ModelCache:
+    def of(cls, hf_id: str, kind: Kind = "model") -> ModelCache:
         """The folder of `hf_id`, which must have been validated."""
         from huggingface_hub.file_download import repo_folder_name
 
         root = cache_root()
-        return cls(root, root / repo_folder_name(repo_id=hf_id, repo_type="model"))
+        return cls(root, root / repo_folder_name(repo_id=hf_id, repo_type=kind))
 
     def snapshot(self, commit: str) -> Path:
         """Folder with the files of `commit`."""

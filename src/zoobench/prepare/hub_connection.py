@@ -13,9 +13,13 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Literal
 from urllib.parse import urlsplit
 
 from zoobench.errors import HubError, HubUnreachableError, UsageError
+
+Kind = Literal["model", "dataset"]
+"""What a repository holds; the Hub has an address and an API for each."""
 
 CONNECT_TIMEOUT_S = 4.0
 """The offline fallback waits this long at most, once per process."""
@@ -67,7 +71,7 @@ def require_reachable(hf_id: str) -> None:
 
 
 @contextmanager
-def hub_errors(hf_id: str, revision: str | None = None) -> Iterator[None]:
+def hub_errors(hf_id: str, revision: str | None = None, *, kind: Kind = "model") -> Iterator[None]:
     """Turn what huggingface_hub and its HTTP client raise for a metadata request into one line about `hf_id`.
 
     Raises:
@@ -82,7 +86,9 @@ def hub_errors(hf_id: str, revision: str | None = None) -> Iterator[None]:
     try:
         yield
     except errors.HfHubHTTPError as error:
-        raise refusal(hf_id, error.response.status_code, error.response.headers, revision) from error
+        raise refusal(
+            hf_id, error.response.status_code, error.response.headers, revision, kind=kind
+        ) from error
     except errors.OfflineModeIsEnabled as error:
         raise HubUnreachableError(f"'{hf_id}': huggingface_hub was started in offline mode") from error
     except (httpx2.ConnectError, httpx2.TimeoutException) as error:
@@ -113,22 +119,25 @@ def garbage(hf_id: str, problem: str) -> HubError:
     )
 
 
-def refusal(hf_id: str, status: int, headers: Mapping[str, str], revision: str | None = None) -> HubError:
+def refusal(
+    hf_id: str, status: int, headers: Mapping[str, str], revision: str | None = None, *, kind: Kind = "model"
+) -> HubError:
     """What an HTTP status of the Hub means for the person who asked for `hf_id`, and what to do."""
     where, code = endpoint(), headers.get("x-error-code")
+    page = f"{where}/{hf_id}" if kind == "model" else f"{where}/{kind}s/{hf_id}"
     if code == "GatedRepo":
         return HubError(
-            f"'{hf_id}' is gated (HTTP {status}): accept its terms at {where}/{hf_id} and set HF_TOKEN to a"
+            f"'{hf_id}' is gated (HTTP {status}): accept its terms at {page} and set HF_TOKEN to a"
             " token of that account"
         )
     if status == 401:
         return HubError(
-            f"'{hf_id}': {where} asks who you are (HTTP 401): the model is private or does not exist; check"
+            f"'{hf_id}': {where} asks who you are (HTTP 401): the {kind} is private or does not exist; check"
             " the name and set HF_TOKEN to a valid token"
         )
     if status == 403:
         return HubError(
-            f"'{hf_id}': {where} forbids access (HTTP 403): accept its terms at {where}/{hf_id}, or set"
+            f"'{hf_id}': {where} forbids access (HTTP 403): accept its terms at {page}, or set"
             " HF_TOKEN to a token that may read it"
         )
     if status == 404 and code == "RevisionNotFound":
@@ -141,7 +150,7 @@ def refusal(hf_id: str, status: int, headers: Mapping[str, str], revision: str |
         )
     if status == 404:
         return HubError(
-            f"'{hf_id}': no such model on {where} (HTTP 404): check the name; a private one looks the same"
+            f"'{hf_id}': no such {kind} on {where} (HTTP 404): check the name; a private one looks the same"
             " without HF_TOKEN"
         )
     if status == 429:
