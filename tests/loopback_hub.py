@@ -6,7 +6,7 @@
         ...                                  # the client, with HF_ENDPOINT=hub.url
         hub.requests                         # what it asked for
 
-As on the real Hub, a file that git keeps in LFS is answered with a redirect to another host (`storage_url`).
+A dataset is added as "datasets/org/pictures". As on the real Hub, a file that git keeps in LFS is answered with a redirect to another host (`storage_url`).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ FaultKind = Literal[
     "slow",  # wait `seconds` before the answer
 ]
 _SPOIL_THE_BODY = frozenset({"cut", "corrupt", "no_range"})
-LFS_SUFFIXES = (".safetensors", ".bin", ".onnx")
+LFS_SUFFIXES = (".safetensors", ".bin", ".onnx", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -254,7 +254,10 @@ class _Handler(BaseHTTPRequestHandler):
         blobs = parse_qs(urlsplit(self.path).query).get("blobs", [""])[0].lower() in ("true", "1")
         siblings = [file.listed(name) if blobs else {"rfilename": name} for name, file in files.items()]
         self._send(
-            200, json.dumps({"id": hf_id, "modelId": hf_id, "sha": commit, "siblings": siblings}).encode()
+            200,
+            json.dumps(
+                {"id": hf_id.removeprefix("datasets/"), "modelId": hf_id, "sha": commit, "siblings": siblings}
+            ).encode(),
         )
 
     def _send_file(self, commit: str, file: _File) -> None:
@@ -265,14 +268,15 @@ class _Handler(BaseHTTPRequestHandler):
         body = file.content
         if "corrupt" in self.faults:
             body = bytes([body[0] ^ 1]) + body[1:]
-        asked = self.headers.get("Range", "").removeprefix("bytes=").partition("-")[0]
+        asked, _, last = self.headers.get("Range", "").removeprefix("bytes=").partition("-")
         if not asked or "no_range" in self.faults:
             return self._send(200, body, headers)
         start = int(asked)
         if start >= len(body):
             return self._send(416, b"", {"Content-Range": f"bytes */{len(body)}"})
-        headers["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
-        return self._send(206, body[start:], headers)
+        end = min(int(last) + 1, len(body)) if last else len(body)
+        headers["Content-Range"] = f"bytes {start}-{end - 1}/{len(body)}"
+        return self._send(206, body[start:end], headers)
 
     def _refuse(self, status: int, code: str | None, headers: dict[str, str] | None = None) -> None:
         stated = {"X-Error-Code": code, "X-Error-Message": "refused"} if code else {}
@@ -298,7 +302,13 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _parse(path: str) -> tuple[str, Literal["api", "files"], str, str | None]:
-    """(hf_id, where, revision, file) of `/api/models/{id}[/revision/{r}]` or `/{id}/resolve/{r}/{file}`."""
+    """(hf_id, where, revision, file) of `/api/models/{id}[/revision/{r}]` or `/{id}/resolve/{r}/{file}`.
+
+    A dataset's id begins with `datasets/`, in either.
+    """
+    if path.startswith("/api/datasets/"):
+        hf_id, _, revision = path.removeprefix("/api/").partition("/revision/")
+        return hf_id, "api", revision or "main", None
     if path.startswith("/api/models/"):
         hf_id, _, revision = path.removeprefix("/api/models/").partition("/revision/")
         return hf_id, "api", revision or "main", None

@@ -1,0 +1,130 @@
+"""Pictures of a pack as batches of tensors, decoded in threads ahead of whoever takes them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from zoobench.data.decode import UndecodableError, decode
+from zoobench.data.pack import Pack
+from zoobench.errors import PrepareError, UsageError, printable
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Transform = Callable[["Image"], np.ndarray]
+"""From an RGB picture to one item; called in several threads at once."""
+OnBad = Callable[[int, str], None]
+"""Called with (index in the pack, reason) of a picture that gives no tensor, in the consumer's thread, in order."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some pictures, ready for a session.
+
+    Attributes:
+        indices: int64, (n,), of the pictures in the pack, ascending.
+        tensors: float32, contiguous, (n, *shape of an item).
+    """
+
+    indices: np.ndarray
+    tensors: np.ndarray
+
+
+def batches(
+    pack: Pack,
+    transform: Transform,
+    batch: int,
+    *,
+    workers: int | None = None,
+    ahead: int | None = None,
+    on_bad: OnBad | None = None,
+) -> Iterator[Batch]:
+    """All pictures of `pack` in its order; every batch but the last has `batch` pictures.
+
+    One that does not decode is told to `on_bad` and left out, and the batch is filled up with the next ones. Memory
+    is that of `ahead` items and a batch, whatever the pack's size. Closing the iterator ends the threads.
+
+    Args:
+        pack: where they come from.
+        transform: all items must get the same shape.
+        batch: 1 or more.
+        workers: threads; None: one for each CPU that this process may use.
+        ahead: how many pictures are in work or wait for the consumer; None: two batches, or two for each worker.
+        on_bad: None: they are left out in silence.
+
+    Raises:
+        UsageError: a number below 1.
+        PrepareError: two items differ in shape, or the pack is damaged. What `transform` raises comes through.
+    """
+    if workers is None:
+        from zoobench.machine.cpus import usable_cpu_count
+
+        workers = usable_cpu_count()
+    if ahead is None:
+        ahead = 2 * max(batch, workers)
+    for name, number in (("batch", batch), ("workers", workers), ("ahead", ahead)):
+        if number < 1:
+            raise UsageError(f"{name} is {number}: give 1 or more")
+    return _batches(pack, transform, batch, workers, ahead, on_bad or _forget)
+
+
+def _batches(
+    pack: Pack, transform: Transform, batch: int, workers: int, ahead: int, on_bad: OnBad
+) -> Iterator[Batch]:
+    indices: list[int] = []
+    tensors = np.empty(0, np.float32)
+    for index, item in _items(pack, transform, workers, ahead):
+        if isinstance(item, str):
+            on_bad(index, item)
+            continue
+        if not indices:
+            tensors = np.empty((batch, *item.shape), np.float32)
+        elif item.shape != tensors.shape[1:]:
+            raise PrepareError(
+                f"picture {printable(pack.entry(index).id)} became a tensor of shape {item.shape}, those before it"
+                f" {tensors.shape[1:]}: the transform must give all of them the same"
+            )
+        tensors[len(indices)] = item
+        indices.append(index)
+        if len(indices) == batch:
+            yield Batch(np.array(indices, np.int64), tensors)
+            indices = []
+    if indices:
+        yield Batch(np.array(indices, np.int64), tensors[: len(indices)])
+
+
+def _items(
+    pack: Pack, transform: Transform, workers: int, ahead: int
+) -> Iterator[tuple[int, np.ndarray | str]]:
+    """Each picture's tensor, or why it has none, in order; at most `ahead` of them exist at once."""
+
+    def item(index: int) -> np.ndarray | str:
+        try:
+            picture = decode(pack.read(index))
+        except UndecodableError as error:
+            return str(error)
+        return np.asarray(transform(picture), np.float32)
+
+    waiting: deque[tuple[int, Future[np.ndarray | str]]] = deque()
+    upcoming = iter(range(len(pack)))
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="zoobench-decode")
+    try:
+        while True:
+            while len(waiting) < ahead and (index := next(upcoming, None)) is not None:
+                waiting.append((index, pool.submit(item, index)))
+            if not waiting:
+                return
+            index, future = waiting.popleft()
+            yield index, future.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _forget(index: int, reason: str) -> None:
+    """Nobody wants to know."""

@@ -1,0 +1,86 @@
+"""Files on the local disk, in an order and with an identity that are the same on every machine."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from zoobench.errors import PrepareError, printable
+
+
+@dataclass(frozen=True)
+class LocalFile:
+    """A file below a dataset's folder; `name` is relative to it, with slashes."""
+
+    name: str
+    path: Path
+    size: int
+    mtime_ns: int
+
+
+def files_below(folder: Path, suffixes: Collection[str]) -> list[LocalFile]:
+    """Files that end in one of `suffixes` (lower case, with the dot), sorted by name; links are followed.
+
+    Hidden files and folders are left out: they are other programs' (`._photo.jpg`, `.ipynb_checkpoints`).
+
+    Raises:
+        PrepareError: a folder or file cannot be read.
+    """
+    found = []
+    for path in _walk(folder, set()):
+        if path.suffix.lower() in suffixes:
+            try:
+                status = path.stat()
+            except OSError as error:
+                raise unreadable(path, error) from error
+            found.append(
+                LocalFile(path.relative_to(folder).as_posix(), path, status.st_size, status.st_mtime_ns)
+            )
+    return sorted(found, key=lambda file: file.name)
+
+
+def unreadable(path: Path, error: OSError) -> PrepareError:
+    """The line about a file or folder that does not let itself be read."""
+    return PrepareError(
+        f"{printable(str(path))} cannot be read ({error.strerror or error}): give yourself the right to, or take it out"
+        " of the dataset"
+    )
+
+
+def content_digest(files: Iterable[LocalFile]) -> str:
+    """sha256 over names and sizes: what can be said of a large dataset without reading it, on every machine."""
+    return _digest(f"{file.name!a}\0{file.size}" for file in files)
+
+
+def state_digest(files: Iterable[LocalFile]) -> str:
+    """sha256 over names, sizes and times of change: another one where a file was exchanged on this machine."""
+    return _digest(f"{file.name!a}\0{file.size}\0{file.mtime_ns}" for file in files)
+
+
+def _digest(lines: Iterable[str]) -> str:
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(f"{line}\n".encode())
+    return digest.hexdigest()
+
+
+def _walk(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
+    """Every visible file; a folder that links lead to twice is entered once, so that a loop of links ends."""
+    try:
+        status = folder.stat()
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise unreadable(folder, error) from error
+    if (status.st_dev, status.st_ino) in seen:
+        return
+    seen.add((status.st_dev, status.st_ino))
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from _walk(Path(entry.path), seen)
+        elif entry.is_file():
+            yield Path(entry.path)

@@ -1,0 +1,323 @@
+"""A selection on the local disk, so that a worker without network and token only reads files.
+
+<cache>/data/<key>/
+    images.bin     the encoded pictures, one after the other
+    index.jsonl    one line a picture: id, label, offset, length, sha256
+    pack.json      what it is; written last, so it marks the pack as finished
+<cache>/data/locks/    kernel locks: they go when their process goes, however it goes
+
+Both files only grow: a pack that was interrupted goes on with the pictures that it lacks.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Self
+
+from filelock import FileLock
+
+from zoobench.data import DataRequest, Source
+from zoobench.data.select import select
+from zoobench.errors import PrepareError, printable
+from zoobench.spec import stable_hash
+
+IMAGES_FILE = "images.bin"
+INDEX_FILE = "index.jsonl"
+PACK_FILE = "pack.json"
+VERSION = 1
+"""Counts up when the same request is packed into something else."""
+
+Progress = Callable[[int, int], None]
+"""Called with (pictures so far, pictures in all) after each picture."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A picture of a pack: its id and label in the dataset, and where its bytes lie in `images.bin`."""
+
+    id: str
+    label: int
+    offset: int
+    length: int
+    sha256: str
+
+
+class Pack:
+    """A finished pack, to be read. Threads may share it; close it, or use it as a context manager.
+
+    Attributes:
+        folder: where it lies.
+        identity: the source's, see `Source.identity`.
+        label: the source's, for people.
+        notes: the source's.
+        classes: names by label index.
+        request: the fields of the DataRequest.
+        ids_sha256: over the sorted ids: whether two packs ask about the same pictures.
+        content_sha256: over the pictures' sha256, in order.
+    """
+
+    def __init__(self, folder: Path, manifest: dict[str, Any], entries: list[Entry], images: int) -> None:
+        self.folder = folder
+        self.identity: dict[str, Any] = manifest["identity"]
+        self.label: str = manifest["label"]
+        self.notes: tuple[str, ...] = tuple(manifest["notes"])
+        self.classes: tuple[str, ...] = tuple(manifest["classes"])
+        self.request: dict[str, Any] = manifest["request"]
+        self.ids_sha256: str = manifest["ids_sha256"]
+        self.content_sha256: str = manifest["content_sha256"]
+        self._entries, self._images = entries, images
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """A pack that `collect` finished.
+
+        Raises:
+            PrepareError: it is not there, not finished, or damaged.
+        """
+        try:
+            manifest = json.loads((folder / PACK_FILE).read_bytes())
+            lines = (folder / INDEX_FILE).read_bytes().splitlines()
+            entries = [Entry(**json.loads(line)) for line in lines]
+            if manifest["version"] != VERSION:
+                raise ValueError(f"its version is {manifest['version']}, this zoobench reads {VERSION}")
+            end = entries[-1].offset + entries[-1].length
+            size = (folder / IMAGES_FILE).stat().st_size
+            if size != end or _content(entries) != manifest["content_sha256"]:
+                raise ValueError(f"index and pictures do not fit: {size} bytes, {end} indexed")
+            return cls(folder, manifest, entries, os.open(folder / IMAGES_FILE, os.O_RDONLY | os.O_CLOEXEC))
+        except (OSError, ValueError, TypeError, KeyError, IndexError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise PrepareError(
+                f"{printable(str(folder))} holds no finished pack of pictures ({printable(reason)}): delete the folder"
+                " and run again"
+            ) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; reading is over."""
+        images, self._images = getattr(self, "_images", -1), -1
+        if images >= 0:
+            os.close(images)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def entry(self, index: int) -> Entry:
+        """Where picture `index` comes from and what it shows."""
+        return self._entries[index]
+
+    def read(self, index: int) -> bytes:
+        """The encoded picture, checked against its sha256.
+
+        Raises:
+            PrepareError: the disk fails, or the bytes are other ones than were packed.
+        """
+        entry = self._entries[index]
+        try:
+            content = _read_at(self._images, entry)
+        except OSError as error:
+            raise PrepareError(
+                f"{self.folder / IMAGES_FILE} cannot be read ({error.strerror}): check the disk"
+            ) from error
+        if hashlib.sha256(content).hexdigest() != entry.sha256:
+            raise PrepareError(
+                f"{self.folder} is damaged at picture {printable(entry.id)}: delete the folder and run again"
+            )
+        return content
+
+
+def overlap(a: Pack, b: Pack) -> list[str]:
+    """Ids in `a` of pictures whose very bytes are also in `b`, in `a`'s order."""
+    there = {b.entry(index).sha256 for index in range(len(b))}
+    return [a.entry(index).id for index in range(len(a)) if a.entry(index).sha256 in there]
+
+
+def collect(
+    source: Source,
+    request: DataRequest,
+    cache: Path,
+    *,
+    exclude: Collection[str] = frozenset(),
+    progress: Progress | None = None,
+) -> Pack:
+    """Bring the pictures that `request` means to the disk; at once, and without asking the source, where they are.
+
+    Interrupted, the same call goes on with what is missing. Two processes that want the same wait for one another.
+
+    Args:
+        source: as `open_source(request)` gives it.
+        request: decides how many and which.
+        cache: zoobench's cache folder.
+        exclude: ids that are never taken.
+        progress: told after each picture.
+
+    Raises:
+        UsageError: the selection is not possible.
+        PrepareError: no room, a cache that cannot be written, or what the source raises.
+    """
+    recipe = [VERSION, source.pin, request.samples, request.seed, sorted(exclude)]
+    key = stable_hash(recipe)
+    folder = cache / "data" / key
+    if (found := _finished(folder)) is not None:
+        return found
+    with _explained_disk(cache):
+        for needed in (folder, cache / "data" / "locks"):
+            needed.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(cache / "data" / "locks" / f"{key}.lock")
+        lock.acquire()
+    try:
+        if (found := _finished(folder)) is None:
+            _write(source, request, cache, folder, exclude, progress)
+    finally:
+        lock.release()
+    return found or Pack.open(folder)
+
+
+def _finished(folder: Path) -> Pack | None:
+    """The pack, if it is whole; one that is damaged counts as absent and is mended."""
+    if not (folder / PACK_FILE).is_file():
+        return None
+    try:
+        return Pack.open(folder)
+    except PrepareError:
+        return None
+
+
+def _write(
+    source: Source,
+    request: DataRequest,
+    cache: Path,
+    folder: Path,
+    exclude: Collection[str],
+    progress: Progress | None,
+) -> None:
+    blocks = source.labels()
+    picks = select(blocks, request.samples, request.seed, exclude)
+    wanted = (blocks[pick.block].ids[pick.row] for pick in picks)
+    with _explained_disk(cache):
+        (folder / PACK_FILE).unlink(missing_ok=True)
+        entries = _intact(folder, wanted)
+        images, index = (folder / IMAGES_FILE).open("ab"), (folder / INDEX_FILE).open("ab")
+    try:
+        for picture, label, content in source.read(picks[len(entries) :]):
+            with _explained_disk(cache):
+                entries.append(_append(images, index, entries[-1:], picture, label, content))
+            if progress is not None:
+                progress(len(entries), len(picks))
+    finally:
+        # A full disk is told by what made it full; closing would only say so again.
+        with suppress(OSError):
+            images.close()
+        with suppress(OSError):
+            index.close()
+    manifest = {
+        "version": VERSION,
+        "identity": source.identity,
+        "label": source.label,
+        "notes": source.notes,
+        "classes": source.classes,
+        "request": asdict(request),
+        "ids_sha256": stable_hash(sorted(entry.id for entry in entries)),
+        "content_sha256": _content(entries),
+    }
+    with _explained_disk(cache):
+        for name in (IMAGES_FILE, INDEX_FILE):
+            _sync(folder / name)
+        fresh = folder / f"{PACK_FILE}.new"
+        fresh.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        _sync(fresh)
+        fresh.replace(folder / PACK_FILE)
+
+
+def _append(
+    images: BinaryIO, index: BinaryIO, last: list[Entry], picture: str, label: int, content: bytes
+) -> Entry:
+    offset = last[0].offset + last[0].length if last else 0
+    entry = Entry(picture, label, offset, len(content), hashlib.sha256(content).hexdigest())
+    images.write(content)
+    index.write(json.dumps(asdict(entry)).encode() + b"\n")
+    return entry
+
+
+def _intact(folder: Path, wanted: Iterator[str]) -> list[Entry]:
+    """The entries that an earlier call left whole, after cutting off what lies behind them.
+
+    A process that was killed leaves any prefix of either file, and a machine that lost power also zeros.
+    """
+    entries: list[Entry] = []
+    end = kept = 0
+    images, index = folder / IMAGES_FILE, folder / INDEX_FILE
+    for path in (images, index):
+        path.touch()
+    with images.open("rb") as pictures, index.open("rb") as lines:
+        for line in lines:
+            try:
+                entry = Entry(**json.loads(line))
+                sound = entry.offset == end and entry.id == next(wanted, None) and line.endswith(b"\n")
+            except (ValueError, TypeError):
+                break
+            if not sound or hashlib.sha256(_read_at(pictures.fileno(), entry)).hexdigest() != entry.sha256:
+                break
+            entries.append(entry)
+            end, kept = end + entry.length, kept + len(line)
+    os.truncate(images, end)
+    os.truncate(index, kept)
+    return entries
+
+
+def _read_at(file: int, entry: Entry) -> bytes:
+    """The picture's bytes, fewer where the file ends; one `pread` may bring less than asked for."""
+    parts, have = [], 0
+    while have < entry.length:
+        part = os.pread(file, entry.length - have, entry.offset + have)
+        if not part:
+            break
+        parts.append(part)
+        have += len(part)
+    return b"".join(parts)
+
+
+def _content(entries: list[Entry]) -> str:
+    digest = hashlib.sha256()
+    for entry in entries:
+        digest.update(bytes.fromhex(entry.sha256))
+    return digest.hexdigest()
+
+
+def _sync(path: Path) -> None:
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+@contextmanager
+def _explained_disk(cache: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        where = printable(str(cache))
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise PrepareError(
+                f"no room left in the cache {where} for the pictures: make room (zoobench cache prune --everything), or"
+                " set ZOOBENCH_CACHE to another disk; what has arrived is kept"
+            ) from error
+        raise PrepareError(
+            f"the cache {where} cannot be used ({error.strerror or error}); set ZOOBENCH_CACHE to another"
+        ) from error
