@@ -354,7 +354,7 @@ def test_a_search_says_its_answer_on_stdout_and_in_json(
     run(*words, "--json")
     told = json.loads(capsys.readouterr().out)
     assert told["records"] == [] and told["max_rates"][0]["qps"] == 80.0
-    assert told["max_rates"][0]["tried"] == [{"qps": 80.0, "holds": True, "final": False}]
+    assert told["max_rates"][0]["tried"] == [{"qps": 80.0, "holds": True, "again": False, "final": False}]
 
 
 @pytest.mark.slow

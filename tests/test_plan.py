@@ -40,9 +40,15 @@ def test_a_backend_that_cannot_run_here_is_a_skip_with_its_reason() -> None:
 
 
 def test_a_precision_that_a_backend_does_not_run_is_a_skip() -> None:
-    planned = plan(asked(precisions=[Precision.FP32, Precision.BF16]), HERE)
-    assert [(s.case.backend, s.case.precision) for s in planned.skips] == [("onnx_cpu", Precision.BF16)]
+    planned = plan(asked(precisions=[Precision.FP32, Precision.INT4]), HERE)
+    assert [s.case.precision for s in planned.skips] == [Precision.INT4, Precision.INT4]
     assert "it runs fp32" in planned.skips[0].reason
+
+
+def test_a_precision_that_would_be_no_gain_is_a_skip_that_says_why() -> None:
+    planned = plan(asked(precisions=[Precision.BF16]), HERE)
+    [skip] = planned.skips
+    assert skip.case.backend == "onnx_cpu" and "no bf16 kernels" in skip.reason
 
 
 def test_an_onnx_file_is_not_given_to_pytorch() -> None:

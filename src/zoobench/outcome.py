@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from zoobench.spec import Frozen
+from zoobench.spec import DataInfo, Frozen
 
 
 class Status(StrEnum):
@@ -356,18 +356,6 @@ class Fidelity(Frozen):
     drop: Drop | None = Field(
         default=None, description="None: the reference's accuracy is not claimed either"
     )
-
-
-class DataInfo(Frozen):
-    """Which pictures."""
-
-    label: str
-    identity: dict[str, Any]
-    samples: int
-    seed: int
-    ids_sha256: str
-    content_sha256: str
-    notes: tuple[str, ...] = ()
 
 
 class Accuracy(Frozen):

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from zoobench.backends import BACKENDS, COMMON_OPTIONS, Row
+from zoobench.data import DataRequest
 from zoobench.errors import UsageError
 from zoobench.scenarios.load import MISSING
 from zoobench.scenarios.load import check as check_load
@@ -17,6 +18,21 @@ MAX_GAP_MS = 60_000
 
 
 @dataclass(frozen=True)
+class Data:
+    """Labelled pictures.
+
+    Attributes:
+        evaluation: to measure accuracy with; None: accuracy is not measured.
+        calibration: to find the ranges of int8 activations with; None: noise is taken, and no accuracy claimed.
+        max_drop: how much of top-1 a precision may lose against fp32, a share: 0.01 is one point.
+    """
+
+    evaluation: DataRequest | None = None
+    calibration: DataRequest | None = None
+    max_drop: float = 0.01
+
+
+@dataclass(frozen=True)
 class Request:
     """What a person asked for, parsed and typed.
 
@@ -24,6 +40,7 @@ class Request:
         batch_sizes: items per call.
         threads: intra-op threads; None means all the CPUs that this process may use.
         options: for every backend that understands the name.
+        data: the pictures to measure accuracy with and to calibrate on.
     """
 
     models: Sequence[ModelSpec]
@@ -35,6 +52,7 @@ class Request:
     threads: int | None = None
     options: Mapping[str, OptionValue] = field(default_factory=dict)
     arm: str = "base"
+    data: Data = Data()
 
 
 @dataclass(frozen=True)
@@ -130,6 +148,8 @@ def check(request: Request, cpus: int) -> None:
         twice = next(name for name in names if names.count(name) > 1)
         raise UsageError(f"two of the models are called {twice!r}; rename one or run them apart")
     _check_load(request)
+    if not 0 < request.data.max_drop < 1:
+        raise UsageError(f"--max-drop {request.data.max_drop:%}: more than 0% and less than 100%")
     gap = request.options.get("gap_ms", 0)
     if isinstance(gap, bool | str) or not 0 <= gap <= MAX_GAP_MS:
         raise UsageError(f"--gap {gap}: 0 to {MAX_GAP_MS} milliseconds")
@@ -178,6 +198,8 @@ def _refusal(row: Row, name: str, model: ModelSpec, precision: Precision, invent
     reason = inventory.unavailable.get(name)
     if reason:
         return reason
+    if precision.value in row.refusals:
+        return row.refusals[precision.value]
     if precision.value not in row.precisions:
         return f"{name} does not run {precision.value} here; it runs {', '.join(row.precisions)}"
     if model.task not in row.tasks:

@@ -237,7 +237,7 @@ class Group(Frozen):
         return f"{self.cases[0].model} · batch {self.cases[0].batch}"
 
 
-ArtifactFormat = Literal["torch", "onnx", "fake"]
+ArtifactFormat = Literal["torch", "onnx", "openvino", "fake"]
 
 
 class Validation(Frozen):
@@ -299,9 +299,43 @@ class Artifact(Frozen):
     )
     preprocessing: Preprocessing | None = None
     labels: Labels | None = None
+    calibrated_on_noise: bool = False
     recipe: dict[str, Any] = Field(default_factory=dict)
     made_with: dict[str, str] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+
+class DataInfo(Frozen):
+    """Which pictures an accuracy was measured on."""
+
+    label: str
+    identity: dict[str, Any]
+    samples: int
+    seed: int
+    ids_sha256: str
+    content_sha256: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """An accuracy pass that is due.
+
+    Attributes:
+        pack: folder of the pictures, see `zoobench.data.pack`.
+        data: what the pack holds.
+        outputs: folder in which the raw outputs of reference passes are kept.
+        reference: the fp32 artifact whose outputs are the reference; None: this case is the reference.
+        max_drop: how much of top-1 may be lost against the reference, a share.
+        published_top1: percent, of the catalog.
+    """
+
+    pack: str
+    data: DataInfo
+    outputs: str
+    reference: Artifact | None = None
+    max_drop: float = 0.01
+    published_top1: float | None = None
 
 
 @dataclass(frozen=True)
@@ -311,12 +345,14 @@ class Seat:
     Attributes:
         provider: under which name the evidence must show the graph; None: any on the case's device.
         inputs: an .npz file with the tensors to time, None for the task's own.
+        evaluation: the accuracy pass that follows, None for none.
     """
 
     case: Case
     artifact: Artifact
     provider: str | None = None
     inputs: str | None = None
+    evaluation: Evaluation | None = None
 
 
 SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACEHUB_API_TOKEN")

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, cast
 
-from zoobench.spec import LOAD_OPTIONS
+from zoobench.spec import LOAD_OPTIONS, Precision
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,6 +68,9 @@ class Row:
         device: device class the case runs on, `cpu` or `cuda`.
         format: artifact format it loads.
         precisions: what it can run; anything else is a skip with a reason.
+        own_artifact: those of the precisions for which there must be a file of its own; the others are made of fp32's
+            when it is loaded. Maps the precision to the file's format.
+        refusals: a better reason why it does not run a precision.
         tasks: tasks it can run.
         extra: the extra of this package that installs it, None when the base install does.
         packages: distributions whose versions belong in the measurement key.
@@ -82,6 +85,8 @@ class Row:
     format: ArtifactFormat
     precisions: tuple[str, ...]
     tasks: tuple[str, ...] = ("image_classification",)
+    own_artifact: Mapping[str, ArtifactFormat] = field(default_factory=dict)
+    refusals: Mapping[str, str] = field(default_factory=dict)
     extra: str | None = None
     packages: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
@@ -122,7 +127,13 @@ BACKENDS: dict[str, Row] = {
         "zoobench.backends.onnxruntime:OnnxCpu",
         "cpu",
         "onnx",
-        ("fp32",),
+        ("fp32", "int8", "int8_dynamic"),
+        own_artifact={"int8": "onnx", "int8_dynamic": "onnx"},
+        refusals={
+            "fp16": "ONNX Runtime's CPU provider has hardly any fp16 kernels: it casts to fp32 and back, which is only "
+            "slower; on a CPU use int8, or bf16 on pytorch or openvino",
+            "bf16": "ONNX Runtime's CPU provider has no bf16 kernels for convolutions; use pytorch or openvino",
+        },
         extra="cpu",
         packages=("onnxruntime",),
         options=_ORT_OPTIONS,
@@ -132,7 +143,12 @@ BACKENDS: dict[str, Row] = {
         "zoobench.backends.openvino:OpenVino",
         "cpu",
         "onnx",
-        ("fp32", "bf16"),
+        ("fp32", "bf16", "int8"),
+        own_artifact={"int8": "openvino"},
+        refusals={
+            "fp16": "OpenVINO's CPU plugin computes fp16 in fp32 on most CPUs; use bf16 or int8",
+            "int8_dynamic": "OpenVINO's int8 is static; use int8",
+        },
         extra="openvino",
         packages=("openvino",),
     ),
@@ -156,7 +172,13 @@ BACKENDS: dict[str, Row] = {
         "zoobench.backends.onnxruntime:OnnxCuda",
         "cuda",
         "onnx",
-        ("fp32", "tf32"),
+        ("fp32", "tf32", "fp16"),
+        own_artifact={"fp16": "onnx"},
+        refusals={
+            "int8": "ONNX Runtime's CUDA provider has no int8 kernels, so int8 would run on the CPU; use onnx_tensorrt or "
+            "onnx_cpu",
+            "int8_dynamic": "ONNX Runtime's CUDA provider has no int8 kernels; use onnx_cpu",
+        },
         extra="cuda",
         packages=("onnxruntime-gpu",),
         options=_ORT_OPTIONS,
@@ -166,7 +188,8 @@ BACKENDS: dict[str, Row] = {
         "zoobench.backends.onnxruntime:OnnxTensorRT",
         "cuda",
         "onnx",
-        ("fp32", "tf32", "fp16"),
+        ("fp32", "tf32", "fp16", "int8"),
+        own_artifact={"int8": "onnx"},
         extra="tensorrt",
         packages=("onnxruntime-gpu", "tensorrt"),
         options=_ORT_OPTIONS,
@@ -176,7 +199,7 @@ BACKENDS: dict[str, Row] = {
         "zoobench.backends.fake:Fake",
         "cpu",
         "fake",
-        ("fp32", "fp16", "bf16", "int8"),
+        ("fp32", "fp16", "bf16", "int8", "int8_dynamic"),
         options=(
             "fake_p50_ms",
             "fake_sigma",
@@ -200,6 +223,13 @@ RIVALS = {"onnxruntime": "onnxruntime-gpu", "onnxruntime-gpu": "onnxruntime"}
 
 DEFAULT_BACKENDS = ("pytorch", "onnx_cpu")
 CUDA_BACKENDS = ("pytorch_cuda", "torch_compile_cuda", "onnx_cuda", "onnx_tensorrt")
+
+
+def artifact_key(backend: str, precision: Precision) -> str:
+    """Which of a model's artifacts the backend runs at that precision: `onnx`, `torch`, `onnx:int8`."""
+    row = BACKENDS[backend]
+    stored = row.own_artifact.get(precision.value)
+    return f"{stored}:{precision.value}" if stored else row.format
 
 
 def on_virtual_clock(case: Case) -> bool:

@@ -31,6 +31,7 @@ class DataRequest:
         said: a folder, a parquet file, a Hub id with an optional `@revision`, or a short name.
         samples: how many pictures; None means all of them.
         seed: decides which ones.
+        at_most: with fewer pictures than `samples` all are taken; else that is an error.
         revision: branch, tag or commit of a dataset on the Hub; None means the default branch.
         split: None means the only one there is, or the usual one for a test.
         config: of a parquet dataset that has several.
@@ -41,6 +42,7 @@ class DataRequest:
     said: str
     samples: int | None = None
     seed: int = 0
+    at_most: bool = False
     revision: str | None = None
     split: str | None = None
     config: str | None = None

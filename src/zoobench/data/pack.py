@@ -170,7 +170,7 @@ def collect(
         UsageError: the selection is not possible.
         PrepareError: no room, a cache that cannot be written, or what the source raises.
     """
-    recipe = [VERSION, source.pin, request.samples, request.seed, sorted(exclude)]
+    recipe = [VERSION, source.pin, request.samples, request.at_most, request.seed, sorted(exclude)]
     key = stable_hash(recipe)
     folder = cache / "data" / key
     if (found := _finished(folder)) is not None:
@@ -207,7 +207,7 @@ def _write(
     progress: Progress | None,
 ) -> None:
     blocks = source.labels()
-    picks = select(blocks, request.samples, request.seed, exclude)
+    picks = select(blocks, request.samples, request.seed, exclude, at_most=request.at_most)
     wanted = (blocks[pick.block].ids[pick.row] for pick in picks)
     with _explained_disk(cache):
         (folder / PACK_FILE).unlink(missing_ok=True)

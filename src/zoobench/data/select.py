@@ -11,7 +11,12 @@ from zoobench.errors import UsageError
 
 
 def select(
-    blocks: Sequence[Block], samples: int | None, seed: int, exclude: Collection[str] = frozenset()
+    blocks: Sequence[Block],
+    samples: int | None,
+    seed: int,
+    exclude: Collection[str] = frozenset(),
+    *,
+    at_most: bool = False,
 ) -> list[Pick]:
     """Exactly `samples` pictures (None: all that have a label), block after block, rows ascending.
 
@@ -24,6 +29,7 @@ def select(
         samples: how many; None for all.
         seed: 0 or more.
         exclude: ids that are never taken.
+        at_most: take all where there are fewer than `samples`.
 
     Raises:
         UsageError: a number that cannot be, no pictures at all, or fewer than asked for.
@@ -38,6 +44,8 @@ def select(
     beside = f" beside the {len(exclude)} that are excluded" if exclude else ""
     if there == 0:
         raise UsageError(f"the dataset has no picture with a label{beside}: check the folder, or --split")
+    if samples is not None and at_most:
+        samples = min(samples, there)
     if samples is not None and samples > there:
         raise UsageError(
             f"{samples} pictures were asked for, the dataset has {there}{beside}: ask for at most {there}"
@@ -74,10 +82,10 @@ def _order(rng: np.random.PCG64, size: int) -> np.ndarray:
 
 
 def _allowed(block: Block, exclude: Collection[str]) -> np.ndarray:
-    allowed: np.ndarray = block.labels >= 0
+    labelled: np.ndarray = np.fromiter((label >= 0 for label in block.labels.tolist()), bool, len(block.ids))
     if exclude:
-        allowed &= np.fromiter((picture not in exclude for picture in block.ids), bool, len(block.ids))
-    return allowed
+        labelled = labelled & np.fromiter((picture not in exclude for picture in block.ids), bool, len(block.ids))
+    return labelled
 
 
 def _counts(blocks: Sequence[Block], allowed: Sequence[np.ndarray]) -> np.ndarray:

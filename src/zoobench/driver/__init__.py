@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from zoobench import machine, plan
 from zoobench.backends import BACKENDS, on_virtual_clock
+from zoobench.driver.accuracies import Accuracies, collect
 from zoobench.driver.recorder import Recorder
 from zoobench.driver.recovery import recover
 from zoobench.driver.seating import prepare, sort_out
@@ -70,13 +71,15 @@ def execute(request: Request, settings: Settings, executor: Executor, observer: 
     )
     # Preparing needs the machine too: an export would spoil what another run measures meanwhile.
     with alone(planned.cases, settings, observer):
-        for preparation in prepare(planned, request, settings, executor, observer):
+        pictures = collect(request.data, executor, observer)
+        for preparation in prepare(planned, request, settings, executor, observer, pictures.calibration):
             recorder.preparations[preparation.model.name] = preparation
-        done, groups, refused = sort_out(planned, recorder)
+        accuracies = Accuracies(pictures, recorder)
+        done, groups, refused = sort_out(planned, recorder, accuracies)
         observer.planned(len(done) + len(refused) + sum(map(len, groups)), len(done))
         yield from done
         if groups or refused:
-            yield from _measure(groups, refused, request, effort, recorder, executor, observer)
+            yield from _measure(groups, refused, request, effort, recorder, accuracies, executor, observer)
 
 
 def _with_inputs(request: Request, settings: Settings) -> Request:
@@ -120,6 +123,7 @@ def _measure(
     request: Request,
     effort: EffortPlan,
     recorder: Recorder,
+    accuracies: Accuracies,
     executor: Executor,
     observer: Observer,
 ) -> Iterator[Record]:
@@ -139,11 +143,14 @@ def _measure(
         listener = Listener(
             on_slot=lambda case, slot: writer.journal(skeletons[case.id], slot), on_progress=observer.working
         )
+        due = map(accuracies.seats, groups)
         for seats, outcome in zip(
-            groups, executor.run(groups, effort, seed=recorder.seed, listener=listener), strict=False
+            groups, executor.run(due, effort, seed=recorder.seed, listener=listener), strict=False
         ):
             for seat, result in zip(seats, outcome.results, strict=True):
-                record = writer.write(recorder.measured(seat, result), result.slots)
+                record = recorder.measured(seat, result)
+                accuracies.learn(record)
+                record = writer.write(accuracies.of(record), result.slots)
                 observer.recorded(record)
                 yield record
     finally:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoobench import machine, plan
 from zoobench.driver import alone
+from zoobench.driver.accuracies import Accuracies, Pictures
 from zoobench.driver.recorder import Recorder
 from zoobench.driver.recovery import recover
 from zoobench.driver.seating import prepare, sort_out
@@ -186,7 +187,7 @@ def open_contest(
             recorder = recorders[side.arm]
             for preparation in prepare(planned[side.arm], side.request, fresh, side.executor, observer):
                 recorder.preparations[preparation.model.name] = preparation
-            _, groups, refused = sort_out(planned[side.arm], recorder)
+            _, groups, refused = sort_out(planned[side.arm], recorder, Accuracies(Pictures(), recorder))
             for seat in (seat for group in groups for seat in group):
                 seats.setdefault(seat.case.label, {})[side.arm] = seat
                 ready.setdefault(seat.case.label, {})[side.arm] = recorder.record(

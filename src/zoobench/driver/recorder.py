@@ -11,7 +11,7 @@ from typing import Any
 
 from zoobench import machine
 from zoobench._version import __version__
-from zoobench.backends import BACKENDS, RIVALS
+from zoobench.backends import BACKENDS, RIVALS, artifact_key
 from zoobench.driver.settings import Settings
 from zoobench.executors import Preparation
 from zoobench.machine import Ceilings
@@ -90,7 +90,19 @@ class Recorder:
     def artifact(self, case: Case) -> Artifact | None:
         """What `case` runs; None when it could not be prepared."""
         preparation = self.preparations.get(case.model)
-        return preparation.artifacts.get(BACKENDS[case.backend].format) if preparation else None
+        return preparation.artifacts.get(artifact_key(case.backend, case.precision)) if preparation else None
+
+    def reference(self, case: Case) -> Artifact | None:
+        """The fp32 artifact that `case` is held against; None where it is the reference itself."""
+        return (
+            None
+            if case.precision is Precision.FP32
+            else self.artifact(case.model_copy(update={"precision": Precision.FP32}))
+        )
+
+    def versions_of(self, case: Case) -> dict[str, str]:
+        """The versions of what runs `case`."""
+        return self._versions(case)
 
     def _versions(self, case: Case) -> dict[str, str]:
         if case.backend not in self.versions:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from zoobench.backends import BACKENDS
+from zoobench.backends import BACKENDS, artifact_key
+from zoobench.driver.accuracies import Accuracies, needed_keys
 from zoobench.driver.recorder import Recorder
 from zoobench.driver.settings import Observer, Settings
 from zoobench.errors import UsageError
-from zoobench.executors import Executor, Preparation
+from zoobench.executors import Collected, Executor, Preparation
 from zoobench.outcome import ANSWER_CODES, UNSTABLE_CODES, CaseError, Status, VerdictValue
 from zoobench.plan import Plan, Request
 from zoobench.results.query import load_records
@@ -17,24 +18,33 @@ from zoobench.spec import Artifact, Case, Effort, OnExisting, Seat
 
 
 def prepare(
-    planned: Plan, request: Request, settings: Settings, executor: Executor, observer: Observer
+    planned: Plan,
+    request: Request,
+    settings: Settings,
+    executor: Executor,
+    observer: Observer,
+    calibration: Collected | None = None,
 ) -> Iterator[Preparation]:
     """Everything is prepared before anything is measured."""
-    wanted: dict[str, dict[str, None]] = {}
-    for case in planned.cases:
-        wanted.setdefault(case.model, {})[BACKENDS[case.backend].format] = None
+    wanted = needed_keys(planned.cases, request.data)
     models = [(model, list(wanted[model.name])) for model in request.models if model.name in wanted]
     for preparation in executor.prepare(
-        models, weights=settings.weights, allow_pickle=settings.allow_pickle, on_progress=observer.preparing
+        models,
+        weights=settings.weights,
+        allow_pickle=settings.allow_pickle,
+        on_progress=observer.preparing,
+        calibration=calibration,
     ):
         for note in preparation.notes:
             observer.note(f"{preparation.model.name}: {note}")
         yield preparation
 
 
-def sort_out(planned: Plan, recorder: Recorder) -> tuple[list[Record], list[list[Seat]], list[Record]]:
+def sort_out(
+    planned: Plan, recorder: Recorder, accuracies: Accuracies
+) -> tuple[list[Record], list[list[Seat]], list[Record]]:
     """Split the cells: measured before, to be measured now (by group), and refused with the reason."""
-    existing = _existing(recorder)
+    existing = _existing(recorder, accuracies)
     inputs = str(recorder.settings.inputs.resolve()) if recorder.settings.inputs else None
     fitting: set[str] = set()
     done: list[Record] = []
@@ -44,7 +54,7 @@ def sort_out(planned: Plan, recorder: Recorder) -> tuple[list[Record], list[list
         seats: list[Seat] = []
         for case in group.cases:
             preparation = recorder.preparations[case.model]
-            artifact = preparation.artifacts.get(BACKENDS[case.backend].format)
+            artifact = recorder.artifact(case)
             if artifact is None:
                 refused.append(_unprepared(case, preparation, recorder))
                 continue
@@ -75,8 +85,8 @@ def sort_out(planned: Plan, recorder: Recorder) -> tuple[list[Record], list[list
     return done, groups, refused
 
 
-def _existing(recorder: Recorder) -> dict[str, Record]:
-    """Finished results by measurement key: bought with at least the effort and the time that are asked now.
+def _existing(recorder: Recorder, accuracies: Accuracies) -> dict[str, Record]:
+    """Finished results by measurement key: bought with at least the effort, the time and the pictures that are asked now.
 
     An invalid number is none, so it is measured again; an unstable one stays until `rerun` is asked for.
     """
@@ -85,12 +95,15 @@ def _existing(recorder: Recorder) -> dict[str, Record]:
     if recorder.settings.on_existing is OnExisting.RERUN:
         return {}
     loaded = load_records(recorder.settings.results_dir)
+    for record in loaded.records:
+        accuracies.learn(record)
     return {
         record.measurement_key: record
         for record in loaded.records
         if record.status is Status.OK
         and at_least(Effort(record.effort), recorder.effort)
         and (record.max_case_time_s or recorder.max_case_time_s) >= recorder.max_case_time_s
+        and accuracies.fits(record)
         and not _is_no_answer(record)
     }
 
@@ -104,7 +117,7 @@ def _is_no_answer(record: Record) -> bool:
 
 
 def _unprepared(case: Case, preparation: Preparation, recorder: Recorder) -> Record:
-    wanted = BACKENDS[case.backend].format
+    wanted = artifact_key(case.backend, case.precision)
     if wanted in preparation.failed:
         error = CaseError(stage="prepare", message=preparation.failed[wanted])
         return recorder.record(case, Status.FAILED, error=error)

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from zoobench.spec import Artifact, Case, ModelSpec, WeightsPolicy
+from zoobench.spec import Artifact, Case, DataInfo, ModelSpec, WeightsPolicy
 
 if TYPE_CHECKING:
+    from zoobench.data import DataRequest
     from zoobench.machine import Ceilings
     from zoobench.measure.conductor import GroupResult
     from zoobench.measure.effort import EffortPlan
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Preparation:
-    """What became of one model: artifacts by format, or why there are none; `failed` says why one is missing."""
+    """What became of one model: artifacts by `artifact_key`, or why there are none; `failed` says why one is missing."""
 
     model: ModelSpec
     artifacts: dict[str, Artifact] = field(default_factory=dict)
@@ -27,6 +28,21 @@ class Preparation:
     error: str | None = None
     error_kind: str | None = None
     failed: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Collected:
+    """Pictures where the workers can read them.
+
+    Attributes:
+        folder: of the pack.
+        outputs: folder for the outputs of reference passes.
+        info: what the pack holds.
+    """
+
+    folder: str
+    outputs: str
+    info: DataInfo
 
 
 @dataclass(frozen=True)
@@ -63,8 +79,22 @@ class Executor(Protocol):
         weights: WeightsPolicy,
         allow_pickle: bool,
         on_progress: Callable[[str, str], None],
+        calibration: Collected | None = None,
     ) -> Iterator[Preparation]:
-        """Make the artifacts of each (model, formats), one after another."""
+        """Make the artifacts of each (model, keys), one after another; see `zoobench.backends.artifact_key`."""
+        ...
+
+    def collect(
+        self, request: DataRequest, *, beside: Collected | None, on_progress: Callable[[str, str], None]
+    ) -> Collected:
+        """Bring the pictures that were asked for to where the workers are.
+
+        Args:
+            beside: pictures that must not be among them.
+
+        Raises:
+            UsageError, HubError, PrepareError: they cannot be had, or overlap with `beside`.
+        """
         ...
 
     def run(

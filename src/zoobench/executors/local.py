@@ -7,18 +7,21 @@ import importlib.metadata
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoobench import machine
 from zoobench.backends import BACKENDS, on_virtual_clock
-from zoobench.executors import Listener, Preparation
+from zoobench.errors import HubError, HubUnreachableError, PrepareError, UsageError
+from zoobench.executors import Collected, Listener, Preparation
 from zoobench.measure.channel import InlineWorker, Launch, Worker, WorkerError, WorkerProcess
 from zoobench.outcome import CONTENDED_CPU, NOTABLE_STEAL, apart
-from zoobench.spec import Artifact, Case, ModelSpec, Seat, WeightsPolicy
+from zoobench.spec import Artifact, Case, DataInfo, ModelSpec, Seat, WeightsPolicy
 
 if TYPE_CHECKING:
+    from zoobench.data import DataRequest
     from zoobench.measure.conductor import Deadlines, GroupResult, NoiseSensor
     from zoobench.measure.effort import EffortPlan
     from zoobench.measure.placement import Placement
@@ -139,6 +142,7 @@ class LocalExecutor:
         weights: WeightsPolicy,
         allow_pickle: bool,
         on_progress: Callable[[str, str], None],
+        calibration: Collected | None = None,
     ) -> Iterator[Preparation]:
         """All models in one worker; one that takes the worker down leaves the next a fresh one."""
         worker: WorkerProcess | None = None
@@ -157,6 +161,7 @@ class LocalExecutor:
                             "weights": weights.value,
                             "allow_pickle": allow_pickle,
                             "cache": str(self.cache),
+                            "calibration": calibration.folder if calibration else None,
                         },
                         deadline_s=_CHECK_FILE_DEADLINE_S if model.library == "onnx" else _PREPARE_DEADLINE_S,
                         on_event=lambda _, text, name=model.name: on_progress(name, text),  # type: ignore[misc]
@@ -170,6 +175,29 @@ class LocalExecutor:
         finally:
             if worker:
                 worker.close()
+
+    def collect(
+        self, request: DataRequest, *, beside: Collected | None, on_progress: Callable[[str, str], None]
+    ) -> Collected:
+        """In a worker, which sees the Hub's token."""
+        worker = WorkerProcess("prepare", self.launch, secrets=True)
+        try:
+            found = worker.request(
+                "collect",
+                {
+                    "request": asdict(request),
+                    "beside": beside.folder if beside else None,
+                    "cache": str(self.cache),
+                },
+                deadline_s=_PREPARE_DEADLINE_S,
+                on_event=lambda _, text: on_progress(request.said, text),
+            )
+        except WorkerError as error:
+            kind = {"usage": UsageError, "hub": HubError, "hub_unreachable": HubUnreachableError}
+            raise kind.get(error.kind or "", PrepareError)(str(error)) from error
+        finally:
+            worker.close()
+        return Collected(found["folder"], str(self.cache / "outputs"), DataInfo.model_validate(found["info"]))
 
     def weigh(self, model: ModelSpec) -> int | None:
         """Bytes of the model's download as the Hub tells them; None when it cannot be asked."""

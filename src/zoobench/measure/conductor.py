@@ -15,11 +15,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from zoobench.measure import effort as rules
+from zoobench.measure.accuracy import summarise
 from zoobench.measure.channel import Worker, WorkerError
 from zoobench.measure.effort import EffortPlan
 from zoobench.measure.stats import describe, early_stop_queries, enough, throughput_per_s
 from zoobench.measure.verdict import judge
 from zoobench.outcome import (
+    Accuracy,
     CaseError,
     CaseResult,
     Check,
@@ -32,7 +34,7 @@ from zoobench.outcome import (
     WarmUp,
     summarise_load,
 )
-from zoobench.spec import LOADGEN_SCENARIOS, Case, Seat
+from zoobench.spec import LOADGEN_SCENARIOS, Case, Evaluation, Seat
 
 _STATUS = {"timeout": Status.TIMEOUT, "out_of_memory": Status.OUT_OF_MEMORY}
 
@@ -53,6 +55,8 @@ class Deadlines:
     slot_factor: float = 50.0
     memory: float = 60.0
     evidence: float = 600.0
+    accuracy: float = 600.0
+    accuracy_picture: float = 60.0
     close: float = 30.0
 
 
@@ -104,6 +108,8 @@ class _Player:
     checks: list[Check] = field(default_factory=list)
     warm_ups: list[WarmUp] = field(default_factory=list)
     unproved: str | None = None
+    accuracy: Accuracy | None = None
+    unassessed: str | None = None
     memory: dict[str, Any] = field(default_factory=dict)
     expected_slot_s: float = 0.0
     fork_s: float = 0.0
@@ -362,6 +368,36 @@ def _look_back(players: list[_Player], stage: Stage) -> None:
         except WorkerError as error:
             player.unproved = str(error)
         player.wall_s += time.perf_counter() - begin
+    # The reference first: its outputs are kept, so that the others need not make them anew.
+    for player in sorted(
+        players, key=lambda one: bool(one.seat.evaluation and one.seat.evaluation.reference)
+    ):
+        if player.worker and player.seat.evaluation:
+            _evaluate(player, player.seat.evaluation, stage)
+
+
+def _evaluate(player: _Player, evaluation: Evaluation, stage: Stage) -> None:
+    """A pass that fails takes nothing back either: the record keeps its latency and says why there is no accuracy."""
+    assert player.worker is not None
+    case = player.seat.case
+    stage.on_progress(case, "accuracy")
+    begin = time.perf_counter()
+    reference = evaluation.reference
+    try:
+        raw = player.worker.request(
+            "accuracy",
+            {
+                "pack": evaluation.pack,
+                "outputs": evaluation.outputs,
+                "reference": reference and {**reference.model_dump(mode="json"), "path": str(reference.path)},
+            },
+            deadline_s=stage.deadlines.accuracy + stage.deadlines.accuracy_picture * evaluation.data.samples,
+            on_event=lambda _, text: stage.on_progress(case, text),
+        )
+        player.accuracy = summarise(raw, evaluation, player.seat.artifact)
+    except WorkerError as error:
+        player.unassessed = str(error)
+    player.wall_s += time.perf_counter() - begin
 
 
 def _lower_curtain(players: list[_Player]) -> None:
@@ -405,6 +441,8 @@ def _result(player: _Player, plan: EffortPlan, stage: Stage, seed: int) -> CaseR
             hyperthreads=stage.cores is not None and case.threads > stage.cores,
             unproved=player.unproved,
             load=load,
+            accuracy=player.accuracy,
+            unassessed=player.unassessed,
         )
     return CaseResult(
         case_id=case.id,
@@ -422,6 +460,7 @@ def _result(player: _Player, plan: EffortPlan, stage: Stage, seed: int) -> CaseR
         memory=memory if facts else None,
         check=check,
         evidence=evidence,
+        accuracy=player.accuracy,
         verdict=verdict,
         forks=player.forks,
         wall_s=player.wall_s,

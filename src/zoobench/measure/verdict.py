@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from zoobench.measure.accuracy import accuracy_warnings
 from zoobench.measure.effort import MIN_TIMER_STEPS, EffortPlan
 from zoobench.measure.stats import half_width
 from zoobench.measure.verdict_noise import (
@@ -19,6 +20,7 @@ from zoobench.measure.verdict_noise import (
 )
 from zoobench.measure.verdict_outputs import artifact, outputs, unproved_warnings, what_ran
 from zoobench.outcome import (
+    Accuracy,
     Check,
     Evidence,
     Latency,
@@ -62,6 +64,8 @@ def judge(
     hyperthreads: bool = False,
     unproved: str | None = None,
     load: LoadSummary | None = None,
+    accuracy: Accuracy | None = None,
+    unassessed: str | None = None,
 ) -> Verdict:
     """Judge one case. `invalid` beats `unstable`; every reason of both is listed, the graver ones first.
 
@@ -76,6 +80,8 @@ def judge(
         hyperthreads: two of the CPUs that were used are threads of one core.
         unproved: why there is no evidence.
         load: what LoadGen says of its tests; None where it drove none.
+        accuracy: what the accuracy pass found; None where there was none.
+        unassessed: why an accuracy pass that was due has no result.
     """
     # Where queries queue, their latencies vary with the load and not with the machine: LoadGen judges those.
     closed = latency if case.scenario != "server" else None
@@ -95,6 +101,7 @@ def judge(
         *placement_warnings(case, noises),
         *_sample_warnings(closed, plan, inner_loops),
         *_load_warnings(load),
+        *accuracy_warnings(accuracy, unassessed),
         *_timer_warnings(latency, timer_ns, inner_loops),
         *machine_warnings(noises, hyperthreads),
     ]

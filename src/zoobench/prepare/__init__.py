@@ -75,6 +75,7 @@ def prepare_model(
     weights: WeightsPolicy,
     allow_pickle: bool,
     cache: ArtifactCache,
+    calibration: Path | None = None,
     seed: int = 0,
     progress: Progress = lambda _: None,
 ) -> Prepared:

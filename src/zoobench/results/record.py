@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field
 from zoobench.errors import ZoobenchError
 from zoobench.outcome import (
     CONTENDED_CPU,
+    Accuracy,
     CaseError,
     Check,
     Evidence,
@@ -147,7 +148,7 @@ class Record(Part):
         "where the ceilings were measured on a slower moment",
     )
     roofline_bound: Literal["compute", "memory"] | None = None
-    accuracy: dict[str, Any] | None = None
+    accuracy: Accuracy | None = None
     check: Check | None = None
     evidence: Evidence | None = None
     noise: NoiseSummary | None = None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from zoobench.driver import Observer, Settings, effort_plan, execute
-from zoobench.executors import Executor, Listener, Preparation
+from zoobench.executors import Collected, Executor, Listener, Preparation
 from zoobench.measure.effort import load_test_s
 from zoobench.measure.stats import early_stop_queries
 from zoobench.outcome import UNSTABLE_CODES, Status
@@ -22,6 +22,7 @@ from zoobench.search.max_rate import Tried, best_rate, lowest_miss, next_rate
 from zoobench.spec import Case, ModelSpec, OnExisting, Seat, WeightsPolicy
 
 if TYPE_CHECKING:
+    from zoobench.data import DataRequest
     from zoobench.machine import Ceilings
     from zoobench.measure.conductor import GroupResult
     from zoobench.measure.effort import EffortPlan
@@ -268,6 +269,7 @@ class _Once:
         self._executor = executor
         self._reasons: dict[str, str | None] = {}
         self._prepared: dict[tuple[str, tuple[str, ...]], Preparation] = {}
+        self._collected: dict[DataRequest, Collected] = {}
         self._ceilings: dict[tuple[int, tuple[str, ...]], Ceilings | None] = {}
 
     def probe(self, backends: Sequence[str]) -> dict[str, str | None]:
@@ -298,15 +300,28 @@ class _Once:
         weights: WeightsPolicy,
         allow_pickle: bool,
         on_progress: Callable[[str, str], None],
+        calibration: Collected | None = None,
     ) -> Iterator[Preparation]:
         """Each model is prepared once; what failed is not tried again."""
         for model, formats in models:
             key = (model.name, tuple(formats))
             if key not in self._prepared:
                 (self._prepared[key],) = self._executor.prepare(
-                    [(model, formats)], weights=weights, allow_pickle=allow_pickle, on_progress=on_progress
+                    [(model, formats)],
+                    weights=weights,
+                    allow_pickle=allow_pickle,
+                    on_progress=on_progress,
+                    calibration=calibration,
                 )
             yield self._prepared[key]
+
+    def collect(
+        self, request: DataRequest, *, beside: Collected | None, on_progress: Callable[[str, str], None]
+    ) -> Collected:
+        """Each once."""
+        if request not in self._collected:
+            self._collected[request] = self._executor.collect(request, beside=beside, on_progress=on_progress)
+        return self._collected[request]
 
     def run(
         self,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from zoobench.errors import UsageError
 from zoobench.prepare import prepare_model
 from zoobench.prepare.cache import ArtifactCache
-from zoobench.spec import ModelSpec, WeightsPolicy
+from zoobench.spec import DataInfo, ModelSpec, WeightsPolicy
 from zoobench.worker.roles import Emit
 
 
@@ -18,6 +20,8 @@ class PrepareRole:
         """Answer one verb."""
         if verb == "weigh":
             return _download_bytes(ModelSpec.model_validate(args["model"]))
+        if verb == "collect":
+            return _collect(args, emit)
         if verb != "prepare":
             raise ValueError(f"the prepare role has no verb {verb!r}")
         prepared = prepare_model(
@@ -26,9 +30,50 @@ class PrepareRole:
             weights=WeightsPolicy(args["weights"]),
             allow_pickle=args["allow_pickle"],
             cache=ArtifactCache(Path(args["cache"])),
+            calibration=Path(args["calibration"]) if args.get("calibration") else None,
             progress=lambda text: emit("progress", text),
         )
         return prepared.model_dump(mode="json")
+
+
+def _collect(args: dict[str, Any], emit: Emit) -> dict[str, Any]:
+    """A pack of the pictures that were asked for, none of them in the pack `beside`."""
+    from zoobench.data import DataRequest, open_source
+    from zoobench.data.pack import Pack, collect, overlap
+
+    request = DataRequest(**args["request"])
+    beside = Pack.open(Path(args["beside"])) if args["beside"] else None
+    source = open_source(request)
+    # Pictures of one source are told apart by their ids, those of two by their bytes.
+    same = beside is not None and beside.identity == source.identity
+    exclude = frozenset(beside.entry(i).id for i in range(len(beside))) if same and beside else frozenset()
+    progress = _every_tenth(lambda done, of: emit("progress", f"{done} of {of} pictures"))
+    pack = collect(source, request, Path(args["cache"]), exclude=exclude, progress=progress)
+    if beside is not None and (common := overlap(pack, beside)):
+        raise UsageError(
+            f"--calibration {request.said}: {len(common)} of its pictures are among those that are judged (such as "
+            f"{common[0]}), which would flatter int8; give other pictures"
+        )
+    info = DataInfo(
+        label=pack.label,
+        identity=dict(pack.identity),
+        samples=len(pack),
+        seed=request.seed,
+        ids_sha256=pack.ids_sha256,
+        content_sha256=pack.content_sha256,
+        notes=tuple(pack.notes),
+    )
+    return {"folder": str(pack.folder), "info": info.model_dump(mode="json")}
+
+
+def _every_tenth(tell: Callable[[int, int], None]) -> Callable[[int, int], None]:
+    """Called for each picture, it tells of each tenth of them."""
+
+    def progress(done: int, of: int) -> None:
+        if 10 * done // of > 10 * (done - 1) // of:
+            tell(done, of)
+
+    return progress
 
 
 def _download_bytes(spec: ModelSpec) -> int | None:

@@ -1,7 +1,7 @@
 """The session role: one model on one runtime, driven verb by verb while other workers wait their turn.
 
-Order of verbs: load, first_call, check, warm_up, slot (many), memory, evidence. Profiling comes last, because
-it would spoil the memory figure.
+Order of verbs: load, first_call, check, warm_up, slot (many), memory, evidence, accuracy. Profiling and pictures come last,
+because they would spoil the memory figure.
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ class SessionRole:
             "evidence": self.evidence,
             "close": self.close,
         }
+        if verb == "accuracy":
+            return self.accuracy(emit, **args)
         if verb not in verbs:
             raise ValueError(f"the session role has no verb {verb!r}")
         return verbs[verb](**args)
@@ -172,6 +174,27 @@ class SessionRole:
         """What really ran, from the runtime's own profile."""
         assert self._session
         return self._session.evidence().model_dump(mode="json")
+
+    def accuracy(
+        self, emit: Emit, pack: str, outputs: str, reference: dict[str, Any] | None
+    ) -> dict[str, Any]:
+        """Run labelled pictures; the session that was measured is given up for one of the pass's own batch."""
+        # Only a pass needs what decodes pictures.
+        from zoobench.worker.accuracy import assess
+
+        assert self._case and self._artifact
+        self.close()
+        backend = open_backend(self._case.backend)
+        return assess(
+            self._case,
+            self._artifact,
+            pack=Path(pack),
+            outputs=Path(outputs),
+            reference=None if reference is None else Artifact.model_validate(reference),
+            open_session=backend.load,
+            progress=lambda text: emit("progress", text),
+            workers=self._case.threads,
+        )
 
     def close(self) -> dict[str, Any]:
         """Free the session."""
