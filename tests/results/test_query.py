@@ -11,7 +11,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.show.records import OTHER_MACHINE, full_run, make_failure, make_record, write_results
+from tests.show.records import (
+    OTHER_MACHINE,
+    full_run,
+    make_accuracy,
+    make_failure,
+    make_record,
+    write_results,
+)
 
 from zoobench.errors import UsageError
 from zoobench.outcome import LoadSummary, Status, VerdictValue
@@ -136,7 +143,19 @@ def test_a_row_holds_what_its_record_holds() -> None:
     assert row.label == record.case.label
     unknown = [f.name for f in fields(row) if getattr(row, f.name) is None]
     unknown = [name for name in unknown if not name.startswith("load_")]
-    assert unknown == ["shape", "compile_s", "p99_ms", "error_stage", "error_message"]
+    not_asked = ["shape", "compile_s", "p99_ms", "error_stage", "error_message"]
+    assert [name for name in not_asked if name not in unknown] == []
+    accuracy = make_accuracy(760, lost=30, won=12, masked=850, published_top1=76.1)
+    row = row_of(record.model_copy(update={"accuracy": accuracy}))
+    unknown = [f.name for f in fields(row) if getattr(row, f.name) is None]
+    assert [name for name in unknown if not name.startswith("load_")] == [
+        *not_asked[:3],
+        "unclaimed",
+        *not_asked[3:],
+    ]
+    assert accuracy.top1 and accuracy.fidelity and accuracy.fidelity.drop
+    assert (row.top1, row.top1_interval, row.top1_masked) == (0.76, accuracy.top1.interval, 0.85)
+    assert (row.drop_lost, row.drop_won, row.images_needed) == (30, 12, accuracy.fidelity.drop.images_needed)
 
 
 def test_a_row_holds_what_loadgen_said() -> None:

@@ -7,9 +7,21 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from zoobench.outcome import CaseError, Latency, Memory, Reason, Status, Verdict, VerdictValue, WarmUp
+from zoobench.measure.proportions import drop, share
+from zoobench.outcome import (
+    Accuracy,
+    CaseError,
+    Fidelity,
+    Latency,
+    Memory,
+    Reason,
+    Status,
+    Verdict,
+    VerdictValue,
+    WarmUp,
+)
 from zoobench.results.record import ArtifactInfo, MachineInfo, ModelInfo, Record
-from zoobench.spec import Case, stable_hash
+from zoobench.spec import Case, DataInfo, stable_hash
 
 MACHINE = MachineInfo(
     fingerprint="0f3a9c21b7d84e66",
@@ -85,6 +97,54 @@ def make_record(
 
 def _reasons(pairs: Sequence[tuple[str, str]]) -> tuple[Reason, ...]:
     return tuple(Reason(code=code, message=message) for code, message in pairs)
+
+
+def make_accuracy(
+    right: int | None = 760,
+    n: int = 1000,
+    *,
+    lost: int | None = None,
+    won: int = 0,
+    agree: int = 970,
+    max_drop: float = 0.01,
+    artifact_sha256: str = "a" * 64,
+    masked: int | None = None,
+    **fields: Any,
+) -> Accuracy:
+    """What an accuracy pass found; with `lost` it was held against fp32, without `right` nothing is claimed."""
+    fidelity = None
+    if lost is not None:
+        fidelity = Fidelity(
+            reference_sha256="b" * 64,
+            agreement=share(agree, n),
+            cosine_min=0.97,
+            cosine_mean=0.995,
+            drop=None if right is None else drop(lost, won, n, max_drop),
+        )
+    return Accuracy(
+        data=DataInfo(
+            label="timm/mini-imagenet@1a2b3c4 test",
+            identity={"kind": "hub"},
+            samples=n,
+            seed=0,
+            ids_sha256="c" * 64,
+            content_sha256="d" * 64,
+        ),
+        artifact_sha256=artifact_sha256,
+        images=n,
+        outputs=1000,
+        classes=100 if masked is not None else 1000,
+        top1=None if right is None else share(right, n),
+        top5=None if right is None else share(min(n, right + 150), n),
+        top1_masked=None if masked is None else share(masked, n),
+        unclaimed="random weights: what they get right says nothing of the model" if right is None else None,
+        fidelity=fidelity,
+        batch=8,
+        images_per_s=90.0,
+        seconds=n / 90.0,
+        preprocessing={"source": "timm"},
+        **fields,
+    )
 
 
 def make_latency(p50: float, width: float, p95: float | None) -> Latency:

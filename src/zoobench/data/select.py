@@ -84,7 +84,9 @@ def _order(rng: np.random.PCG64, size: int) -> np.ndarray:
 def _allowed(block: Block, exclude: Collection[str]) -> np.ndarray:
     labelled: np.ndarray = np.fromiter((label >= 0 for label in block.labels.tolist()), bool, len(block.ids))
     if exclude:
-        labelled = labelled & np.fromiter((picture not in exclude for picture in block.ids), bool, len(block.ids))
+        labelled = labelled & np.fromiter(
+            (picture not in exclude for picture in block.ids), bool, len(block.ids)
+        )
     return labelled
 
 
@@ -103,7 +105,7 @@ def _quotas(counts: np.ndarray, samples: int, order: np.ndarray) -> np.ndarray:
     while low < high:
         level = (low + high + 1) // 2
         low, high = (level, high) if np.minimum(counts, level).sum() <= samples else (low, level - 1)
-    quota = np.minimum(counts, low)
+    quota: np.ndarray = np.minimum(counts, low)
     more = [label for label in order.tolist() if counts[label] > low][: samples - int(quota.sum())]
     quota[more] += 1
     return quota

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import AliasPath, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from zoobench.outcome import Interval, Reason, Status, VerdictValue
+from zoobench.outcome import DropDecision, Interval, Reason, Status, VerdictValue
 from zoobench.results.record import Record
 from zoobench.spec import OptionValue
 
@@ -81,6 +81,29 @@ class Row:
     peak_bytes: Annotated[int | None, _at("memory", "peak_bytes")] = None
     roofline_fraction: float | None = None
     roofline_bound: str | None = None
+    artifact_sha256: Annotated[str | None, _at("artifact", "sha256")] = None
+    pictures: Annotated[int | None, _at("accuracy", "images")] = None
+    undecodable: Annotated[int | None, _at("accuracy", "undecodable")] = None
+    data_label: Annotated[str | None, _at("accuracy", "data", "label")] = None
+    data_sha256: Annotated[str | None, _at("accuracy", "data", "content_sha256")] = None
+    outputs: Annotated[int | None, _at("accuracy", "outputs")] = None
+    data_classes: Annotated[int | None, _at("accuracy", "classes")] = None
+    top1: Annotated[float | None, _at("accuracy", "top1", "value")] = None
+    top1_interval: Annotated[Interval | None, _at("accuracy", "top1", "interval")] = None
+    top5: Annotated[float | None, _at("accuracy", "top5", "value")] = None
+    top1_masked: Annotated[float | None, _at("accuracy", "top1_masked", "value")] = None
+    published_top1: Annotated[float | None, _at("accuracy", "published_top1")] = None
+    unclaimed: Annotated[str | None, _at("accuracy", "unclaimed")] = None
+    images_per_s: Annotated[float | None, _at("accuracy", "images_per_s")] = None
+    agreement: Annotated[float | None, _at("accuracy", "fidelity", "agreement", "value")] = None
+    cosine_min: Annotated[float | None, _at("accuracy", "fidelity", "cosine_min")] = None
+    drop: Annotated[float | None, _at("accuracy", "fidelity", "drop", "value")] = None
+    drop_interval: Annotated[Interval | None, _at("accuracy", "fidelity", "drop", "interval")] = None
+    drop_lost: Annotated[int | None, _at("accuracy", "fidelity", "drop", "lost")] = None
+    drop_won: Annotated[int | None, _at("accuracy", "fidelity", "drop", "won")] = None
+    mcnemar_p: Annotated[float | None, _at("accuracy", "fidelity", "drop", "mcnemar_p")] = None
+    drop_decision: Annotated[DropDecision | None, _at("accuracy", "fidelity", "drop", "decision")] = None
+    images_needed: Annotated[int | None, _at("accuracy", "fidelity", "drop", "images_needed")] = None
     verdict: Annotated[VerdictValue | None, _at("verdict", "value")] = None
     reasons: Annotated[tuple[Reason, ...], _at("verdict", "reasons")] = ()
     warnings: Annotated[tuple[Reason, ...], _at("verdict", "warnings")] = ()

@@ -265,14 +265,14 @@ class _Scope:
         models, remark = _first((r.model for r in rows), most_models, "models")
         kept = set(models)
         rows = [r for r in rows if r.model in kept]
-        series, more = _first((_series(r) for r in rows), MOST_SERIES, "backends")
+        series, more = _first((series_of(r) for r in rows), MOST_SERIES, "backends")
         every = sorted({r.batch for r in rows})
         batches = _spread(every, most_batches)
         if batches != every:
             more += f" Of {len(every)} batch sizes {', '.join(map(str, batches))} are shown."
         inside: dict[_Place, Row] = {}
         for row in rows:
-            place = (row.model, _series(row), row.batch)
+            place = (row.model, series_of(row), row.batch)
             if place[1] in series and place[2] in batches:
                 inside.setdefault(place, row)
         models = list(dict.fromkeys(map(plain, models)))
@@ -281,7 +281,7 @@ class _Scope:
     @property
     def colours(self) -> dict[str, str]:
         """Series → colour."""
-        return dict(zip(self.series, _series_colours(self.series), strict=True))
+        return dict(zip(self.series, series_colours(self.series), strict=True))
 
 
 def _first(names: Iterable[str], most: int, what: str) -> tuple[list[str], str]:
@@ -299,10 +299,11 @@ def _spread(every: list[int], most: int) -> list[int]:
 
 
 def _place(row: Row) -> _Place:
-    return plain(row.model), _series(row), row.batch
+    return plain(row.model), series_of(row), row.batch
 
 
-def _series(row: Row) -> str:
+def series_of(row: Row) -> str:
+    """What has a colour of its own: the backend with its options, precision and load."""
     extras = [] if row.precision == Precision.FP32.value else [row.precision]
     extras += [] if row.scenario == "single_stream" else [scenario_label(row)]
     return plain(" · ".join([backend_label(row), *extras]))
@@ -318,7 +319,7 @@ def _series_order(series: str) -> tuple[int, str]:
     return (backends.index(backend) if backend in backends else len(backends)), series
 
 
-def _series_colours(series: Sequence[str]) -> list[str]:
+def series_colours(series: Sequence[str]) -> list[str]:
     """The backend's colour; its further precisions and options are paler by steps."""
     seen: dict[str, int] = {}
     colours = []

@@ -26,6 +26,17 @@ FORMULAS: tuple[tuple[str, str], ...] = (
         f"🔴 above {RED_ABOVE_MS:g} ms; none where the number is invalid.",
     ),
     ("Throughput (items/s)", "batch size / mean latency of one stream of calls."),
+    (
+        "Top-1 (%)",
+        "share of the pictures whose most probable class is theirs, over all classes of the model, in the very artifact and "
+        "runtime that were timed, with Wilson's 95% interval. A dash: not measured, or not claimed.",
+    ),
+    (
+        "Drop",
+        "top-1 of fp32 less top-1 of this precision on the same pictures. Only those count on which the two disagree: its "
+        "95% interval is Agresti and Min's, its p-value the exact McNemar test's. Pass: the interval ends below the "
+        "margin (--max-drop); fail: it begins above; else inconclusive.",
+    ),
     ("Size (MB)", "all files of the artifact that was run, 1 MB = 10⁶ bytes."),
     (
         "Peak memory (MB)",

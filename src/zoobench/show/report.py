@@ -26,6 +26,7 @@ from zoobench.results.query import (
 from zoobench.results.record import Record
 from zoobench.results.row import Row, row_of
 from zoobench.show import sections
+from zoobench.show.accuracy import accuracy_chart, accuracy_section
 from zoobench.show.charts import Chart, latency_chart, speedup_chart, throughput_chart
 from zoobench.show.document import (
     Block,
@@ -163,6 +164,8 @@ class _Page:
             *tables,
             *sections.notes_section(notes),
             *self._chart(latency_chart(view.at_own_pace), number),
+            *accuracy_section(view.rows),
+            *self._chart(accuracy_chart(view.at_own_pace), number),
             Heading(3, "Against PyTorch"),
             *sections.speedup_section(view),
             *self._chart(speedup_chart(view.pairs), number),

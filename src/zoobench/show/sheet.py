@@ -20,7 +20,10 @@ COLUMNS = (
     "scenario", "arm", "status", "verdict", "reasons", "p50_ms", "p50_low_ms", "p50_high_ms", "p95_ms", "p95_low_ms",
     "p95_high_ms", "p99_ms", "mean_ms", "calls", "throughput_per_s", "size_bytes", "peak_bytes", "load_s",
     "first_call_ms", "load_tests", "load_valid_tests", "load_percentile", "load_percentile_ms", "scheduled_qps",
-    "mean_in_flight", "roofline_fraction", "roofline_bound", "effort", "run_id", "recorded_at", "measurement_key",
+    "mean_in_flight", "roofline_fraction", "roofline_bound", "artifact_sha256", "data", "data_sha256", "pictures",
+    "undecodable", "outputs", "data_classes", "top1", "top1_low", "top1_high", "top5", "top1_masked", "published_top1",
+    "unclaimed", "agreement", "cosine_min", "drop", "drop_low", "drop_high", "mcnemar_p", "drop_decision",
+    "images_needed", "effort", "run_id", "recorded_at", "measurement_key",
     "later_attempt", "error_stage", "error_message",
 )  # fmt: skip
 
@@ -51,7 +54,10 @@ def _values(cell: Cell) -> tuple[Value, ...]:
         r.throughput_per_s, r.size_bytes, r.peak_bytes, r.load_s, r.first_call_ms,
         r.load_tests, r.load_valid_tests, r.load_percentile, r.load_percentile_ms, r.load_scheduled_qps,
         r.load_mean_in_flight, r.roofline_fraction,
-        r.roofline_bound, r.effort, r.run_id, r.recorded_at, r.measurement_key,
+        r.roofline_bound, r.artifact_sha256, r.data_label, r.data_sha256, r.pictures, r.undecodable, r.outputs,
+        r.data_classes, r.top1, *_ends(r.top1_interval), r.top5, r.top1_masked, r.published_top1, r.unclaimed, r.agreement,
+        r.cosine_min, r.drop, *_ends(r.drop_interval), r.mcnemar_p, r.drop_decision.value if r.drop_decision else None,
+        r.images_needed, r.effort, r.run_id, r.recorded_at, r.measurement_key,
         cell.later.status.value if cell.later else None, r.error_stage, r.error_message,
     )  # fmt: skip
 

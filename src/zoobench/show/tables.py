@@ -185,6 +185,7 @@ def documented_table(cells: Iterable[Cell], notes: Notes) -> Table:
         (Column("p95 (ms)", "right"), lambda r: format_ms(r.p95_ms)),
         (Column("Throughput (items/s)", "right"), lambda r: format_number(r.throughput_per_s)),
         *([(Column("LoadGen (ms)"), loadgen_label)] if any(c.row.load_tests for c in shown) else []),
+        *([(Column("Top-1 (%)", "right"), top1_cell)] if any(c.row.pictures for c in shown) else []),
         (Column("Size (MB)", "right"), lambda r: format_megabytes(r.size_bytes)),
         (Column("Peak memory (MB)", "right"), lambda r: format_megabytes(r.peak_bytes)),
         (Column("Verdict"), verdict),
@@ -204,6 +205,14 @@ def latency_cell(row: Row) -> str:
         return DASH
     text = with_interval(row.p50_ms, row.p50_interval_ms)
     return f"{text} {traffic_light(row.p50_ms)}" if row.is_believable else text
+
+
+def top1_cell(row: Row) -> str:
+    """`71.5 [68.6, 74.2]`, percent; `—` where no accuracy was measured or none is claimed."""
+    if row.top1 is None or row.top1_interval is None:
+        return DASH
+    low, high = row.top1_interval
+    return f"{100 * row.top1:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def by_batch(cells: Iterable[Cell]) -> dict[int, list[Cell]]:

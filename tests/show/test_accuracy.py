@@ -1,0 +1,97 @@
+"""Accuracy in a report: the columns, what a dash means, and the chart with its front."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.show.records import make_accuracy, make_record, write_results
+
+from zoobench.results.record import Record
+from zoobench.results.row import row_of
+from zoobench.show.accuracy import accuracy_chart, accuracy_section, pareto_front
+from zoobench.show.report import write_report
+from zoobench.show.tables import console_table, top1_cell
+
+
+def zoo() -> list[Record]:
+    """Two models in two precisions; int8 of the second loses too much."""
+    made = [
+        ("resnet18", "fp32", 9.5, make_accuracy(760)),
+        ("resnet18", "int8", 3.2, make_accuracy(755, lost=14, won=9)),
+        ("mobilenetv2_100", "fp32", 2.4, make_accuracy(770)),
+        ("mobilenetv2_100", "int8", 1.2, make_accuracy(640, lost=140, won=10, agree=800)),
+    ]
+    return [
+        make_record(model, "onnx_cpu", p50, precision=precision, batch=batch, accuracy=found)
+        for model, precision, p50, found in made
+        for batch in (1, 8)
+    ]
+
+
+def markdown(folder: Path, records: list[Record]) -> str:
+    write_results(folder / "results", records)
+    files = write_report(folder / "results", folder / "RESULTS.md")
+    assert not files.problems
+    return files.report.read_text()
+
+
+def test_the_report_has_one_line_for_each_artifact(tmp_path):
+    text = markdown(tmp_path, zoo())
+    part = text.split("### Accuracy")[1].split("###")[0]
+    assert part.count("| resnet18 | onnx_cpu | int8 |") == 1
+    assert "1000 pictures of timm/mini-imagenet@" in part and "the argmax runs over all 1000 classes." in part
+    [line] = [line for line in part.splitlines() if "| mobilenetv2_100 | onnx_cpu | int8 |" in line]
+    assert "64.0 [61.0, 66.9]" in line and "13.00 [" in line and "< 0.001" in line and "❌ fail" in line
+    [line] = [line for line in part.splitlines() if "| resnet18 | onnx_cpu | int8 |" in line]
+    assert "⚠ inconclusive (≈ " in line and "pictures would decide)" in line
+    assert "![Top-1 (95% interval) against median latency at batch 1" in text
+
+
+def test_the_documented_table_has_the_column_where_it_was_measured(tmp_path):
+    assert "Top-1 (%)" in markdown(tmp_path / "with", zoo()).split("### Accuracy")[0]
+    without = markdown(tmp_path / "without", [make_record()])
+    assert "Top-1" not in without.split("## What the numbers mean")[0] and "### Accuracy" not in without
+    assert console_table(zoo())
+
+
+def test_what_is_not_claimed_is_a_dash_with_its_reason(tmp_path):
+    record = make_record(weights="random", accuracy=make_accuracy(None, lost=3, won=1))
+    row = row_of(record)
+    assert top1_cell(row) == "—" and row.agreement == 0.97
+    text = markdown(tmp_path, [record])
+    assert "no accuracy is claimed: random weights" in text
+    assert accuracy_chart([row]) is None
+
+
+def test_masked_and_published_figures_have_columns_of_their_own():
+    rows = [row_of(make_record(accuracy=make_accuracy(760, masked=850, published_top1=71.5)))]
+    *_, table = accuracy_section(rows)
+    heads = [column.head for column in table.columns]
+    assert {"Top-1 masked (%)", "Published (%)"} <= set(heads)
+
+
+def test_the_front_is_what_nothing_beats():
+    rows = [row_of(r) for r in zoo() if r.case.batch == 1]
+    front = [(r.model, r.precision) for r in pareto_front(rows)]
+    assert front == [("mobilenetv2_100", "int8"), ("mobilenetv2_100", "fp32")]
+
+
+def test_the_chart_shows_every_point_of_one_batch_on_the_same_pictures():
+    rows = [row_of(r) for r in zoo()]
+    chart = accuracy_chart(rows)
+    assert chart.svg.count("<circle") == 4 and "at batch 1" in chart.caption
+    assert chart.svg.count("<polyline") == 1
+    other = make_accuracy(500).model_copy(
+        update={"data": make_accuracy().data.model_copy(update={"content_sha256": "e" * 64})}
+    )
+    assert accuracy_chart([*rows, row_of(make_record(accuracy=other, at="2026-11-24"))]) is None
+
+
+@pytest.mark.parametrize("right", [0, 1000])
+def test_the_chart_lives_at_the_ends_of_the_scale(right):
+    rows = [
+        row_of(make_record("a", p50=1.0, accuracy=make_accuracy(right))),
+        row_of(make_record("b", p50=1.0, accuracy=make_accuracy(right))),
+    ]
+    assert "nan" not in accuracy_chart(rows).svg
