@@ -53,12 +53,13 @@ def parquet_of(
     *,
     names: Sequence[str] | None = None,
     group: int = 4,
+    page: int = 1024,
     plain: bool = False,
     columns: tuple[str, str] = ("image", "label"),
     more: dict[str, Sequence[Any]] | None = None,
     label_type: pa.DataType | None = None,
 ) -> bytes:
-    """A parquet file with `group` rows in a row group, in the layout of the Hub's datasets."""
+    """A parquet file with `group` rows in a row group and pages of 1 MB or `page` rows, in the layout of the Hub's datasets."""
     image = (
         pa.array(pictures, pa.binary())
         if plain
@@ -71,7 +72,14 @@ def parquet_of(
     if names is not None:
         table = table.replace_schema_metadata(features(names))
     out = io.BytesIO()
-    pq.write_table(table, out, row_group_size=group, use_dictionary=[columns[1]], compression="none")
+    pq.write_table(
+        table,
+        out,
+        row_group_size=group,
+        use_dictionary=[columns[1]],
+        compression="none",
+        write_batch_size=page,
+    )
     return out.getvalue()
 
 

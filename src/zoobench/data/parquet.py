@@ -159,7 +159,10 @@ class ParquetSource:
         return self._read_labels[1]
 
     def read(self, picks: Sequence[Pick]) -> Iterator[tuple[str, int, bytes]]:
-        """Encoded pictures; a row group is read no further than to its last pick."""
+        """Encoded pictures; a row group is read no further than to the page of its last pick.
+
+        Memory is that of a page, which many writers make as large as the row group.
+        """
         for index, of_block in groupby(picks, key=lambda pick: pick.block):
             block = self.labels()[index]
             rows = [pick.row for pick in of_block]
@@ -224,9 +227,9 @@ class ParquetSource:
     @cached_property
     def _columns(self) -> tuple[str, str]:
         """Names of the image and the label column."""
+        fields = {field.name: field.type for field in self._schema}
         import pyarrow as pa
 
-        fields = {field.name: field.type for field in self._schema}
         binary = {name for name, kind in fields.items() if _is_binary(kind)}
         pictures = binary | {
             name

@@ -1,0 +1,200 @@
+"""Local parquet files: which columns, which labels, which pictures, and what is refused."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from tests.data.pictures import parquet_of, picture
+
+from zoobench.data import DataRequest, Pick, Source, open_source
+from zoobench.data.parquet import ParquetSource, front_matter
+from zoobench.errors import PrepareError, UsageError, ZoobenchError
+
+PICTURES = [picture(seed) for seed in range(10)]
+LABELS = [0, 1, 2, 0, 1, 2, 0, 1, 2, 0]
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Callable[..., Source]:
+    """Write files and open them: `source({"test.parquet": bytes}, split="test")`."""
+
+    def write(files: dict[str, bytes] | bytes, **asked: str) -> Source:
+        for name, content in (files if isinstance(files, dict) else {"test.parquet": files}).items():
+            (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "set" / name).write_bytes(content)
+        return open_source(DataRequest(str(tmp_path / "set"), **asked))  # type: ignore[arg-type]
+
+    return write
+
+
+def labels(source: Source) -> list[list[int]]:
+    return [block.labels.tolist() for block in source.labels()]
+
+
+def refused(kind: type[ZoobenchError], words: str, call: Callable[[], object]) -> None:
+    with pytest.raises(kind, match=words) as error:
+        call()
+    assert "\n" not in str(error.value)
+
+
+def test_row_groups_are_blocks_and_rows_have_ids(source: Callable[..., Source]) -> None:
+    found = source(
+        {
+            "data/test-00000-of-00002.parquet": parquet_of(PICTURES[:6], LABELS[:6], names=["a", "b", "c"]),
+            "data/test-00001-of-00002.parquet": parquet_of(PICTURES[6:], LABELS[6:], names=["a", "b", "c"]),
+            "data/train-00000-of-00001.parquet": parquet_of(PICTURES, LABELS),
+        },
+        split="test",
+    )
+    assert found.classes == ("a", "b", "c")
+    assert labels(found) == [[0, 1, 2, 0], [1, 2], [0, 1, 2, 0]]
+    assert list(found.labels()[1].ids) == [f"data/test-00000-of-00002.parquet#{row}" for row in (4, 5)]
+    assert list(found.read([Pick(2, 1), Pick(2, 3), Pick(0, 0), Pick(1, 1)])) == [
+        ("data/test-00001-of-00002.parquet#1", 1, PICTURES[7]),
+        ("data/test-00001-of-00002.parquet#3", 0, PICTURES[9]),
+        ("data/test-00000-of-00002.parquet#0", 0, PICTURES[0]),
+        ("data/test-00000-of-00002.parquet#5", 2, PICTURES[5]),
+    ]
+    assert found.identity["split"] == "test" and found.identity["columns"] == ["image", "label"]
+    assert found.label == "set test"
+
+
+def test_a_row_group_longer_than_a_batch(source: Callable[..., Source]) -> None:
+    pictures = [picture(seed) for seed in range(100)]
+    found = source(parquet_of(pictures, [0] * 100, group=100))
+    rows = [0, 15, 16, 17, 50, 99]
+    assert [content for _, _, content in found.read([Pick(0, row) for row in rows])] == [
+        pictures[row] for row in rows
+    ]
+
+
+def test_a_single_file_with_plain_bytes_and_numbers(tmp_path: Path) -> None:
+    file = tmp_path / "odd.parquet"
+    file.write_bytes(parquet_of(PICTURES, LABELS, plain=True, columns=("img", "fine_label")))
+    (tmp_path / "other.parquet").write_bytes(b"not opened")
+    found = open_source(DataRequest(str(file)))
+    assert found.classes == ("0", "1", "2")
+    assert next(found.read([Pick(0, 2)])) == ("odd.parquet#2", 2, PICTURES[2])
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
+def test_labels_that_are_text(source: Callable[..., Source], kind: pa.DataType) -> None:
+    found = source(parquet_of(PICTURES[:3], ["b", None, "a"], label_type=kind))
+    assert found.classes == ("a", "b")
+    assert labels(found) == [[1, -1, 0]]
+
+
+def test_rows_without_a_label(source: Callable[..., Source]) -> None:
+    assert labels(source(parquet_of(PICTURES[:4], [1, None, -1, -7]))) == [[1, -1, -1, -1]]
+
+
+def test_class_names_of_the_card(source: Callable[..., Source]) -> None:
+    card = """---
+dataset_info:
+  features:
+  - name: image
+    dtype: image
+  - name: kind
+    dtype:
+      class_label:
+        names:
+          '0': ant
+          '1': bee
+          '2': cow
+---
+# Animals
+"""
+    found = source(
+        {"README.md": card.encode(), "test.parquet": parquet_of(PICTURES, LABELS, columns=("image", "kind"))}
+    )
+    assert found.classes == ("ant", "bee", "cow")
+
+
+@pytest.mark.parametrize("card", ["", "# nothing", "---\n: [\n---\n", "---\n- a\n---\n", "---\nno end"])
+def test_a_card_that_says_nothing(card: str) -> None:
+    assert front_matter(card) == {}
+
+
+def test_columns_can_be_named(source: Callable[..., Source]) -> None:
+    data = parquet_of(PICTURES, LABELS, more={"label_2": [5] * 10, "thumb": PICTURES[::-1]})
+    assert source(data).identity["columns"] == ["image", "label"]
+    found = source(data, label_column="label_2", image_column="thumb")
+    assert found.identity["columns"] == ["thumb", "label_2"]
+    assert next(found.read([Pick(0, 0)])) == ("test.parquet#0", 5, PICTURES[9])
+
+
+@pytest.mark.parametrize(
+    ("data", "asked", "words"),
+    [
+        (
+            parquet_of(PICTURES, LABELS, more={"labels": LABELS}),
+            {},
+            "several label columns, label, labels: say which with --label-column",
+        ),
+        (
+            parquet_of(PICTURES, LABELS, columns=("image", "x")),
+            {},
+            "no label column that can be told, only image, x",
+        ),
+        (
+            parquet_of(PICTURES, LABELS, plain=True, columns=("x", "label")),
+            {},
+            "no image column .* --image-column",
+        ),
+        (
+            parquet_of(PICTURES, LABELS),
+            {"label_column": "y"},
+            "'y' does not exist; the columns are image, label",
+        ),
+        (parquet_of(PICTURES, LABELS), {"label_column": "image"}, "'image' cannot be one"),
+        (parquet_of(PICTURES, LABELS), {"split": "train"}, "no split 'train': it has test"),
+        (parquet_of(PICTURES, [10**6] * 10), {}, "which are no classes"),
+    ],
+)
+def test_what_cannot_be_told_is_one_line(
+    source: Callable[..., Source], data: bytes, asked: dict[str, str], words: str
+) -> None:
+    refused(UsageError, words, lambda: source(data, **asked).classes)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"PAR1 nothing of the kind PAR1", "test.parquet cannot be read as parquet"),
+        (b"", "test.parquet cannot be read as parquet"),
+        (parquet_of(PICTURES, LABELS, names=["a", "b"]), "label 2 in column label is beyond the 2 classes"),
+        (parquet_of(PICTURES[:1], ["z"], names=["a", "b"]), "'z' is none of the classes"),
+    ],
+)
+def test_what_is_damaged_is_one_line(source: Callable[..., Source], data: bytes, words: str) -> None:
+    refused(PrepareError, words, lambda: source(data).labels())
+
+
+def test_pictures_that_are_not_in_the_file(source: Callable[..., Source]) -> None:
+    found = source(parquet_of([PICTURES[0], None], [0, 0]))
+    refused(PrepareError, "no picture in row 1", lambda: list(found.read([Pick(0, 0), Pick(0, 1)])))
+
+
+def test_without_pyarrow_the_line_says_what_to_install(
+    source: Callable[..., Source], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = source(parquet_of(PICTURES, LABELS))
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    refused(UsageError, "pip install pyarrow", lambda: found.labels())
+
+
+def test_memory_is_that_of_some_pictures_and_not_of_a_row_group(source: Callable[..., Source]) -> None:
+    noise = np.random.Generator(np.random.PCG64(0)).bytes
+    found = source(parquet_of([noise(100_000) for _ in range(600)], [0] * 600, group=600, page=8))
+    assert isinstance(found, ParquetSource)
+    found.labels()
+    before, peak = pa.total_allocated_bytes(), 0
+    for _ in found.read([Pick(0, row) for row in range(600)]):
+        peak = max(peak, pa.total_allocated_bytes() - before)
+    assert peak < 20e6
