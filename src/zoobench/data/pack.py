@@ -219,8 +219,11 @@ def _write(
                 entries.append(_append(images, index, entries[-1:], picture, label, content))
             if progress is not None:
                 progress(len(entries), len(picks))
+        with _explained_disk(cache):
+            images.flush()
+            index.flush()
     finally:
-        # A full disk is told by what made it full; closing would only say so again.
+        # After a failure closing tries to write once more, and would hide why.
         with suppress(OSError):
             images.close()
         with suppress(OSError):
