@@ -171,9 +171,10 @@ def _scatter(rows: Sequence[Row], front: Sequence[Row], caption: str) -> str:
             out.line((at[0], y(row.top1_interval[0])), (at[0], y(row.top1_interval[1])), colour, 1.5)
         out.dot(*at, colour, 0.45 if row.is_unstable else 1.0)
         text = f"{row.model} {row.precision}"
-        place = at[1]
-        while any(abs(place - b) < 13 and abs(at[0] - a) < text_width(text, 11) for a, b in taken):
-            place += 13
+        # Above the line that runs to the right from it.
+        place = at[1] - 8
+        while any(abs(place - b) < 12 and abs(at[0] - a) < text_width(text, 11) for a, b in taken):
+            place += 12
         taken.append((at[0], place))
         out.text(at[0] + 8, place, fit(plain(text), 190), size=11)
     return out.finish(max(_LEFT + _WIDTH + _RIGHT, left), _TOP + _HEIGHT + _BELOW, caption)
