@@ -15,6 +15,7 @@ PACKAGE = ROOT / "src/zoobench"
 SHARED = ("_version", "errors", "spec", "outcome")
 RUNTIMES = frozenset(
     (
+        "nncf",
         "onnx",
         "onnxruntime",
         "onnxscript",
