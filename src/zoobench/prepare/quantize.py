@@ -59,7 +59,8 @@ class Recipe(Frozen):
         default=None, description="7-bit weights; None: where the CPU would saturate with 8, see `saturates`"
     )
     exclude: tuple[str, ...] = Field(
-        default=(), description="nodes left in fp32: `squeeze_excite`, `first_last`, or nodes' names"
+        default=(),
+        description="nodes left in fp32: `squeeze_excite`, `first_last`, or names of `make_ready`'s nodes",
     )
 
 
@@ -316,12 +317,11 @@ def convert_fp16(source: Path, target: Path) -> Quantized:
         PrepareError: it cannot be read or converted.
     """
     import onnx
-    from onnxruntime.transformers.float16 import convert_float_to_float16
+    from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 
     with explained(f"{source.name} cannot be converted to fp16"):
         with warnings.catch_warnings(record=True) as clipped:
             warnings.simplefilter("always")
-            # Shape inference needs what protobuf cannot hold above 2 GiB; such models have no place here.
             model = convert_float_to_float16(onnx.load(source), keep_io_types=True)
         save_model(model, target)
     halves = {t.name for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT16}
@@ -329,7 +329,7 @@ def convert_fp16(source: Path, target: Path) -> Quantized:
     notes = [f"{len(clipped)} weights hold values beyond fp16, which were clipped"] if clipped else []
     if not halves:
         notes.append("it has no float32 weights")
-    kept = sum(node.op_type in _FP32_ALWAYS for node in model.graph.node)
+    kept = sum(node.op_type in DEFAULT_OP_BLOCK_LIST for node in model.graph.node)
     return Quantized(
         quantized_nodes=len(model.graph.node) - casts - kept,
         float_nodes=kept,
@@ -337,10 +337,6 @@ def convert_fp16(source: Path, target: Path) -> Quantized:
         size_bytes=target.stat().st_size,
         notes=tuple(notes),
     )
-
-
-_FP32_ALWAYS = frozenset({"Resize", "TopK", "NonMaxSuppression", "Range", "CumSum", "Min", "Max", "Upsample"})
-"""Of float16.DEFAULT_OP_BLOCK_LIST what occurs in vision models; those nodes stay in fp32."""
 
 
 def save_model(model: Any, target: Path) -> None:

@@ -1,0 +1,377 @@
+"""The escalation ladder: recipe after recipe, until an INT8 file is both faithful and fast on this CPU.
+
+Quantizing may make a model slower, or wrong. So every rung is run beside the fp32 file and judged by what came out.
+First the rungs that change which nodes are quantized, since they decide the speed; then those that win back fidelity,
+each on top of the best rung so far.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from zoobench.errors import PrepareError
+from zoobench.prepare import onnx_graph
+from zoobench.prepare.explain import explained, first_line
+from zoobench.prepare.quantize import Recipe, calibrate_ranges, make_ready, write_quantized
+from zoobench.prepare.validate import run_in_batches
+from zoobench.spec import Frozen
+
+if TYPE_CHECKING:
+    import numpy as np
+
+PLAIN = Recipe(name="plain")
+RUNGS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("plain", {}),
+    # SiLU stays in bytes from convolution to convolution. In fp32 its Sigmoid and Mul cost three conversions, and the
+    # Q/DQ pairs keep ONNX Runtime from fusing them into the one node that the fp32 file enjoys.
+    ("mul_sigmoid", {"extra_op_types": ("Mul", "Sigmoid")}),
+    ("without_squeeze_excite", {"exclude": ("squeeze_excite",)}),
+    ("percentile", {"method": "percentile"}),
+    ("u8u8", {"weights": "u8"}),
+    ("without_first_last", {"exclude": ("first_last",)}),
+    ("without_worst", {}),
+    ("conv_gemm", {"op_types": ("Conv", "Gemm"), "extra_op_types": ()}),
+)
+"""Name and what it changes in the best recipe before it. `exclude` adds to what is left out already."""
+
+_WORST = "without_worst"
+_WORST_SHARE = 0.05
+_WORST_ITEMS = 2
+_ROUNDS = 15
+_WARM_UP = 3
+_SHORTEST_TURN_S = 0.02
+
+
+class Rung(Frozen):
+    """One recipe that was tried. Figures are None where it failed."""
+
+    recipe: Recipe
+    file: str | None = Field(default=None, description="name of its file in the ladder's folder")
+    speed: float | None = Field(default=None, description="fp32's time ÷ its time; above 1 it is faster")
+    agreement: float | None = Field(
+        default=None, description="share of judged items with fp32's top-1 class, every item counted"
+    )
+    cosine: float | None = Field(default=None, description="smallest cosine to fp32's outputs")
+    size_bytes: int | None = None
+    quantized_nodes: int | None = None
+    float_nodes: int | None = None
+    same_as: str | None = Field(
+        default=None, description="an earlier rung that made the same file; its figures stand here again"
+    )
+    notes: tuple[str, ...] = ()
+    error: str | None = None
+    seconds: float = Field(description="that it took, calibration and measuring included")
+
+
+class Ladder(Frozen):
+    """All rungs that were tried, in order, and the one that was chosen."""
+
+    rungs: tuple[Rung, ...]
+    chosen: int | None = Field(description="index into `rungs`; None when every rung failed")
+    met: bool = Field(description="whether the chosen rung is as faithful and as fast as was asked")
+    words: str = Field(description="what was chosen and why, or what fell short")
+
+
+def climb(
+    source: Path,
+    folder: Path,
+    calibration: Iterable[np.ndarray],
+    judge_inputs: np.ndarray,
+    *,
+    threads: int,
+    batch: int = 1,
+    min_agreement: float = 0.99,
+    min_speed: float = 1.0,
+    budget_s: float = 600.0,
+    on_rung: Callable[[Rung], None] = lambda _: None,
+) -> Ladder:
+    """Try rung after rung and stop at the first that meets both bounds.
+
+    If none does, the best is chosen: agreement first (those that reach `min_agreement` count as equal there), then
+    speed. Files of all rungs stay in `folder`.
+
+    Args:
+        source: an fp32 ONNX model with one input.
+        folder: gets one file a rung, `NAME.onnx`; it is made.
+        calibration: float32 batches, shape (items, *input_shape); read once for each calibration method, so a
+            list and not a generator.
+        judge_inputs: float32, shape (items, *input_shape), none of them in `calibration`.
+        threads: intra-op threads of both sessions while speed is measured.
+        batch: items in a timed call; a model with a fixed batch is timed with that.
+        min_agreement: share of `judge_inputs` with fp32's top-1 class that suffices.
+        min_speed: fp32's time ÷ int8's time that suffices.
+        budget_s: seconds after which no further rung begins; one that has begun is finished.
+        on_rung: told of each rung when it is done.
+
+    Raises:
+        PrepareError: `source` cannot be read or run. A rung that fails is a rung with its error.
+    """
+    if iter(calibration) is calibration:
+        raise PrepareError("calibration is read once a rung; give a list of batches, not a generator")
+    started = time.monotonic()
+    folder.mkdir(parents=True, exist_ok=True)
+    with explained(f"{source.name} does not run on the inputs that judge it"):
+        judge = _Judge(source, judge_inputs, threads=threads, batch=batch)
+    workshop = _Workshop(source, folder, calibration, judge_inputs)
+    climbed = _Climb(min_agreement, min_speed)
+    spent = False
+    try:
+        for name, change in RUNGS:
+            spent = time.monotonic() - started >= budget_s
+            if spent or climbed.met:
+                break
+            begun = time.monotonic()
+            recipe = _recipe(name, change, climbed.base)
+            rung = _tried(recipe, workshop, judge, climbed, begun)
+            climbed.rungs.append(rung)
+            on_rung(rung)
+    finally:
+        workshop.close()
+    untried = (
+        f"; the budget of {budget_s:g} s ended before {len(RUNGS) - len(climbed.rungs)} more" if spent else ""
+    )
+    return Ladder(
+        rungs=tuple(climbed.rungs),
+        chosen=climbed.chosen,
+        met=climbed.met,
+        words=climbed.words() + (untried if not climbed.met else ""),
+    )
+
+
+def _recipe(name: str, change: dict[str, Any], base: Rung | None) -> Recipe:
+    recipe = base.recipe if base else PLAIN
+    exclude = dict.fromkeys((*recipe.exclude, *change.get("exclude", ())))
+    return recipe.model_copy(update={**change, "name": name, "exclude": tuple(exclude)})
+
+
+def _tried(recipe: Recipe, workshop: _Workshop, judge: _Judge, climbed: _Climb, begun: float) -> Rung:
+    try:
+        if recipe.name == _WORST:
+            recipe = workshop.without_worst(recipe, climbed.base)
+        rung = workshop.make(recipe)
+        assert rung.file is not None
+        climbed.sha256[rung.file] = hashlib.sha256((workshop.folder / rung.file).read_bytes()).hexdigest()
+        figures = climbed.twin(rung) or judge.figures(workshop.folder / rung.file)
+        return rung.model_copy(update={**figures, "seconds": time.monotonic() - begun})
+    except Exception as error:  # noqa: BLE001 - whatever a library raises, the next rung may do better
+        return Rung(recipe=recipe, error=first_line(error), seconds=time.monotonic() - begun)
+
+
+class _Climb:
+    """The rungs so far, and which of them is the best."""
+
+    def __init__(self, min_agreement: float, min_speed: float) -> None:
+        self.min_agreement, self.min_speed = min_agreement, min_speed
+        self.rungs: list[Rung] = []
+        self.sha256: dict[str, str] = {}
+
+    @property
+    def met(self) -> bool:
+        return any(self._faithful(rung) and self._fast(rung) for rung in self.rungs)
+
+    @property
+    def base(self) -> Rung | None:
+        """What further rungs build on: a fast one before all, because they win back fidelity and not speed."""
+        return max(self._alive(), key=lambda r: (self._fast(r), *self._worth(r)), default=None)
+
+    @property
+    def chosen(self) -> int | None:
+        """Index of the first rung that meets both bounds, else of the best."""
+        best = max(
+            self._alive(),
+            key=lambda r: (self._faithful(r) and self._fast(r), *self._worth(r)),
+            default=None,
+        )
+        return None if best is None else self.rungs.index(best)
+
+    def twin(self, rung: Rung) -> dict[str, Any] | None:
+        """The figures of an earlier rung that made the same file; None when there is none."""
+        for earlier in self._alive():
+            if earlier.file and self.sha256.get(earlier.file) == self.sha256.get(rung.file or ""):
+                return {
+                    "same_as": earlier.same_as or earlier.recipe.name,
+                    "speed": earlier.speed,
+                    "agreement": earlier.agreement,
+                    "cosine": earlier.cosine,
+                }
+        return None
+
+    def words(self) -> str:
+        chosen = self.chosen
+        if chosen is None:
+            first = self.rungs[0].error if self.rungs else "no rung was tried"
+            return f"no int8 file could be made: {first}"
+        rung = self.rungs[chosen]
+        assert rung.speed is not None
+        assert rung.agreement is not None
+        figures = (
+            f"{rung.recipe.name}: {rung.speed:.2f} × fp32's speed, top-1 agreement {rung.agreement:.1%}, "
+            f"smallest cosine {rung.cosine:.4f}"
+        )
+        short = []
+        if not self._faithful(rung):
+            short.append(f"top-1 agreement below the {self.min_agreement:.1%} asked for")
+        if not self._fast(rung):
+            short.append(f"speed below the {self.min_speed:.2f} × asked for")
+        if not short:
+            return figures
+        return f"no rung met both bounds; the best of {len(self.rungs)} is {figures} ({' and '.join(short)})"
+
+    def _alive(self) -> list[Rung]:
+        return [rung for rung in self.rungs if rung.error is None]
+
+    def _faithful(self, rung: Rung) -> bool:
+        return rung.agreement is not None and rung.agreement >= self.min_agreement
+
+    def _fast(self, rung: Rung) -> bool:
+        return rung.speed is not None and rung.speed >= self.min_speed
+
+    def _worth(self, rung: Rung) -> tuple[float, float]:
+        """Agreement first, as far as it is asked for, then speed."""
+        return min(rung.agreement or 0.0, self.min_agreement), rung.speed or 0.0
+
+
+class _Workshop:
+    """Makes the files. What rungs share is made once: the model made ready, and the ranges of each method."""
+
+    def __init__(
+        self, source: Path, folder: Path, calibration: Iterable[np.ndarray], judge_inputs: np.ndarray
+    ) -> None:
+        self.source, self.folder = source, folder
+        self.calibration, self.items = calibration, judge_inputs[:_WORST_ITEMS]
+        self.ready = folder / ".ready.onnx"
+        self.ranges: dict[tuple[str, float], Any] = {}
+        make_ready(source, self.ready)
+
+    def make(self, recipe: Recipe) -> Rung:
+        key = (recipe.method, recipe.percentile)
+        if key not in self.ranges:
+            self.ranges[key] = calibrate_ranges(self.ready, recipe, self.calibration, what=self.source.name)
+        file = self.folder / f"{recipe.name}.onnx"
+        made = write_quantized(self.ready, file, recipe, self.ranges[key], what=self.source.name)
+        return Rung(
+            recipe=recipe,
+            file=file.name,
+            size_bytes=made.size_bytes,
+            quantized_nodes=made.quantized_nodes,
+            float_nodes=made.float_nodes,
+            notes=made.notes,
+            seconds=0.0,
+        )
+
+    def without_worst(self, recipe: Recipe, base: Rung | None) -> Recipe:
+        """Leave out the nodes around the activations that `base` bends most, a twentieth of them."""
+        import onnx
+
+        if base is None or base.file is None:
+            raise PrepareError("no rung before this one made a file whose worst nodes could be found")
+        model = onnx.load(self.ready, load_external_data=False)
+        noise = _noise_by_tensor(self.ready, self.folder / base.file, self.items)
+        worst = sorted(noise, key=lambda name: (noise[name], name))[
+            : max(1, round(_WORST_SHARE * len(noise)))
+        ]
+        names = onnx_graph.nodes_around(model, worst)
+        return recipe.model_copy(update={"exclude": tuple(dict.fromkeys((*recipe.exclude, *sorted(names))))})
+
+    def close(self) -> None:
+        self.ready.unlink(missing_ok=True)
+
+
+def _noise_by_tensor(ready: Path, quantized: Path, items: np.ndarray) -> dict[str, float]:
+    """Activation → signal to noise in decibels that its own Q/DQ pair leaves of it; the smallest is the worst."""
+    import onnx
+    from onnxruntime.quantization import qdq_loss_debug
+
+    name, _ = onnx_graph.only_input(onnx.load(ready, load_external_data=False), ready.name)
+    with tempfile.TemporaryDirectory(prefix="zoobench-worst-") as folder:
+        augmented = str(Path(folder) / "augmented.onnx")
+        qdq_loss_debug.modify_model_output_intermediate_tensors(quantized, augmented)
+        values = qdq_loss_debug.collect_activations(augmented, [{name: items}])
+        matched = qdq_loss_debug.create_activation_matching(values)
+        ratio = qdq_loss_debug.compute_signal_to_quantization_noice_ratio
+        return {tensor: ratio(pair["pre_qdq"], pair["post_qdq"]) for tensor, pair in matched.items()}
+
+
+class _Judge:
+    """Runs files beside the fp32 file: how fast, and how near."""
+
+    def __init__(self, source: Path, inputs: np.ndarray, *, threads: int, batch: int) -> None:
+        import numpy as np
+        import onnx
+
+        self.threads, self.inputs = threads, inputs
+        name, fixed = onnx_graph.only_input(onnx.load(source, load_external_data=False), source.name)
+        self.name, self.batches = name, (fixed or 1,)
+        rows = np.arange(fixed or batch) % len(inputs)
+        self.timed = {name: np.ascontiguousarray(inputs[rows])}
+        self.fp32 = _session(source, threads)
+        self.expected = self._outputs(self.fp32)
+
+    def figures(self, file: Path) -> dict[str, Any]:
+        import numpy as np
+
+        session = _session(file, self.threads)
+        outputs = self._outputs(session)
+        # What is not finite agrees with nothing.
+        finite = np.isfinite(outputs).all(axis=1)
+        same = (outputs.argmax(axis=1) == self.expected.argmax(axis=1)) & finite
+        outputs = np.where(finite[:, None], outputs, 0.0)
+        lengths = np.linalg.norm(outputs, axis=1) * np.linalg.norm(self.expected, axis=1)
+        cosines = (outputs * self.expected).sum(axis=1) / np.maximum(lengths, np.finfo(np.float64).tiny)
+        return {
+            "speed": self._speed(session),
+            "agreement": float(same.mean()),
+            "cosine": float(np.clip(cosines.min(), -1.0, 1.0)),
+        }
+
+    def _outputs(self, session: Any) -> np.ndarray:
+        """Of the first output, one row an item, float64."""
+        import numpy as np
+
+        outputs = run_in_batches(
+            lambda rows: session.run(None, {self.name: rows})[0], self.inputs, self.batches
+        )
+        return outputs.reshape(len(outputs), -1).astype(np.float64)
+
+    def _speed(self, session: Any) -> float:
+        """Median over rounds of fp32's time ÷ its time. Both have a turn in a round, and take turns in being first.
+
+        Within a round both saw the same moment of the machine, so what it does between rounds cancels out.
+        """
+        sessions = (self.fp32, session)
+        calls = [
+            max(1, round(_SHORTEST_TURN_S / self._turn_s(each, _WARM_UP) * _WARM_UP)) for each in sessions
+        ]
+        ratios = []
+        for i in range(_ROUNDS):
+            took = [0.0, 0.0]
+            for which in (0, 1) if i % 2 else (1, 0):
+                took[which] = self._turn_s(sessions[which], calls[which]) / calls[which]
+            ratios.append(took[0] / took[1])
+        return statistics.median(ratios)
+
+    def _turn_s(self, session: Any, calls: int) -> float:
+        start = time.perf_counter()
+        for _ in range(calls):
+            session.run(None, self.timed)
+        return time.perf_counter() - start
+
+
+def _session(file: Path, threads: int) -> Any:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # The one whose turn it is not must be silent.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])

@@ -1,0 +1,217 @@
+"""The ladder stops where both bounds are met, keeps what it tried, and says what fell short."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from tests.prepare.small_nets import pictures, squeezed_net
+
+from zoobench.errors import PrepareError
+from zoobench.prepare import ladder
+from zoobench.prepare.ladder import RUNGS, Ladder, Rung, climb
+from zoobench.prepare.quantize import Recipe
+
+slow = pytest.mark.slow
+CALIBRATION = [pictures(4), pictures(4, seed=1)]
+JUDGE = pictures(8, seed=2)
+NAMES = [name for name, _ in RUNGS]
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> Path:
+    return squeezed_net(tmp_path / "net.onnx")
+
+
+@pytest.fixture(autouse=True)
+def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ladder, "_SHORTEST_TURN_S", 0.0)
+    monkeypatch.setattr(ladder, "_ROUNDS", 3)
+
+
+def up(net: Path, **asked: Any) -> Ladder:
+    asked = {"threads": 1, "min_agreement": 0.0, "min_speed": 0.0, **asked}
+    return climb(net, net.parent / "rungs", CALIBRATION, JUDGE, **asked)
+
+
+def rung(name: str, speed: float, agreement: float, **more: Any) -> Rung:
+    return Rung(recipe=Recipe(name=name), speed=speed, agreement=agreement, cosine=0.9, seconds=1.0, **more)
+
+
+def climbed(*rungs: Rung) -> ladder._Climb:
+    found = ladder._Climb(min_agreement=0.9, min_speed=1.0)
+    found.rungs = list(rungs)
+    return found
+
+
+@slow
+def test_it_stops_at_the_first_rung_that_meets_both(net: Path) -> None:
+    told: list[Rung] = []
+    found = up(net, on_rung=told.append)
+    assert [r.recipe.name for r in found.rungs] == ["plain"]
+    assert (found.chosen, found.met, tuple(told)) == (0, True, found.rungs)
+    assert found.words.startswith("plain: ")
+    first = found.rungs[0]
+    assert (first.quantized_nodes, first.float_nodes) == (12, 4)
+    assert first.speed
+    assert first.cosine
+    assert first.cosine > 0.95
+    assert first.size_bytes == (net.parent / "rungs/plain.onnx").stat().st_size
+
+
+@slow
+def test_every_rung_that_was_tried_stays(net: Path) -> None:
+    found = up(net, min_speed=1e6)
+    assert [r.recipe.name for r in found.rungs] == NAMES
+    assert [r.error for r in found.rungs] == [None] * len(NAMES)
+    assert not found.met
+    assert "speed below the 1000000.00 × asked for" in found.words
+    assert "agreement below" not in found.words
+    files = {p.name for p in (net.parent / "rungs").iterdir()}
+    assert files == {f"{name}.onnx" for name in NAMES}
+    assert Ladder.model_validate_json(found.model_dump_json()) == found
+    by_name = {r.recipe.name: r for r in found.rungs}
+    assert by_name["mul_sigmoid"].float_nodes == 0
+    worst = set(by_name["without_worst"].recipe.exclude) - {"squeeze_excite", "first_last"}
+    assert worst
+    assert worst <= {"mean_flat", *(n.name for n in onnx.load(net).graph.node)}
+
+
+@slow
+def test_a_rung_that_raises_is_a_rung(net: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = ladder.write_quantized
+
+    def write(ready: Path, target: Path, recipe: Recipe, *rest: Any, **named: Any) -> Any:
+        if recipe.name == "plain":
+            raise RuntimeError("the kernel is on strike\nsecond line")
+        return real(ready, target, recipe, *rest, **named)
+
+    monkeypatch.setattr(ladder, "write_quantized", write)
+    found = up(net)
+    assert [(r.recipe.name, r.error) for r in found.rungs] == [
+        ("plain", "the kernel is on strike"),
+        ("mul_sigmoid", None),
+    ]
+    assert (found.chosen, found.met) == (1, True)
+
+
+@slow
+def test_when_every_rung_fails_nothing_is_chosen(net: Path) -> None:
+    found = climb(net, net.parent / "rungs", [], JUDGE, threads=1)
+    assert len(found.rungs) == len(NAMES)
+    assert all(r.error for r in found.rungs)
+    assert (found.chosen, found.met) == (None, False)
+    assert found.words == "no int8 file could be made: net.onnx: there is no calibration data; " + (
+        "give at least one batch of pictures"
+    )
+
+
+@slow
+def test_a_budget_stops_the_climbing_and_says_so(net: Path) -> None:
+    found = up(net, min_speed=1e6, budget_s=0.0)
+    assert (found.rungs, found.chosen) == ((), None)
+    assert found.words.endswith(f"; the budget of 0 s ended before {len(NAMES)} more")
+
+
+@slow
+def test_a_rung_that_makes_the_same_file_is_not_measured_again(net: Path) -> None:
+    model = onnx.load(net)
+    # Without the Mul that scales, the pool leads nowhere: there is no squeeze-excite left.
+    for node in model.graph.node:
+        for i, name in enumerate(node.input):
+            if name == "se_scale_out":
+                node.input[i] = "silu1_mul_out"
+    kept = [n for n in model.graph.node if not n.name.startswith("se_")]
+    del model.graph.node[:]
+    model.graph.node.extend(kept)
+    onnx.save(model, net)
+    by_name = {r.recipe.name: r for r in up(net, min_speed=1e6).rungs}
+    without = by_name["without_squeeze_excite"]
+    assert without.same_as in ("mul_sigmoid", "plain")
+    same = by_name[without.same_as]
+    assert (without.speed, without.agreement) == (same.speed, same.agreement)
+
+
+@slow
+def test_speed_is_the_median_of_turns(net: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    judge = ladder._Judge(net, JUDGE, threads=1, batch=2)
+    assert judge.timed["pixels"].shape == (2, 3, 16, 16)
+    first: list[bool] = []
+
+    def turn(session: Any, calls: int) -> float:
+        first.append(session is judge.fp32)
+        drift = 1.0 + len(first) // 2
+        return calls * drift * (3.0 if session is judge.fp32 else 2.0)
+
+    monkeypatch.setattr(judge, "_turn_s", turn)
+    monkeypatch.setattr(ladder, "_ROUNDS", 4)
+    assert judge._speed(object()) == pytest.approx(1.5, rel=0.3)
+    assert first[2:] == [False, True, True, False] * 2
+
+
+@slow
+def test_what_is_not_finite_agrees_with_nothing(net: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    judge = ladder._Judge(net, JUDGE, threads=1, batch=1)
+    broken = judge.expected.copy()
+    broken[:2, judge.expected[0].argmax()] = np.nan
+    monkeypatch.setattr(judge, "_outputs", lambda session: broken)
+    figures = judge.figures(net)
+    assert figures["agreement"] == 0.75
+    assert figures["cosine"] == 0.0
+
+
+@slow
+def test_an_untouched_copy_agrees_with_itself(net: Path) -> None:
+    figures = ladder._Judge(net, JUDGE, threads=1, batch=1).figures(net)
+    assert figures["agreement"] == 1.0
+    assert figures["cosine"] == pytest.approx(1.0)
+
+
+@slow
+def test_a_fixed_batch_is_judged_by_its_size(tmp_path: Path) -> None:
+    found = up(squeezed_net(tmp_path / "net.onnx", batch=4))
+    assert found.met
+
+
+def test_calibration_must_be_readable_twice(tmp_path: Path) -> None:
+    with pytest.raises(PrepareError, match="give a list of batches"):
+        climb(tmp_path / "net.onnx", tmp_path, iter(CALIBRATION), JUDGE, threads=1)
+
+
+def test_what_cannot_be_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PrepareError, match=r"net\.onnx does not run on the inputs that judge it"):
+        climb(tmp_path / "net.onnx", tmp_path / "rungs", CALIBRATION, JUDGE, threads=1)
+
+
+def test_agreement_goes_before_speed() -> None:
+    found = climbed(rung("fast", 2.0, 0.5), rung("faithful", 0.8, 0.95), rung("both_less", 0.9, 0.89))
+    assert found.chosen == 1
+    assert not found.met
+    assert "faithful: 0.80 × fp32's speed, top-1 agreement 95.0%" in found.words()
+    assert "speed below the 1.00 × asked for" in found.words()
+
+
+def test_among_the_faithful_the_fastest_is_chosen() -> None:
+    assert climbed(rung("a", 0.7, 1.0), rung("b", 0.9, 0.91), rung("c", 0.8, 0.95)).chosen == 1
+
+
+def test_meeting_both_goes_before_all() -> None:
+    found = climbed(rung("slow", 0.9, 1.0), rung("good", 1.1, 0.9), Rung(recipe=Recipe(name="x"), seconds=1))
+    assert (found.chosen, found.met) == (1, True)
+
+
+def test_further_rungs_build_on_a_fast_one() -> None:
+    found = climbed(rung("faithful", 0.7, 0.85), rung("fast", 1.2, 0.6), rung("fast_too", 1.1, 0.7))
+    assert found.base is not None
+    assert found.base.recipe.name == "fast_too"
+
+
+def test_a_rung_changes_the_base_and_adds_to_what_is_left_out() -> None:
+    base = Rung(recipe=Recipe(name="b", exclude=("squeeze_excite",), extra_op_types=("Mul",)), seconds=1)
+    recipe = ladder._recipe("without_first_last", {"exclude": ("first_last",)}, base)
+    assert recipe == Recipe(
+        name="without_first_last", exclude=("squeeze_excite", "first_last"), extra_op_types=("Mul",)
+    )

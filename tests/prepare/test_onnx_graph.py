@@ -1,0 +1,90 @@
+"""What quantizing needs to know about a graph, on graphs that are small enough to see it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from onnx.reference import ReferenceEvaluator
+from tests.prepare.small_nets import MACHINE_PATH, perceptron, pictures, squeezed_net
+
+from zoobench.errors import PrepareError
+from zoobench.prepare import onnx_graph
+
+SQUEEZE_EXCITE = {"se_reduce", "se_silu_sigmoid", "se_silu_mul", "se_expand", "se_gate"}
+
+
+@pytest.mark.parametrize("opset", [17, 18])
+def test_means_over_the_picture_become_pooling(tmp_path: Path, opset: int) -> None:
+    model = onnx.load(squeezed_net(tmp_path / "net.onnx", opset=opset))
+    feed = {"pixels": pictures(3)}
+    expected = ReferenceEvaluator(model).run(None, feed)[0]
+    assert onnx_graph.pool_means(model) == 2
+    kinds = [node.op_type for node in model.graph.node]
+    assert (kinds.count("ReduceMean"), kinds.count("GlobalAveragePool"), kinds.count("Flatten")) == (0, 2, 1)
+    assert not [t.name for t in model.graph.initializer if t.name.endswith("_axes")]
+    onnx.checker.check_model(model, full_check=True)
+    np.testing.assert_allclose(ReferenceEvaluator(model).run(None, feed)[0], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("axes", "rank"), [([1], 4), ([1, 2], 4), ([2], 4), ([1, 2, 3], 4), ([1, 2], 3)])
+def test_other_means_stay(axes: list[int], rank: int) -> None:
+    graph = helper.make_graph(
+        [helper.make_node("ReduceMean", ["x"], ["y"], axes=axes)],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 3, 4, 5][:rank])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    assert onnx_graph.pool_means(model) == 0
+    assert model.graph.node[0].op_type == "ReduceMean"
+
+
+def test_squeeze_excite_lies_between_pool_and_scale(tmp_path: Path) -> None:
+    model = onnx.load(squeezed_net(tmp_path / "net.onnx"))
+    assert onnx_graph.squeeze_excite(model) == SQUEEZE_EXCITE
+    onnx_graph.pool_means(model)
+    assert onnx_graph.squeeze_excite(model) == SQUEEZE_EXCITE
+
+
+def test_exclusions_mean_nodes(tmp_path: Path) -> None:
+    model = onnx.load(squeezed_net(tmp_path / "net.onnx"))
+    assert onnx_graph.excluded_nodes(model, ("first_last", "conv2"), "net") == {"conv1", "head", "conv2"}
+    assert onnx_graph.excluded_nodes(model, ("squeeze_excite",), "net") == SQUEEZE_EXCITE
+    with pytest.raises(PrepareError, match="net has no node 'conv3' to exclude"):
+        onnx_graph.excluded_nodes(model, ("conv3",), "net")
+
+
+def test_every_node_gets_a_name_of_its_own() -> None:
+    nodes = [helper.make_node("Relu", ["x"], ["a"]), helper.make_node("Relu", ["a"], ["b"], name="Relu_0")]
+    graph = helper.make_graph(nodes, "g", [], [])
+    model = helper.make_model(graph)
+    onnx_graph.name_nodes(model)
+    assert [node.name for node in model.graph.node] == ["Relu_0", "Relu_0_"]
+
+
+def test_where_it_was_made_is_forgotten(tmp_path: Path) -> None:
+    model = onnx.load(squeezed_net(tmp_path / "net.onnx"))
+    assert MACHINE_PATH.encode() in model.SerializeToString()
+    onnx_graph.strip_provenance(model)
+    assert MACHINE_PATH.encode() not in model.SerializeToString()
+
+
+def test_the_input_and_its_batch(tmp_path: Path) -> None:
+    model = onnx.load(squeezed_net(tmp_path / "net.onnx"))
+    assert onnx_graph.only_input(model, "net") == ("pixels", None)
+    assert onnx_graph.only_input(onnx.load(squeezed_net(tmp_path / "fixed.onnx", batch=2)), "f") == (
+        "pixels",
+        2,
+    )
+    model.graph.input.add(name="second")
+    with pytest.raises(PrepareError, match="net has 2 inputs"):
+        onnx_graph.only_input(model, "net")
+
+
+def test_weighted_nodes(tmp_path: Path) -> None:
+    assert onnx_graph.has_weighted(onnx.load(perceptron(tmp_path / "p.onnx")), ["MatMul"])
+    assert not onnx_graph.has_weighted(onnx.load(squeezed_net(tmp_path / "n.onnx")), ["MatMul"])
