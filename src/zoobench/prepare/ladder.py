@@ -122,17 +122,8 @@ def climb(
         judge = _Judge(source, judge_inputs, threads=threads, batch=batch)
     workshop = _Workshop(source, folder, calibration, judge_inputs)
     climbed = _Climb(min_agreement, min_speed)
-    spent = False
     try:
-        for name, change in RUNGS:
-            spent = time.monotonic() - started >= budget_s
-            if spent or climbed.met:
-                break
-            begun = time.monotonic()
-            recipe = _recipe(name, change, climbed.base)
-            rung = _tried(recipe, workshop, judge, climbed, begun)
-            climbed.rungs.append(rung)
-            on_rung(rung)
+        spent = _go_up(climbed, workshop, judge, started + budget_s, on_rung)
     finally:
         workshop.close()
     untried = (
@@ -142,8 +133,24 @@ def climb(
         rungs=tuple(climbed.rungs),
         chosen=climbed.chosen,
         met=climbed.met,
-        words=climbed.words() + (untried if not climbed.met else ""),
+        words=climbed.words() + untried,
     )
+
+
+def _go_up(
+    climbed: _Climb, workshop: _Workshop, judge: _Judge, end: float, on_rung: Callable[[Rung], None]
+) -> bool:
+    """Add rungs until one meets both bounds, none is left, or (True) the monotonic clock has passed `end`."""
+    for name, change in RUNGS:
+        begun = time.monotonic()
+        if climbed.met:
+            return False
+        if begun >= end:
+            return True
+        rung = _tried(_recipe(name, change, climbed.base), workshop, judge, climbed, begun)
+        climbed.rungs.append(rung)
+        on_rung(rung)
+    return False
 
 
 def _recipe(name: str, change: dict[str, Any], base: Rung | None) -> Recipe:
