@@ -300,6 +300,29 @@ class Check(Frozen):
     passed: bool | None = None
 
 
+KernelKind = Literal["int8", "conversion", "layout", "float"]
+"""Of a kernel that ran: on bytes, between bytes and floats, between memory layouts, or on floats."""
+
+
+class KernelTime(Frozen):
+    """Kernels of one operator in the runtime's profile, together. `us` is microseconds a call of the model."""
+
+    op: str
+    kind: KernelKind
+    provider: str
+    nodes: int
+    us: float
+
+
+class NodeTime(Frozen):
+    """One node of the graph as it ran."""
+
+    name: str
+    op: str
+    kind: KernelKind
+    us: float
+
+
 class Evidence(Frozen):
     """What really ran. `provider_time` and `provider_nodes` are shares from the runtime's own profile."""
 
@@ -310,6 +333,10 @@ class Evidence(Frozen):
     threads: int | None = None
     provider_nodes: dict[str, float] = Field(default_factory=dict)
     provider_time: dict[str, float] = Field(default_factory=dict)
+    kernels: tuple[KernelTime, ...] = Field(
+        default=(), description="where the profile tells them, slowest first"
+    )
+    slowest: tuple[NodeTime, ...] = Field(default=(), description="the slowest nodes by themselves")
     details: dict[str, Any] = Field(default_factory=dict)
 
 

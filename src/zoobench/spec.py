@@ -249,7 +249,7 @@ class Validation(Frozen):
     reference: str = Field(description="what produced the reference outputs, such as 'pytorch eager fp32'")
     runtime: str = Field(description="what ran the artifact, with its version")
     passed: bool
-    tolerance: float
+    tolerance: float | None = Field(description="None: of integers only that they are finite")
     max_abs: float
     max_rel: float
     cosine: float = Field(description="the smallest cosine similarity over the check items")
@@ -299,7 +299,16 @@ class Artifact(Frozen):
     )
     preprocessing: Preprocessing | None = None
     labels: Labels | None = None
+    calibration: str | None = Field(
+        default=None, description="the pictures, or the noise, that set int8's ranges"
+    )
     calibrated_on_noise: bool = False
+    ladder: dict[str, Any] | None = Field(
+        default=None, description="every recipe that was tried for it, see `zoobench.prepare.ladder.Ladder`"
+    )
+    derived_from: str | None = Field(
+        default=None, description="sha256 of the fp32 artifact that it was made of"
+    )
     recipe: dict[str, Any] = Field(default_factory=dict)
     made_with: dict[str, str] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()

@@ -188,8 +188,11 @@ BACKENDS: dict[str, Row] = {
         "zoobench.backends.onnxruntime:OnnxTensorRT",
         "cuda",
         "onnx",
-        ("fp32", "tf32", "fp16", "int8"),
-        own_artifact={"int8": "onnx"},
+        ("fp32", "tf32", "fp16"),
+        refusals={
+            "int8": "TensorRT takes symmetric int8 only, which is not made yet; use onnx_cpu or openvino",
+            "int8_dynamic": "TensorRT has no dynamic int8; use onnx_cpu",
+        },
         extra="tensorrt",
         packages=("onnxruntime-gpu", "tensorrt"),
         options=_ORT_OPTIONS,

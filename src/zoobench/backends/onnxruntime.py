@@ -6,13 +6,13 @@ import contextlib
 import json
 import os
 import tempfile
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zoobench.backends.onnx_profile import read_profile
 from zoobench.errors import UsageError
 from zoobench.outcome import Evidence
 from zoobench.spec import Artifact, Case, Precision
@@ -28,7 +28,7 @@ GRAPH_OPTIMIZATIONS = {
     "basic": "ORT_ENABLE_BASIC",
     "none": "ORT_DISABLE_ALL",
 }
-_PROFILED_CALLS = 3
+_PROFILED_CALLS = 5
 _TF32_OVERRIDE = "NVIDIA_TF32_OVERRIDE"
 """NVIDIA's libraries read it: 0 keeps TF32 off whatever a program asks for."""
 
@@ -127,7 +127,7 @@ class OrtSession:
 
     def __init__(self, artifact: Artifact, case: Case, providers: list[Any]) -> None:
         assert artifact.file is not None
-        self.case, self.providers = case, providers
+        self.case, self.providers, self.stored_precision = case, providers, artifact.precision
         self.model_file = str(artifact.path / artifact.file)
         self.session = self._open(self.model_file, self._options())
         self.output_names = [output.name for output in self.session.get_outputs()]
@@ -200,21 +200,24 @@ class OrtSession:
             for _ in range(_PROFILED_CALLS):
                 session.run(None, feed)
             events = json.loads(Path(session.end_profiling()).read_text())
-        nodes, times, operators = _by_provider(events)
+        profile = read_profile(events)
+        total = sum(profile.provider_us.values())
         return Evidence(
             runtime="onnxruntime",
             version=ort.__version__,
             device=self.case.device,
-            precision=self._precision(),
+            precision=profile.quantized or self._precision(),
             threads=self.case.threads,
-            provider_nodes=_shares(nodes),
-            provider_time=_shares(times),
+            provider_nodes=_shares(profile.provider_nodes),
+            provider_time=_shares(profile.provider_us),
+            kernels=profile.kernels,
+            slowest=profile.slowest,
             details={
                 "graph_optimization": str(self.case.options.get("graph_optimization", "all")),
                 "providers": session.get_providers(),
                 "provider_options": session.get_provider_options(),
                 "boundary": "device_to_device" if self.case.options.get("io_binding") else "host_to_host",
-                "operator_time": {k: round(v, 4) for k, v in _shares(operators).items() if v >= 0.01},
+                "profiled_us": total,
             },
         )
 
@@ -222,6 +225,9 @@ class OrtSession:
         kind = {"tensor(float)": "fp32", "tensor(float16)": "fp16", "tensor(bfloat16)": "bf16"}.get(
             self.session.get_inputs()[0].type, self.session.get_inputs()[0].type
         )
+        if kind == "fp32" and self.stored_precision is Precision.FP16:
+            # Inputs and outputs stay fp32; a cast stands behind them.
+            return "fp16"
         options = self.session.get_provider_options()
         if options.get("TensorrtExecutionProvider", {}).get("trt_fp16_enable") in ("1", "True"):
             return "fp16"
@@ -260,26 +266,7 @@ def _no_gpu() -> str | None:
     return None if count else "the NVIDIA driver reports no GPU; run `python diagnos/check_gpu.py`"
 
 
-def _by_provider(events: list[dict[str, Any]]) -> tuple[Counter[str], Counter[str], Counter[str]]:
-    """Nodes (distinct), kernel microseconds by provider, and microseconds by operator, from ORT's profile."""
-    seen: dict[str, str] = {}
-    times: Counter[str] = Counter()
-    operators: Counter[str] = Counter()
-    for event in events:
-        args = event.get("args", {})
-        provider = args.get("provider")
-        if (
-            event.get("cat") != "Node"
-            or not provider
-            or not str(event.get("name", "")).endswith("_kernel_time")
-        ):
-            continue
-        seen[str(event["name"])] = provider
-        times[provider] += int(event.get("dur", 0))
-        operators[str(args.get("op_name"))] += int(event.get("dur", 0))
-    return Counter(seen.values()), times, operators
-
-
-def _shares(counts: Counter[str]) -> dict[str, float]:
-    total = sum(counts.values())
-    return {name: count / total for name, count in counts.most_common()} if total else {}
+def _shares(parts: Mapping[str, float]) -> dict[str, float]:
+    total = sum(parts.values())
+    most_first = sorted(parts.items(), key=lambda part: -part[1])
+    return {name: part / total for name, part in most_first} if total else {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -84,16 +85,24 @@ class OpenVinoSession:
         read = self.compiled.get_property
         hint = read("INFERENCE_PRECISION_HINT").get_type_name()
         devices = [str(device) for device in read("EXECUTION_DEVICES")]
+        layers = Counter(
+            str(operation.get_rt_info()["runtimePrecision"].astype(str))
+            for operation in self.compiled.get_runtime_model().get_ops()
+            if "runtimePrecision" in operation.get_rt_info()
+        )
+        on_bytes = layers["i8"] + layers["u8"]
         return Evidence(
             runtime="openvino",
             version=openvino.__version__,
             device="cpu" if devices == ["CPU"] else ",".join(devices),
-            precision={"f32": "fp32", "bf16": "bf16", "f16": "fp16"}.get(hint, hint),
+            # The hint is about what is not quantized.
+            precision="int8" if on_bytes else {"f32": "fp32", "bf16": "bf16", "f16": "fp16"}.get(hint, hint),
             threads=int(read("INFERENCE_NUM_THREADS")),
             provider_nodes={device: 1 / len(devices) for device in devices},
             provider_time={device: 1 / len(devices) for device in devices},
             details={
                 "streams": int(read("NUM_STREAMS")),
+                "layers": dict(layers.most_common()),
                 "performance_hint": str(read("PERFORMANCE_HINT")),
                 "boundary": "device_to_device" if self.case.options.get("io_binding") else "host_to_host",
             },

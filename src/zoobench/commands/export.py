@@ -60,6 +60,6 @@ def export(
         if check:
             print(
                 f"against {check.reference}: max |Δ| / max |reference| = {check.max_rel:.2e} "
-                f"(tolerance {check.tolerance:g}), {'passed' if check.passed else 'FAILED'}"
+                f"(tolerance {check.tolerance or 0:g}), {'passed' if check.passed else 'FAILED'}"
             )
     return 0 if check is None or check.passed else 1

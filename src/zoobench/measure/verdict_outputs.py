@@ -56,13 +56,19 @@ def _remedy(precision: Precision) -> str:
 
 def artifact(validation: Validation | None) -> Iterator[Reason]:
     """The artifact failed when it was made."""
-    if validation is not None and not validation.passed:
-        yield Reason(
-            code="artifact_failed_validation",
-            message=f"the artifact differed from {validation.reference} by {validation.max_rel:.2g} of its largest "
-            f"value on {validation.runtime} ({validation.tolerance:.2g} is allowed); export it again with another "
-            "opset",
+    if validation is None or validation.passed:
+        return
+    if validation.tolerance is None:
+        message = (
+            f"the artifact's outputs on {validation.runtime} are not finite; quantize it with other data"
         )
+    else:
+        message = (
+            f"the artifact differed from {validation.reference} by {validation.max_rel:.2g} of its largest "
+            f"value on {validation.runtime} ({validation.tolerance:.2g} is allowed); export it again with another "
+            "opset"
+        )
+    yield Reason(code="artifact_failed_validation", message=message)
 
 
 def what_ran(case: Case, evidence: Evidence | None, provider: str | None) -> Iterator[Reason]:

@@ -17,6 +17,7 @@ from zoobench.prepare.cache import ArtifactCache, load_artifact, recipe_key
 from zoobench.spec import Artifact, Frozen, ModelSpec, WeightsPolicy
 
 if TYPE_CHECKING:
+    from zoobench.prepare.derive import Calibration
     from zoobench.prepare.hub import Snapshot
 
 __all__ = ["ArtifactCache", "Prepared", "load_artifact", "prepare_model"]
@@ -24,7 +25,6 @@ __all__ = ["ArtifactCache", "Prepared", "load_artifact", "prepare_model"]
 RECIPE_VERSION = 2
 """Counts up when the same inputs are made into something else."""
 
-Format = Literal["torch", "onnx"]
 Progress = Callable[[str], None]
 _WORTH_TELLING = 10_000_000
 
@@ -71,11 +71,11 @@ class _Source:
 def prepare_model(
     spec: ModelSpec,
     *,
-    formats: Sequence[Format],
+    formats: Sequence[str],
     weights: WeightsPolicy,
     allow_pickle: bool,
     cache: ArtifactCache,
-    calibration: Path | None = None,
+    calibration: Calibration | None = None,
     seed: int = 0,
     progress: Progress = lambda _: None,
 ) -> Prepared:
@@ -83,7 +83,8 @@ def prepare_model(
 
     Args:
         spec: the model. With `path` its files are local and the Hub is not asked.
-        formats: which artifacts are wanted.
+        formats: the keys of the artifacts that are wanted: `torch`, `onnx`, or a precision of the ONNX file, `onnx:int8`.
+        calibration: pictures for int8; None: noise.
         weights: `pretrained` needs the Hub, `random` never asks it, `auto` falls back to seeded random
             weights when it cannot be reached (not when it refuses).
         allow_pickle: whether weights may come from a pickle (read with `weights_only=True`).
@@ -95,6 +96,23 @@ def prepare_model(
         HubError: the Hub refused, or could not be reached and there is no fallback.
         PrepareError: the model cannot be loaded or exported; the disk is full.
     """
+    derived = [key for key in formats if ":" in key]
+    formats = [key for key in formats if ":" not in key]
+    if derived and "onnx" not in formats:
+        formats = [*formats, "onnx"]
+    prepared = _prepare_plain(spec, formats, weights, allow_pickle, cache, seed, progress)
+    return _with_derived(prepared, derived, cache, calibration, progress) if derived else prepared
+
+
+def _prepare_plain(
+    spec: ModelSpec,
+    formats: Sequence[str],
+    weights: WeightsPolicy,
+    allow_pickle: bool,
+    cache: ArtifactCache,
+    seed: int,
+    progress: Progress,
+) -> Prepared:
     if spec.path is not None and spec.path.suffix == ".onnx":
         return _prepare_file(spec, spec.path, formats, cache, progress)
     try:
@@ -105,6 +123,46 @@ def prepare_model(
             raise
         source = _fallback(spec, seed, error)
         return _prepare(spec, source, formats, cache, seed, progress)
+
+
+def _with_derived(
+    prepared: Prepared,
+    keys: Sequence[str],
+    cache: ArtifactCache,
+    calibration: Calibration | None,
+    progress: Progress,
+) -> Prepared:
+    """Other precisions of the ONNX artifact; one that fails leaves the others."""
+    artifacts, failed = dict(prepared.artifacts), dict(prepared.failed)
+    source = artifacts.get("onnx")
+    for key in keys:
+        if source is None:
+            failed[key] = failed.get("onnx", f"{prepared.model.name} has no ONNX file to make it of")
+            continue
+        try:
+            artifacts[key] = _derived(key, source, cache, calibration, progress)
+        except PrepareError as error:
+            failed[key] = str(error)
+    return prepared.model_copy(update={"artifacts": artifacts, "failed": failed})
+
+
+def _derived(
+    key: str,
+    source: Artifact,
+    cache: ArtifactCache,
+    calibration: Calibration | None,
+    progress: Progress,
+) -> Artifact:
+    from zoobench.prepare.derive import build_derived, derived_recipe
+
+    recipe = derived_recipe(key, source, calibration)
+    found = cache.lookup(recipe_key(recipe)) or cache.get_or_build(
+        recipe_key(recipe),
+        lambda folder: build_derived(folder, key, source, calibration, recipe=recipe, progress=progress),
+    )
+    # The source may have been named, and told its pictures, anew since.
+    told = ("model", "hf_id", "preprocessing", "labels")
+    return found.model_copy(update={name: getattr(source, name) for name in told})
 
 
 def _source(
@@ -171,7 +229,7 @@ def _fallback(spec: ModelSpec, seed: int, error: HubUnreachableError) -> _Source
 def _prepare(
     spec: ModelSpec,
     source: _Source,
-    formats: Sequence[Format],
+    formats: Sequence[str],
     cache: ArtifactCache,
     seed: int,
     progress: Progress,
@@ -231,7 +289,7 @@ def _prepare(
 
 
 def _prepare_file(
-    spec: ModelSpec, path: Path, formats: Sequence[Format], cache: ArtifactCache, progress: Progress
+    spec: ModelSpec, path: Path, formats: Sequence[str], cache: ArtifactCache, progress: Progress
 ) -> Prepared:
     from zoobench.prepare.onnx_file import build_from_file, inspect
     from zoobench.prepare.versions import ONNX_FILE_PACKAGES, versions

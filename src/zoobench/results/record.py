@@ -65,6 +65,11 @@ class ArtifactInfo(Part):
     validation: Validation | None = None
     flops: int | None = None
     bytes_moved: int | None = None
+    precision: str | None = Field(default=None, description="of what is stored; None: not written down, fp32")
+    calibration: str | None = None
+    calibrated_on_noise: bool = False
+    ladder: dict[str, Any] | None = None
+    derived_from: str | None = None
     made_with: dict[str, str] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from zoobench.errors import UsageError
+from zoobench.errors import PrepareError, UsageError
 from zoobench.prepare import prepare_model
 from zoobench.prepare.cache import ArtifactCache
-from zoobench.spec import DataInfo, ModelSpec, WeightsPolicy
+from zoobench.spec import Artifact, DataInfo, ModelSpec, WeightsPolicy
+from zoobench.tasks import open_task
 from zoobench.worker.roles import Emit
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from zoobench.prepare.derive import Calibration
 
 
 class PrepareRole:
@@ -30,10 +36,36 @@ class PrepareRole:
             weights=WeightsPolicy(args["weights"]),
             allow_pickle=args["allow_pickle"],
             cache=ArtifactCache(Path(args["cache"])),
-            calibration=Path(args["calibration"]) if args.get("calibration") else None,
+            calibration=_calibration(Path(args["calibration"])) if args.get("calibration") else None,
             progress=lambda text: emit("progress", text),
         )
         return prepared.model_dump(mode="json")
+
+
+def _calibration(folder: Path) -> Calibration:
+    """A pack's pictures as inputs of whatever artifact asks for them."""
+    import numpy as np
+
+    from zoobench.data.loader import batches
+    from zoobench.data.pack import Pack
+    from zoobench.prepare.derive import Calibration
+
+    pack = Pack.open(folder)
+
+    def items(artifact: Artifact) -> np.ndarray:
+        how, task = artifact.preprocessing, open_task(artifact.task)
+        if how is None:
+            raise PrepareError(
+                f"{artifact.model}: how it wants its pictures is not known, so it cannot be calibrated"
+            )
+        found = [batch.tensors for batch in batches(pack, lambda picture: task.item(picture, how), 8)]
+        if not found:
+            raise PrepareError(
+                f"{pack.label}: none of its pictures can be decoded, so nothing can be calibrated on them"
+            )
+        return np.concatenate(found)
+
+    return Calibration(f"{len(pack)} pictures of {pack.label}", pack.content_sha256, items)
 
 
 def _collect(args: dict[str, Any], emit: Emit) -> dict[str, Any]:
