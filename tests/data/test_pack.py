@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -108,6 +109,7 @@ def test_pictures_that_two_packs_share_are_found_by_their_bytes(tmp_path: Path, 
         lambda f: (f / IMAGES_FILE).open("ab").write(b"more"),
         lambda f: (f / IMAGES_FILE).write_bytes(bytes((f / IMAGES_FILE).stat().st_size)),
         lambda f: (f / PACK_FILE).write_text("{}"),
+        lambda f: (f / INDEX_FILE).write_text((f / INDEX_FILE).read_text().replace("cat/1", "cat/9")),
     ],
 )
 @pytest.mark.parametrize("finished", [True, False])
@@ -159,7 +161,7 @@ collect(open_source(request), request, pathlib.Path({str(cache)!r}), progress=la
 def test_two_at_once_pack_it_once(folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     write = pack_module._write
-    monkeypatch.setattr(pack_module, "_write", lambda *rest: (calls.append(1), write(*rest)))
+    monkeypatch.setattr(pack_module, "_write", lambda *rest: (calls.append(1), time.sleep(0.1), write(*rest)))
     with ThreadPoolExecutor(4) as pool:
         packs = list(pool.map(lambda _: packed(folder, cache), range(4)))
     assert len(calls) == 1

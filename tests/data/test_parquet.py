@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from tests.data.pictures import parquet_of, picture
 
 from zoobench.data import DataRequest, Pick, Source, open_source
-from zoobench.data.parquet import ParquetSource, front_matter
+from zoobench.data.parquet import LocalShelf, front_matter
 from zoobench.errors import PrepareError, UsageError, ZoobenchError
 
 PICTURES = [picture(seed) for seed in range(10)]
@@ -189,12 +190,26 @@ def test_without_pyarrow_the_line_says_what_to_install(
     refused(UsageError, "pip install pyarrow", lambda: found.labels())
 
 
-def test_memory_is_that_of_some_pictures_and_not_of_a_row_group(source: Callable[..., Source]) -> None:
+def test_memory_is_that_of_some_pictures_and_not_of_a_row_group(
+    source: Callable[..., Source], monkeypatch: pytest.MonkeyPatch
+) -> None:
     noise = np.random.Generator(np.random.PCG64(0)).bytes
     found = source(parquet_of([noise(100_000) for _ in range(600)], [0] * 600, group=600, page=8))
-    assert isinstance(found, ParquetSource)
     found.labels()
+    reads: list[int] = []
+
+    class Watched(io.FileIO):
+        def read(self, size: int | None = -1) -> bytes:
+            content = super().read(-1 if size is None else size) or b""
+            reads.append(len(content))
+            return content
+
+    monkeypatch.setattr(LocalShelf, "open", lambda shelf, name: Watched(shelf._files[name].path))
     before, peak = pa.total_allocated_bytes(), 0
     for _ in found.read([Pick(0, row) for row in range(600)]):
         peak = max(peak, pa.total_allocated_bytes() - before)
-    assert peak < 20e6
+    assert max(reads) < 10e6 and peak < 20e6
+    whole = sum(reads)
+    reads.clear()
+    list(found.read([Pick(0, 0)]))
+    assert sum(reads) < 0.2 * whole

@@ -117,11 +117,14 @@ def test_class_names_come_from_the_readme_at_the_commit(loopback_hub: LoopbackHu
 def test_the_token_goes_to_the_hub_and_never_to_its_storage(
     loopback_hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loopback_hub.add(REPOSITORY, dataset(), token="hf_secret")
+    files = dataset() | {"data/test-00000-of-00002.parquet": parquet_of([FILE, FILE], [0, 1], group=1)}
+    loopback_hub.add(REPOSITORY, files, token="hf_secret")
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    opened().labels()
+    source = opened()
+    assert [content for _, _, content in source.read([Pick(0, 0), Pick(1, 0)])] == [FILE, FILE]
     hosts = {(r.host, "authorization" in r.headers) for r in loopback_hub.requests}
     assert hosts == {("hub", True), ("storage", False)}
+    assert len(received(loopback_hub)) > len(loopback_hub.asked_for("test-00000-of-00002.parquet"))
 
 
 def test_few_pictures_take_few_bytes(loopback_hub: LoopbackHub, tmp_path: Path) -> None:
@@ -188,10 +191,10 @@ def test_an_address_of_the_storage_that_has_expired_is_asked_for_again(
 def test_what_was_cut_goes_on_where_it_stopped(
     loopback_hub: LoopbackHub, remote_file: HubFile, reset: bool
 ) -> None:
-    loopback_hub.fault(REPOSITORY, "cut", after=100_000, times=3, reset=reset)
+    loopback_hub.fault(REPOSITORY, "cut", after=100_000, times=6, reset=reset)
     assert remote_file.read() == FILE
     starts = [first for first, _ in received(loopback_hub)]
-    assert len(starts) == 4
+    assert len(starts) == 7
     assert all(0 < later - sooner <= 100_000 for sooner, later in itertools.pairwise(starts))
 
 
@@ -217,6 +220,12 @@ def test_something_that_drops_range_headers_is_told(loopback_hub: LoopbackHub, r
     one_line(error, "no parts of a.parquet", "Range")
     remote_file.seek(0)
     assert remote_file.read() == FILE
+
+
+def test_another_part_than_was_asked_for_is_told(remote_file: HubFile) -> None:
+    with pytest.raises(HubError) as error:
+        remote_file._check_range(206, {"content-range": f"bytes 5-9/{len(FILE)}"}, 0)
+    one_line(error, "no parts of a.parquet")
 
 
 def test_a_file_of_another_size_than_listed_is_told(loopback_hub: LoopbackHub) -> None:

@@ -89,7 +89,8 @@ class Pack:
                 raise ValueError(f"its version is {manifest['version']}, this zoobench reads {VERSION}")
             end = entries[-1].offset + entries[-1].length
             size = (folder / IMAGES_FILE).stat().st_size
-            if size != end or _content(entries) != manifest["content_sha256"]:
+            stated = manifest["ids_sha256"], manifest["content_sha256"]
+            if size != end or (_ids(entries), _content(entries)) != stated:
                 raise ValueError(f"index and pictures do not fit: {size} bytes, {end} indexed")
             return cls(folder, manifest, entries, os.open(folder / IMAGES_FILE, os.O_RDONLY | os.O_CLOEXEC))
         except (OSError, ValueError, TypeError, KeyError, IndexError) as error:
@@ -235,7 +236,7 @@ def _write(
         "notes": source.notes,
         "classes": source.classes,
         "request": asdict(request),
-        "ids_sha256": stable_hash(sorted(entry.id for entry in entries)),
+        "ids_sha256": _ids(entries),
         "content_sha256": _content(entries),
     }
     with _explained_disk(cache):
@@ -293,6 +294,10 @@ def _read_at(file: int, entry: Entry) -> bytes:
         parts.append(part)
         have += len(part)
     return b"".join(parts)
+
+
+def _ids(entries: list[Entry]) -> str:
+    return stable_hash(sorted(entry.id for entry in entries))
 
 
 def _content(entries: list[Entry]) -> str:
