@@ -6,15 +6,16 @@ import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from PIL import Image
 
-from zoobench.data import DataRequest
+from zoobench.data import DataRequest, open_source
 from zoobench.data.pack import Pack, collect
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def picture(seed: int = 0, size: tuple[int, int] = (8, 6), kind: str = "PNG") -> bytes:
@@ -60,6 +61,9 @@ def parquet_of(
     label_type: pa.DataType | None = None,
 ) -> bytes:
     """A parquet file with `group` rows in a row group and pages of 1 MB or `page` rows, in the layout of the Hub's datasets."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     image = (
         pa.array(pictures, pa.binary())
         if plain
@@ -90,6 +94,4 @@ def pack_of(root: Path, contents: Sequence[bytes]) -> Pack:
     for index, content in enumerate(contents):
         (folder / f"{index:05}.png").write_bytes(content)
     request = DataRequest(str(folder.parent))
-    from zoobench.data import open_source
-
     return collect(open_source(request), request, root / "cache")

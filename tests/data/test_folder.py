@@ -106,6 +106,9 @@ def test_a_local_path_wins_over_the_hub_and_over_a_short_name(
         ("zzz", {}, "give a folder, a parquet file, a Hub id .* mini-imagenet"),
         (" ", {}, "no dataset is named"),
         ("./nothing", {}, "no such file or folder"),
+        ("/" + "x" * 5000, {}, "no such file or folder"),
+        ("~nobody-of-that-name/set", {}, "no such file or folder"),
+        ("a\0b", {}, "no dataset is called 'a\\?b'"),
         ("nothing.parquet", {}, "no such file or folder"),
         ("org/x@one", {"revision": "two"}, "one revision and --revision two"),
         ("a/b/c", {}, "no dataset id"),
@@ -129,7 +132,7 @@ def test_only_training_pictures_are_not_taken_unasked(tmp_path: Path) -> None:
     folder_of(tmp_path / "train", {"cat": 1})
     with pytest.raises(UsageError, match="only train: pass --split train"):
         opened(tmp_path)
-    assert ids(opened(tmp_path, split="train")) == ["cat/0.png"]
+    assert ids(opened(tmp_path, split="train")) == ["train/cat/0.png"]
 
 
 def test_a_picture_that_went_away_is_one_line(tmp_path: Path) -> None:

@@ -91,6 +91,8 @@ def test_unknown_outputs_only_if_the_counts_fit() -> None:
         assert class_map(["1", "0"], 2, labels).outputs == (1, 0)
         with pytest.raises(UsageError, match="does not say what its 2 outputs mean"):
             class_map(["cat", "dog", "cow"], 2, labels)
+        with pytest.raises(UsageError, match="numbers 1 to 2, and the model's outputs 0 to 1"):
+            class_map(["1", "2"], 2, labels)
 
 
 @pytest.mark.parametrize(

@@ -88,14 +88,14 @@ def test_no_more_than_ahead_are_in_work(tmp_path: Path) -> None:
         next(found)
         time.sleep(0.02)
         assert begun <= 2 * taken + 6
-    found.close()  # type: ignore[attr-defined]
+    found.close()
 
 
 def test_closing_early_ends_the_threads(tmp_path: Path) -> None:
     found = batches(pack_of(tmp_path, [grey(number) for number in range(50)]), first_pixel, 2, workers=3)
     next(found)
     assert decoders()
-    found.close()  # type: ignore[attr-defined]
+    found.close()
     assert not decoders()
 
 

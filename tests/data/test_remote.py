@@ -17,6 +17,8 @@ from zoobench.data.remote import BLOCK_BYTES, HubFile
 from zoobench.errors import HubError, HubUnreachableError, UsageError
 from zoobench.prepare import hub, hub_connection
 
+pytest.importorskip("pyarrow")
+
 ID = "org/pictures"
 REPOSITORY = f"datasets/{ID}"
 NAMES = ["ant", "bee", "cow"]

@@ -146,8 +146,8 @@ def open_source(request: DataRequest) -> Source:
     """
     if not request.said.strip():
         raise UsageError(f"no dataset is named: give a folder, a parquet file, a Hub id or {_short_names()}")
-    path = Path(request.said).expanduser()
-    if path.exists():
+    path = _existing(request.said)
+    if path is not None:
         return _open_path(path, request)
     said, _, at = request.said.partition("@")
     if said.startswith(_PATH_STARTS) or said.endswith(".parquet"):
@@ -167,6 +167,15 @@ def open_source(request: DataRequest) -> Source:
 
     request = replace(request, split=request.split or known.split, config=request.config or known.config)
     return open_hub(known.hf_id, revision or known.revision, request, known.notes)
+
+
+def _existing(said: str) -> Path | None:
+    try:
+        path = Path(said).expanduser()
+        return path if path.exists() else None
+    except (OSError, ValueError, RuntimeError):
+        # Too long, a NUL in it, or the home of nobody: no path, but it may still be a name.
+        return None
 
 
 def _open_path(path: Path, request: DataRequest) -> Source:

@@ -57,7 +57,7 @@ def _listed(names: set[str]) -> str:
 
 
 class FolderSource:
-    """A `Source`; its classes are the names of the folders, sorted, and its ids the files' names below the split."""
+    """A `Source`; its classes are the names of the folders, sorted, and its ids the files' names below the folder that was given."""
 
     notes: tuple[str, ...] = ()
 
@@ -92,7 +92,9 @@ class FolderSource:
         """One block a class."""
         return [
             Block(
-                name, [file.name for file in self._by_class[name]], np.full(len(self._by_class[name]), index)
+                name,
+                [self._id(file) for file in self._by_class[name]],
+                np.full(len(self._by_class[name]), index),
             )
             for index, name in enumerate(self.classes)
         ]
@@ -109,7 +111,11 @@ class FolderSource:
                 content = file.path.read_bytes()
             except OSError as error:
                 raise unreadable(file.path, error) from error
-            yield file.name, block, content
+            yield self._id(file), block, content
+
+    def _id(self, file: LocalFile) -> str:
+        """With the split: `cat/1.jpg` of the training pictures is another one than that of the test."""
+        return f"{self._split}/{file.name}" if self._split else file.name
 
     def _files(self) -> Iterator[LocalFile]:
         for name in self.classes:

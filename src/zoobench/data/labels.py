@@ -109,9 +109,14 @@ def _by_position(classes: Sequence[str], outputs: int) -> ClassMap:
             f" what they are, such as {IMAGENET}"
         )
     numbers = _numbers(classes)
-    if numbers is not None and sorted(numbers) == list(range(outputs)):
-        return ClassMap(tuple(numbers), subset=False)
-    return ClassMap(tuple(range(outputs)), subset=False)
+    if numbers is None:
+        return ClassMap(tuple(range(outputs)), subset=False)
+    if sorted(numbers) != list(range(outputs)):
+        raise UsageError(
+            f"the dataset's classes are the numbers {min(numbers)} to {max(numbers)}, and the model's outputs 0 to"
+            f" {outputs - 1}: name them alike"
+        )
+    return ClassMap(tuple(numbers), subset=False)
 
 
 def _to_imagenet(classes: Sequence[str], first: int) -> ClassMap:

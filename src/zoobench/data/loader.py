@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,7 @@ def batches(
     workers: int | None = None,
     ahead: int | None = None,
     on_bad: OnBad | None = None,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """All pictures of `pack` in its order; every batch but the last has `batch` pictures.
 
     One that does not decode is told to `on_bad` and left out, and the batch is filled up with the next ones. Memory
@@ -76,32 +77,33 @@ def batches(
 
 def _batches(
     pack: Pack, transform: Transform, batch: int, workers: int, ahead: int, on_bad: OnBad
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     indices: list[int] = []
     tensors = np.empty(0, np.float32)
-    for index, item in _items(pack, transform, workers, ahead):
-        if isinstance(item, str):
-            on_bad(index, item)
-            continue
-        if not indices:
-            tensors = np.empty((batch, *item.shape), np.float32)
-        elif item.shape != tensors.shape[1:]:
-            raise PrepareError(
-                f"picture {printable(pack.entry(index).id)} became a tensor of shape {item.shape}, those before it"
-                f" {tensors.shape[1:]}: the transform must give all of them the same"
-            )
-        tensors[len(indices)] = item
-        indices.append(index)
-        if len(indices) == batch:
-            yield Batch(np.array(indices, np.int64), tensors)
-            indices = []
+    with closing(_items(pack, transform, workers, ahead)) as items:
+        for index, item in items:
+            if isinstance(item, str):
+                on_bad(index, item)
+                continue
+            if not indices:
+                tensors = np.empty((batch, *item.shape), np.float32)
+            elif item.shape != tensors.shape[1:]:
+                raise PrepareError(
+                    f"picture {printable(pack.entry(index).id)} became a tensor of shape {item.shape}, those before it"
+                    f" {tensors.shape[1:]}: the transform must give all of them the same"
+                )
+            tensors[len(indices)] = item
+            indices.append(index)
+            if len(indices) == batch:
+                yield Batch(np.array(indices, np.int64), tensors)
+                indices = []
     if indices:
         yield Batch(np.array(indices, np.int64), tensors[: len(indices)])
 
 
 def _items(
     pack: Pack, transform: Transform, workers: int, ahead: int
-) -> Iterator[tuple[int, np.ndarray | str]]:
+) -> Generator[tuple[int, np.ndarray | str], None, None]:
     """Each picture's tensor, or why it has none, in order; at most `ahead` of them exist at once."""
 
     def item(index: int) -> np.ndarray | str:
