@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
+import subprocess
+import sys
 import warnings
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from tests.data.pictures import encoded, picture
 
+from zoobench.data import decode as decode_module
 from zoobench.data.decode import UndecodableError, decode
 
 
@@ -43,6 +48,12 @@ def test_exif_says_which_side_is_up(orientation: int, turned: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     assert (pixels(encoded(image, "PNG", exif=exif)) == np.rot90(np.asarray(image), turned)).all()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_damaged_exif_does_not_cost_the_picture(kind: str) -> None:
+    image = Image.new("RGB", (4, 2), "red")
+    assert pixels(encoded(image, kind, exif=b"Exif\0\0garbage")).shape == (2, 4, 3)
 
 
 def test_grey_palette_and_bilevel() -> None:
@@ -124,6 +135,22 @@ def test_a_bomb_is_an_error_of_that_picture(monkeypatch: pytest.MonkeyPatch, sid
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 800)
     with pytest.raises(UndecodableError, match="too large"):
         decode(picture(0, (side, side)))
+
+
+def test_pillow_does_not_print_what_it_logs() -> None:
+    tiff = bytearray(encoded(Image.new("RGB", (4, 4)), "TIFF"))
+    tag = tiff.index(struct.pack("<HHI", 277, 3, 1))  # samples per pixel
+    tiff[tag + 8 : tag + 10] = struct.pack("<H", 99)
+    code = "import sys; from zoobench.data.decode import decode; decode(sys.stdin.buffer.read())"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        input=bytes(tiff),
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(Path(decode_module.__file__).parents[2])},
+        check=False,
+    )
+    assert b"UndecodableError" in done.stderr
+    assert b"More samples" not in done.stderr
 
 
 def test_pillow_does_not_warn() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import logging
+import struct
 import warnings
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
 _SIXTEEN_BITS = 65_535
 _PILLOW = r"PIL\."
+_NOWHERE = logging.NullHandler()
 _TRUNCATED = ("truncated", "broken data stream", "unrecognized data stream", "not enough", "too short", "eof")
 
 
@@ -30,7 +33,7 @@ def decode(data: bytes) -> Image:
     Raises:
         UndecodableError: not a picture, truncated, damaged, or more pixels than Pillow's limit against bombs.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
 
     _silence()
     try:
@@ -39,7 +42,7 @@ def decode(data: bytes) -> Image:
             if limit is not None and image.width * image.height > limit:
                 raise UndecodableError(_too_large(f"{image.width} × {image.height} pixels"))
             image.load()
-            return _rgb(ImageOps.exif_transpose(image))
+            return _rgb(_upright(image))
     except UndecodableError:
         raise
     except UnidentifiedImageError as error:
@@ -56,6 +59,16 @@ def decode(data: bytes) -> Image:
 
 def _too_large(what: str) -> str:
     return f"too large: {printable(what)}"
+
+
+def _upright(image: Image) -> Image:
+    from PIL import ImageOps
+
+    try:
+        return ImageOps.exif_transpose(image)
+    except (SyntaxError, ValueError, TypeError, LookupError, OSError, struct.error):
+        # The pixels are whole; only which side is up is not known.
+        return image
 
 
 def _rgb(image: Image) -> Image:
@@ -86,3 +99,5 @@ def _silence() -> None:
     """Pillow warns about what is handled here, once a picture. `catch_warnings` would not be safe in threads."""
     if not any(getattr(module, "pattern", None) == _PILLOW for _, _, _, module, _ in warnings.filters):
         warnings.filterwarnings("ignore", module=_PILLOW)
+    # Without any handler Python prints what Pillow logs of damaged files.
+    logging.getLogger("PIL").addHandler(_NOWHERE)
