@@ -84,6 +84,18 @@ def test_a_single_file_with_plain_bytes_and_numbers(tmp_path: Path) -> None:
     assert next(found.read([Pick(0, 2)])) == ("odd.parquet#2", 2, PICTURES[2])
 
 
+def test_a_link_into_the_hubs_cache_is_a_parquet_file(tmp_path: Path) -> None:
+    """There the file itself is called by its checksum; and what lies beside it is nobody's business."""
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "blobs/0123abcd").write_bytes(parquet_of(PICTURES, LABELS))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/test-00000-of-00001.parquet").symlink_to("../blobs/0123abcd")
+    (tmp_path / "data/dangling.parquet").symlink_to("nowhere")
+    for said in (tmp_path / "data/test-00000-of-00001.parquet", tmp_path / "data"):
+        found = open_source(DataRequest(str(said)))
+        assert found.labels()[0].ids[0] == "test-00000-of-00001.parquet#0"
+
+
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
 def test_labels_that_are_text(source: Callable[..., Source], kind: object) -> None:
     found = source(parquet_of(PICTURES[:3], ["b", None, "a"], label_type=kind))

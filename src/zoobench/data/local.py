@@ -29,17 +29,21 @@ def files_below(folder: Path, suffixes: Collection[str]) -> list[LocalFile]:
     Raises:
         PrepareError: a folder or file cannot be read.
     """
-    found = []
-    for path in _walk(folder, set()):
-        if path.suffix.lower() in suffixes:
-            try:
-                status = path.stat()
-            except OSError as error:
-                raise unreadable(path, error) from error
-            found.append(
-                LocalFile(path.relative_to(folder).as_posix(), path, status.st_size, status.st_mtime_ns)
-            )
+    found = [local_file(folder, path) for path in _walk(folder, set()) if path.suffix.lower() in suffixes]
     return sorted(found, key=lambda file: file.name)
+
+
+def local_file(folder: Path, path: Path) -> LocalFile:
+    """The file at `path`, which is below `folder`.
+
+    Raises:
+        PrepareError: it cannot be looked at.
+    """
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise unreadable(path, error) from error
+    return LocalFile(path.relative_to(folder).as_posix(), path, status.st_size, status.st_mtime_ns)
 
 
 def unreadable(path: Path, error: OSError) -> PrepareError:

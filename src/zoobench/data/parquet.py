@@ -14,7 +14,7 @@ import numpy as np
 
 from zoobench.data import Block, DataRequest, Pick
 from zoobench.data.layout import card_features, choose, class_names, parts_of
-from zoobench.data.local import LocalFile, content_digest, files_below, state_digest, unreadable
+from zoobench.data.local import LocalFile, content_digest, files_below, local_file, state_digest, unreadable
 from zoobench.errors import PrepareError, UsageError, printable
 from zoobench.prepare.explain import explained
 
@@ -62,13 +62,15 @@ class LocalShelf:
     """Parquet files on the local disk."""
 
     def __init__(self, path: Path) -> None:
-        root = path.resolve()
-        self.title = printable(root.name)
-        if root.is_dir():
-            found = files_below(root, {".parquet"})
+        if path.is_dir():
+            self._folder = path.resolve()
+            self.title = printable(self._folder.name)
+            found = files_below(self._folder, {".parquet"})
         else:
-            found = [file for file in files_below(root.parent, {".parquet"}) if file.path == root]
-        self._folder = root if root.is_dir() else root.parent
+            # A link keeps its own name: in the Hub's cache it leads to a file that is called by its checksum.
+            self._folder = path.parent.resolve()
+            self.title = printable(path.name)
+            found = [local_file(self._folder, self._folder / path.name)]
         self._files: dict[str, LocalFile] = {file.name: file for file in found}
 
     @cached_property
@@ -351,12 +353,12 @@ class ParquetSource:
         largest = max((int(labels.max(initial=-1)) for labels in flat), default=-1)
         if stated is not None and largest >= len(stated):
             raise PrepareError(
-                f"{self._shelf.title}: the label {largest} in column {column} is beyond the {len(stated)} classes that"
+                f"{self._shelf.title}: the label {largest} in column {printable(column)} is beyond the {len(stated)} classes that"
                 " the dataset names"
             )
         if largest >= _MOST_CLASSES:
             raise UsageError(
-                f"{self._shelf.title}: column {column} has numbers up to {largest}, which are no classes: name the label"
+                f"{self._shelf.title}: column {printable(column)} has numbers up to {largest}, which are no classes: name the label"
                 " column with --label-column"
             )
         return stated or tuple(str(number) for number in range(largest + 1)), by_file
