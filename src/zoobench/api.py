@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from zoobench import machine
-from zoobench.backends import DEFAULT_BACKENDS
+from zoobench.backends import BACKENDS, DEFAULT_BACKENDS, artifact_key
 from zoobench.catalog import MODEL_REGISTRY, find, load_registry
 from zoobench.data import DataRequest
 from zoobench.driver import Observer, Settings, execute
@@ -102,6 +102,9 @@ def pictures(
     *,
     samples: int | None = None,
     split: str | None = None,
+    config: str | None = None,
+    image_column: str | None = None,
+    label_column: str | None = None,
     calibration: str | None = None,
     calibration_samples: int | None = None,
     max_drop: float = 0.01,
@@ -113,6 +116,7 @@ def pictures(
             `mini-imagenet`, `imagenet-1k` or `imagenette`; None: accuracy is not measured.
         samples: how many, class-balanced and always the same; None: 1,000, or all where there are fewer.
         split: of the dataset.
+        config, image_column, label_column: of a parquet dataset that has several.
         calibration: to calibrate int8 on, given alike; never the pictures that are judged. None: noise.
         calibration_samples: None: 100, or all where there are fewer.
         max_drop: how much of top-1 a precision may lose against fp32, a share.
@@ -120,7 +124,15 @@ def pictures(
     return Data(
         evaluation=None
         if dataset is None
-        else DataRequest(dataset, samples or SAMPLES, split=split, at_most=samples is None),
+        else DataRequest(
+            dataset,
+            samples or SAMPLES,
+            at_most=samples is None,
+            split=split,
+            config=config,
+            image_column=image_column,
+            label_column=label_column,
+        ),
         calibration=None
         if calibration is None
         else DataRequest(
@@ -239,28 +251,119 @@ def export(
         if not 7 <= opset <= 30:
             raise UsageError(f"--opset {opset} is out of range; 7 to 30 exist")
         spec = spec.model_copy(update={"opset": opset})
-    watching = observer or Quiet()
-    # An export would spoil what a run measures meanwhile.
+    artifact = _prepared(
+        spec, "onnx", weights=weights, allow_pickle=allow_pickle, observer=observer or Quiet()
+    )
+    return artifact, _copied(artifact, output or Path(f"{_file_name(spec)}.onnx"))
+
+
+def quantize(
+    model: str | ModelSpec,
+    output: Path | None = None,
+    *,
+    precision: str | Precision = Precision.INT8,
+    backend: str = "onnx_cpu",
+    calibration: DataRequest | None = None,
+    weights: WeightsPolicy = WeightsPolicy.AUTO,
+    registry: Path | None = None,
+    allow_pickle: bool = False,
+    observer: Observer | None = None,
+) -> tuple[Artifact, Path]:
+    """Make a file of another precision for one runtime, and compare it with fp32 by running both.
+
+    Args:
+        output: the file to write, with its weights beside it where the runtime keeps them apart; None:
+            `MODEL.PRECISION.onnx` (or `.xml`) in the current folder.
+        precision: one that `backend` has files of its own for: `int8`, `int8_dynamic`, `fp16`.
+        calibration: pictures for int8, see `pictures`; None: noise.
+
+    Returns:
+        The artifact (`ladder` says which recipes were tried) and the file that was written.
+
+    Raises:
+        PrepareError: it cannot be made; the message says why.
+        UsageError: `backend` has no such files, or `output` cannot be written.
+        BusyError: a measurement holds this machine.
+    """
+    chosen = _member(Precision, "--precision", precision)
+    if backend not in BACKENDS:
+        raise UsageError(f"unknown backend {backend!r}; there are {', '.join(BACKENDS)}")
+    row = BACKENDS[backend]
+    if chosen.value not in row.own_artifact:
+        known = ", ".join(row.own_artifact) or "none: it converts fp32's when it loads it"
+        why = row.refusals.get(chosen.value)
+        raise UsageError(
+            f"--precision {chosen.value}: {why}"
+            if why
+            else f"--precision {chosen.value}: {backend} has files of its own for {known}"
+        )
+    spec = request([model], registry=registry).models[0]
+    artifact = _prepared(
+        spec,
+        artifact_key(backend, chosen),
+        weights=weights,
+        allow_pickle=allow_pickle,
+        observer=observer or Quiet(),
+        calibration=calibration,
+    )
+    assert artifact.file is not None
+    name = f"{_file_name(spec)}.{chosen.value}{Path(artifact.file).suffix}"
+    return artifact, _copied(artifact, output or Path(name))
+
+
+def _prepared(
+    spec: ModelSpec,
+    key: str,
+    *,
+    weights: WeightsPolicy,
+    allow_pickle: bool,
+    observer: Observer,
+    calibration: DataRequest | None = None,
+) -> Artifact:
+    executor = open_executor("local")
+    # Preparing would spoil what a run measures meanwhile.
     with machine.measurement_lock():
-        (made,) = open_executor("local").prepare(
-            [(spec, ["onnx"])], weights=weights, allow_pickle=allow_pickle, on_progress=watching.preparing
+        pictures = (
+            executor.collect(calibration, beside=None, on_progress=observer.preparing)
+            if calibration
+            else None
+        )
+        (made,) = executor.prepare(
+            [(spec, [key])],
+            weights=weights,
+            allow_pickle=allow_pickle,
+            on_progress=observer.preparing,
+            calibration=pictures,
         )
     for note in made.notes:
-        watching.note(f"{spec.name}: {note}")
+        observer.note(f"{spec.name}: {note}")
     if made.error is not None:
         raise PrepareError(made.error)
-    artifact = made.artifacts["onnx"]
+    if key not in made.artifacts:
+        raise PrepareError(made.failed.get(key, f"{spec.name}: there is no {key} of it"))
+    return made.artifacts[key]
+
+
+def _file_name(spec: ModelSpec) -> str:
+    return spec.name.strip("/").replace("/", "_").removesuffix(".onnx")
+
+
+def _copied(artifact: Artifact, target: Path) -> Path:
     assert artifact.file is not None
-    target = output or Path(spec.name.strip("/").replace("/", "_").removesuffix(".onnx") + ".onnx")
+    beside = [
+        artifact.path / Path(artifact.file).with_suffix(".bin"),
+        *artifact.path.glob(f"{artifact.file}.*"),
+    ]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(artifact.path / artifact.file, target)
-        for data in artifact.path.glob(f"{artifact.file}.*"):
-            # The graph names its external data by file name.
-            shutil.copyfile(data, target.parent / data.name)
+        for data in (file for file in beside if file.is_file()):
+            # A graph names its external data by file name; OpenVINO finds its weights by the model's own.
+            name = target.with_suffix(".bin").name if data.suffix == ".bin" else data.name
+            shutil.copyfile(data, target.parent / name)
     except OSError as error:
         raise UsageError(f"--output {target}: cannot be written ({error.strerror})") from error
-    return artifact, target
+    return target
 
 
 def load_results(results_dir: Path | str = "results") -> list[Record]:

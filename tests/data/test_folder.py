@@ -110,7 +110,7 @@ def test_a_local_path_wins_over_the_hub_and_over_a_short_name(
         ("~nobody-of-that-name/set", {}, "no such file or folder"),
         ("a\0b", {}, "no dataset is called 'a\\?b'"),
         ("nothing.parquet", {}, "no such file or folder"),
-        ("org/x@one", {"revision": "two"}, "one revision and --revision two"),
+        ("org/x@one", {"revision": "two"}, "one revision, and two is another"),
         ("a/b/c", {}, "no dataset id"),
         ("FOLDER", {"revision": "main"}, "has no revisions"),
         ("FOLDER", {"config": "x"}, "neither configs nor columns"),

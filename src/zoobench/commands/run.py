@@ -12,13 +12,13 @@ from zoobench import api
 from zoobench.backends import CUDA_BACKENDS, DEFAULT_BACKENDS
 from zoobench.commands.flags import AsJson, Flag, Names, Numbers
 from zoobench.commands.options import runtime_options
+from zoobench.commands.pictures import DataFlags, Pictures
 from zoobench.commands.printing import print_json, print_rich
 from zoobench.errors import INTERRUPTED_EXIT, USAGE_EXIT, UsageError
 from zoobench.executors import open_executor
 from zoobench.machine import usable_cpu_count
 from zoobench.outcome import Status, VerdictValue
 from zoobench.spec import Effort, OnExisting, OptionValue, Precision, WeightsPolicy
-from zoobench.units import share
 
 if TYPE_CHECKING:
     from zoobench.driver import Settings
@@ -44,12 +44,7 @@ def run(
     max_latency: str | None = None,
     max_batch: int | None = None,
     batch_timeout: str | None = None,
-    dataset: str | None = None,
-    samples: int | None = None,
-    split: str | None = None,
-    calibration: str | None = None,
-    calibration_samples: int | None = None,
-    max_drop: str = "1%",
+    pictures: Pictures = None,
     weights: WeightsPolicy = WeightsPolicy.AUTO,
     threads: int | None = None,
     results_dir: Path = Path("results"),
@@ -94,20 +89,6 @@ def run(
         server: join at most so many waiting queries into one call.
     batch_timeout
         server: how long a query waits for others to join it, 2ms.
-    dataset
-        Measure accuracy on these labelled pictures: a folder (class/name.jpg), parquet, a Hub id (owner/name@revision),
-        mini-imagenet, imagenet-1k or imagenette.
-    samples
-        How many of them, class-balanced, the same ones every time; default: 1000, or all where there are fewer.
-    split
-        Of the dataset; default: its test or validation split.
-    calibration
-        Calibrate int8 on these pictures, never on those that are judged; default: on noise, and then no accuracy is
-        claimed.
-    calibration_samples
-        How many of them; default: 100, or all where there are fewer.
-    max_drop
-        How many points of top-1 a precision may lose against fp32.
     weights
         auto falls back to seeded random weights when the Hub cannot be reached; pretrained makes that an error.
     threads
@@ -155,14 +136,7 @@ def run(
             **runtime_options(options or (), gap_ms=gap, io_binding=io_binding),
             **_load(target_qps, max_latency, max_batch, batch_timeout),
         },
-        data=api.pictures(
-            dataset,
-            samples=samples,
-            split=split,
-            calibration=calibration,
-            calibration_samples=calibration_samples,
-            max_drop=share(max_drop, "--max-drop"),
-        ),
+        data=(pictures or DataFlags()).data(),
         registry=registry,
     )
     searched = scenario == "server" and target_qps is None and max_latency is not None
@@ -179,7 +153,6 @@ def run(
         wait=wait,
         argv=sys.argv,
     )
-    _check_pictures(dataset, samples, split, calibration, calibration_samples)
     if inputs is not None and not inputs.is_file():
         raise UsageError(f"--inputs {inputs}: there is no such file")
     if dry_run and searched:
@@ -199,26 +172,6 @@ def run(
     if code == USAGE_EXIT:
         print("zoobench: nothing could be measured; the reasons stand above", file=sys.stderr)
     return code
-
-
-def _check_pictures(
-    dataset: str | None,
-    samples: int | None,
-    split: str | None,
-    calibration: str | None,
-    calibration_samples: int | None,
-) -> None:
-    """Flags that mean nothing by themselves are a mistake, and are found before anything is prepared."""
-    for flag, value, of, there in (
-        ("--samples", samples, "--dataset", dataset),
-        ("--split", split, "--dataset", dataset),
-        ("--calibration-samples", calibration_samples, "--calibration", calibration),
-    ):
-        if value is not None and there is None:
-            raise UsageError(f"{flag} {value} is about {of}, which is not given; add {of} mini-imagenet")
-    for flag, count in (("--samples", samples), ("--calibration-samples", calibration_samples)):
-        if count is not None and count < 1:
-            raise UsageError(f"{flag} {count}: at least 1 picture is needed")
 
 
 def _load(

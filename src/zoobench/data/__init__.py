@@ -154,7 +154,7 @@ def open_source(request: DataRequest) -> Source:
         raise UsageError(f"{printable(request.said)}: no such file or folder: check the path of the dataset")
     if at and request.revision and at != request.revision:
         raise UsageError(
-            f"{printable(request.said)} names one revision and --revision {printable(request.revision)} another:"
+            f"{printable(request.said)} names one revision, and {printable(request.revision)} is another:"
             " give one"
         )
     revision = at or request.revision
@@ -181,7 +181,7 @@ def _existing(said: str) -> Path | None:
 def _open_path(path: Path, request: DataRequest) -> Source:
     if request.revision is not None:
         raise UsageError(
-            f"{printable(request.said)} is a local path and has no revisions: leave --revision out"
+            f"{printable(request.said)} is a local path and has no revisions: leave the revision out"
         )
     from zoobench.data.parquet import holds_parquet, open_parquet
 

@@ -28,6 +28,8 @@ from zoobench.tasks import CHECK_ITEMS, open_task
 if TYPE_CHECKING:
     import numpy as np
 
+    from zoobench.prepare.ladder import Rung
+
 _PACKAGES = (*ONNX_FILE_PACKAGES, "nncf", "numpy")
 _NOISE_ITEMS = 16
 _JUDGED = 5
@@ -67,7 +69,7 @@ def derived_recipe(key: str, source: Artifact, calibration: Calibration | None) 
         how = source.preprocessing.model_dump(mode="json") if source.preprocessing and calibration else None
         calibrated = {"pictures": calibration.sha256 if calibration else None, "preprocessing": how}
     return {
-        "recipe": 1,
+        "recipe": 2,
         "key": key,
         "from": source.sha256,
         "weights": source.weights,
@@ -100,12 +102,7 @@ def build_derived(
     ladder: dict[str, Any] | None = None
     if precision is Precision.INT8:
         calibrating, judging = _pictures(source, calibration)
-        if kind == "openvino":
-            from zoobench.prepare.quantize_openvino import quantize_openvino
-
-            made = quantize_openvino(origin, file, calibrating)
-        else:
-            made, ladder = _climb(origin, file, source, calibrating, judging, calibration, progress)
+        made, ladder = _climb(origin, file, source, calibrating, judging, calibration, progress)
     elif precision is Precision.INT8_DYNAMIC:
         made = quantize_dynamic(origin, file)
     elif precision is Precision.FP16:
@@ -188,33 +185,34 @@ def _climb(
     progress: Callable[[str], None],
 ) -> tuple[Quantized, dict[str, Any]]:
     """The ladder's best file, and every rung of it."""
-    from zoobench.prepare.ladder import climb
+    from zoobench.prepare.ladder import climb, climb_openvino
 
     # On noise, or with weights that know nothing, the class of an item is a matter of rounding.
     fidelity_counts = calibration is not None and source.weights != "random"
     with tempfile.TemporaryDirectory(prefix="zoobench-ladder-") as scratch:
-        found = climb(
-            origin,
-            Path(scratch),
-            calibrating,
-            judging,
-            threads=len(os.sched_getaffinity(0)),
-            min_agreement=MIN_AGREEMENT if fidelity_counts else 0.0,
-            budget_s=_LADDER_BUDGET_S,
-            on_rung=lambda rung: progress(
-                f"int8 recipe {rung.recipe.name}: "
-                + (
-                    rung.error
-                    or f"{rung.speed or 0:.2f} × fp32's speed, {rung.agreement or 0:.0%} of its classes"
-                )
-            ),
-        )
+
+        def tell(rung: Rung) -> None:
+            figures = f"{rung.speed or 0:.2f} × fp32's speed, {rung.agreement or 0:.0%} of its classes"
+            progress(f"int8 recipe {rung.recipe.name}: {rung.error or figures}")
+
+        asked: dict[str, Any] = {
+            "threads": len(os.sched_getaffinity(0)),
+            "min_agreement": MIN_AGREEMENT if fidelity_counts else 0.0,
+            "on_rung": tell,
+        }
+        if file.suffix == ".xml":
+            found = climb_openvino(origin, Path(scratch), calibrating, judging, **asked)
+        else:
+            found = climb(origin, Path(scratch), calibrating, judging, budget_s=_LADDER_BUDGET_S, **asked)
         if found.chosen is None:
             raise PrepareError(f"{source.model}: {found.words}")
         rung = found.rungs[found.chosen]
         assert rung.file is not None
         with explained(f"{source.model}: the quantized file cannot be kept"):
             shutil.copyfile(Path(scratch) / rung.file, file)
+            if file.suffix == ".xml":
+                weights = (Path(scratch) / rung.file).with_suffix(".bin")
+                shutil.copyfile(weights, file.with_suffix(".bin"))
     made = Quantized(
         quantized_nodes=rung.quantized_nodes or 0,
         float_nodes=rung.float_nodes or 0,

@@ -153,6 +153,63 @@ def _go_up(
     return False
 
 
+OPENVINO_RUNGS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("nncf", ()),
+    # NNCF has been seen to bend depthwise convolutions after a computed padding (a cosine of 0.72 instead of 0.99).
+    ("nncf_without_depthwise", ("GroupConvolution",)),
+)
+
+
+def climb_openvino(
+    source: Path,
+    folder: Path,
+    calibration: Iterable[np.ndarray],
+    judge_inputs: np.ndarray,
+    *,
+    threads: int,
+    batch: int = 1,
+    min_agreement: float = 0.99,
+    min_cosine: float = 0.9,
+    min_speed: float = 1.0,
+    on_rung: Callable[[Rung], None] = lambda _: None,
+) -> Ladder:
+    """`climb` for OpenVINO, whose files NNCF makes: `NAME.xml` and `NAME.bin` in `folder`.
+
+    Args:
+        min_cosine: smallest cosine to fp32's outputs that suffices. On few pictures the class alone says little.
+
+    Raises:
+        PrepareError: as `climb` does; or nncf or openvino is not installed.
+    """
+    from zoobench.prepare.quantize_openvino import open_for_judging, quantize_openvino
+
+    folder.mkdir(parents=True, exist_ok=True)
+    judge = _Judge(source, judge_inputs, threads=threads, batch=batch, open_session=open_for_judging)
+    climbed = _Climb(min_agreement, min_speed, min_cosine)
+    for name, leave_out in OPENVINO_RUNGS:
+        if climbed.met:
+            break
+        begun = time.monotonic()
+        recipe, file = Recipe(name=name, op_types=(), exclude=leave_out), folder / f"{name}.xml"
+        try:
+            made = quantize_openvino(source, file, calibration, leave_out=leave_out)
+            rung = Rung(
+                recipe=recipe,
+                file=file.name,
+                **judge.figures(file),
+                size_bytes=made.size_bytes,
+                quantized_nodes=made.quantized_nodes,
+                float_nodes=made.float_nodes,
+                notes=made.notes,
+                seconds=time.monotonic() - begun,
+            )
+        except Exception as error:  # noqa: BLE001 - whatever a library raises, the next rung may do better
+            rung = Rung(recipe=recipe, error=first_line(error), seconds=time.monotonic() - begun)
+        climbed.rungs.append(rung)
+        on_rung(rung)
+    return Ladder(rungs=tuple(climbed.rungs), chosen=climbed.chosen, met=climbed.met, words=climbed.words())
+
+
 def _recipe(name: str, change: dict[str, Any], base: Rung | None) -> Recipe:
     recipe = base.recipe if base else PLAIN
     exclude = dict.fromkeys((*recipe.exclude, *change.get("exclude", ())))
@@ -175,8 +232,8 @@ def _tried(recipe: Recipe, workshop: _Workshop, judge: _Judge, climbed: _Climb, 
 class _Climb:
     """The rungs so far, and which of them is the best."""
 
-    def __init__(self, min_agreement: float, min_speed: float) -> None:
-        self.min_agreement, self.min_speed = min_agreement, min_speed
+    def __init__(self, min_agreement: float, min_speed: float, min_cosine: float = -1.0) -> None:
+        self.min_agreement, self.min_speed, self.min_cosine = min_agreement, min_speed, min_cosine
         self.rungs: list[Rung] = []
         self.sha256: dict[str, str] = {}
 
@@ -225,7 +282,8 @@ class _Climb:
         )
         short = []
         if not self._faithful(rung):
-            short.append(f"top-1 agreement below the {self.min_agreement:.1%} asked for")
+            cosine = f", smallest cosine {self.min_cosine:g}" if self.min_cosine > 0 else ""
+            short.append(f"fidelity below the {self.min_agreement:.1%} top-1 agreement{cosine} asked for")
         if not self._fast(rung):
             short.append(f"speed below the {self.min_speed:.2f} × asked for")
         if not short:
@@ -236,14 +294,16 @@ class _Climb:
         return [rung for rung in self.rungs if rung.error is None]
 
     def _faithful(self, rung: Rung) -> bool:
-        return rung.agreement is not None and rung.agreement >= self.min_agreement
+        near = rung.cosine is not None and rung.cosine >= self.min_cosine
+        return near and rung.agreement is not None and rung.agreement >= self.min_agreement
 
     def _fast(self, rung: Rung) -> bool:
         return rung.speed is not None and rung.speed >= self.min_speed
 
-    def _worth(self, rung: Rung) -> tuple[float, float]:
-        """Agreement first, as far as it is asked for, then speed."""
-        return min(rung.agreement or 0.0, self.min_agreement), rung.speed or 0.0
+    def _worth(self, rung: Rung) -> tuple[float, float, float]:
+        """Fidelity first, as far as it is asked for, then speed."""
+        near = -1.0 if rung.cosine is None else min(rung.cosine, self.min_cosine)
+        return min(rung.agreement or 0.0, self.min_agreement), near, rung.speed or 0.0
 
 
 class _Workshop:
@@ -310,22 +370,30 @@ def _noise_by_tensor(ready: Path, quantized: Path, items: np.ndarray) -> dict[st
 class _Judge:
     """Runs files beside the fp32 file: how fast, and how near."""
 
-    def __init__(self, source: Path, inputs: np.ndarray, *, threads: int, batch: int) -> None:
+    def __init__(
+        self,
+        source: Path,
+        inputs: np.ndarray,
+        *,
+        threads: int,
+        batch: int,
+        open_session: Callable[[Path, int], Any] | None = None,
+    ) -> None:
         import numpy as np
         import onnx
 
-        self.threads, self.inputs = threads, inputs
+        self.threads, self.inputs, self.open_session = threads, inputs, open_session or _session
         name, fixed = onnx_graph.only_input(onnx.load(source, load_external_data=False), source.name)
         self.name, self.batches = name, (fixed or 1,)
         rows = np.arange(fixed or batch) % len(inputs)
         self.timed = {name: np.ascontiguousarray(inputs[rows])}
-        self.fp32 = _session(source, threads)
+        self.fp32 = self.open_session(source, threads)
         self.expected = self._outputs(self.fp32)
 
     def figures(self, file: Path) -> dict[str, Any]:
         import numpy as np
 
-        session = _session(file, self.threads)
+        session = self.open_session(file, self.threads)
         outputs = self._outputs(session)
         # What is not finite agrees with nothing.
         finite = np.isfinite(outputs).all(axis=1)

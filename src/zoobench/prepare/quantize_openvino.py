@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,9 @@ _COUNTED_NAME = re.compile(r"[A-Za-z]+_\d+(/.*)?")
 _NOT_COMPUTING = frozenset({"Constant", "Parameter", "Result", "FakeQuantize", "Convert"})
 
 
-def quantize_openvino(source: Path, target: Path, calibration: Iterable[np.ndarray]) -> Quantized:
+def quantize_openvino(
+    source: Path, target: Path, calibration: Iterable[np.ndarray], *, leave_out: Sequence[str] = ()
+) -> Quantized:
     """Write the ONNX model `source` as OpenVINO IR in INT8: `target` (.xml), and its weights beside it (.bin).
 
     The batch stays dynamic, and inputs and outputs keep their names and float32. What is not quantized stays fp32.
@@ -37,6 +39,7 @@ def quantize_openvino(source: Path, target: Path, calibration: Iterable[np.ndarr
         target: the .xml file.
         calibration: float32 batches of shape (items, *input_shape). NNCF passes over them several times, so
             they are kept in memory.
+        leave_out: OpenVINO operation types that stay in fp32, such as `GroupConvolution`, the depthwise ones.
 
     Raises:
         PrepareError: nncf or openvino is not installed; there is no calibration data; the model cannot be
@@ -69,10 +72,31 @@ def quantize_openvino(source: Path, target: Path, calibration: Iterable[np.ndarr
             # Asymmetric activations: SiLU, GELU and their like go below zero by little.
             preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(items),
+            ignored_scope=nncf.IgnoredScope(types=list(leave_out), validate=False) if leave_out else None,
         )
         _name_evenly(model)
         _save(model, target)
     return _counted(model, target)
+
+
+def open_for_judging(file: Path, threads: int) -> Any:
+    """A compiled model with the `run(None, feed)` of an ONNX Runtime session, for `zoobench.prepare.ladder`."""
+    import openvino
+
+    properties = {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": threads,
+        "ENABLE_CPU_PINNING": False,
+    }
+    return _Judged(openvino.Core().compile_model(str(file), "CPU", properties))
+
+
+class _Judged:
+    def __init__(self, compiled: Any) -> None:
+        self.compiled = compiled
+
+    def run(self, _: None, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
+        return [self.compiled(list(feed.values()))[0].copy()]
 
 
 def _name_evenly(model: Any) -> None:

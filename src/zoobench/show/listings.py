@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from zoobench.show.numbers import format_bytes
+from zoobench.show.numbers import format_bytes, format_share
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -49,6 +49,33 @@ def cache_table(entries: Sequence[CacheEntry]) -> RenderableType:
             f"{entry.last_used:%Y-%m-%d %H:%M}",
         )
     table.caption = f"{len(entries)} artifacts, {format_bytes(sum(e.size_bytes for e in entries))}"
+    return table
+
+
+def ladder_table(ladder: Mapping[str, Any]) -> Table:
+    """The recipes that were tried for an int8 file; the chosen one is marked."""
+    table = _table("Recipe", "Speed", "Same class", "Cosine", "Size", "Quantized", "Float", "")
+    for place, rung in enumerate(ladder["rungs"]):
+        failed = rung["error"]
+        table.add_row(
+            _text(rung["recipe"]["name"]),
+            "—" if failed or rung["speed"] is None else f"{rung['speed']:.2f} × fp32",
+            "—" if failed or rung["agreement"] is None else format_share(rung["agreement"]),
+            "—" if failed or rung["cosine"] is None else f"{rung['cosine']:.4f}",
+            format_bytes(rung["size_bytes"]),
+            "—" if rung["quantized_nodes"] is None else str(rung["quantized_nodes"]),
+            "—" if rung["float_nodes"] is None else str(rung["float_nodes"]),
+            _text(
+                failed
+                or (
+                    "chosen"
+                    if place == ladder["chosen"]
+                    else f"same file as {rung['same_as']}"
+                    if rung["same_as"]
+                    else ""
+                )
+            ),
+        )
     return table
 
 

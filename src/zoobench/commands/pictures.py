@@ -1,0 +1,92 @@
+"""The flags that name labelled pictures, for every command that takes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from zoobench import api
+from zoobench.errors import UsageError
+from zoobench.plan import Data
+from zoobench.units import share
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class DataFlags:
+    """Labelled pictures.
+
+    Parameters
+    ----------
+    dataset
+        Measure accuracy on these labelled pictures: a folder (class/name.jpg), parquet, a Hub id (owner/name@revision),
+        mini-imagenet, imagenet-1k or imagenette.
+    samples
+        How many of them, class-balanced, the same ones every time; default: 1000, or all where there are fewer.
+    split
+        Of the dataset; default: its test or validation split.
+    dataset_config
+        Of a dataset that has several.
+    image_column
+        Of a parquet dataset whose columns do not tell.
+    label_column
+        Of a parquet dataset that has several.
+    calibration
+        Calibrate int8 on these pictures, never on those that are judged; default: on noise, and then no accuracy is
+        claimed.
+    calibration_samples
+        How many of them; default: 100, or all where there are fewer.
+    max_drop
+        How many points of top-1 a precision may lose against fp32.
+    """
+
+    dataset: str | None = None
+    samples: int | None = None
+    split: str | None = None
+    dataset_config: str | None = None
+    image_column: str | None = None
+    label_column: str | None = None
+    calibration: str | None = None
+    calibration_samples: int | None = None
+    max_drop: str = "1%"
+
+    def data(self) -> Data:
+        """What they ask for.
+
+        Raises:
+            UsageError: a flag that means nothing without another, or a number that cannot be.
+        """
+        for flag, value in (
+            ("--samples", self.samples),
+            ("--split", self.split),
+            ("--dataset-config", self.dataset_config),
+            ("--image-column", self.image_column),
+            ("--label-column", self.label_column),
+        ):
+            if value is not None and self.dataset is None:
+                raise UsageError(
+                    f"{flag} {value} is about --dataset, which is not given; add --dataset mini-imagenet"
+                )
+        if self.calibration_samples is not None and self.calibration is None:
+            raise UsageError(
+                f"--calibration-samples {self.calibration_samples} is about --calibration, which is not given; add it"
+            )
+        for flag, count in (("--samples", self.samples), ("--calibration-samples", self.calibration_samples)):
+            if count is not None and count < 1:
+                raise UsageError(f"{flag} {count}: at least 1 picture is needed")
+        return api.pictures(
+            self.dataset,
+            samples=self.samples,
+            split=self.split,
+            config=self.dataset_config,
+            image_column=self.image_column,
+            label_column=self.label_column,
+            calibration=self.calibration,
+            calibration_samples=self.calibration_samples,
+            max_drop=share(self.max_drop, "--max-drop"),
+        )
+
+
+Pictures = Annotated[DataFlags | None, Parameter(name="*")]

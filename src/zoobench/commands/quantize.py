@@ -1,0 +1,87 @@
+"""`zoobench quantize`: one model in another precision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from zoobench import api
+from zoobench.commands.flags import AsJson, Flag
+from zoobench.commands.printing import print_json, print_rich
+from zoobench.spec import Artifact, Precision, WeightsPolicy
+
+
+def quantize(
+    model: str,
+    *,
+    precision: Precision = Precision.INT8,
+    backend: str = "onnx_cpu",
+    calibration: str | None = None,
+    calibration_samples: int | None = None,
+    output: Path | None = None,
+    weights: WeightsPolicy = WeightsPolicy.AUTO,
+    registry: Path | None = None,
+    allow_pickle: Flag = False,
+    as_json: AsJson = False,
+) -> int:
+    """Make a file of another precision of one model, and say which recipes were tried for it.
+
+    Parameters
+    ----------
+    model
+        A name, Hub id, local folder or .onnx file.
+    precision
+        int8, int8_dynamic or fp16: what the backend has files of its own for.
+    backend
+        The runtime that the file is for: onnx_cpu, openvino, onnx_cuda.
+    calibration
+        Pictures that set int8's ranges: a folder (class/name.jpg), parquet, a Hub id or a short name; default: noise.
+    calibration_samples
+        How many of them; default: 100, or all where there are fewer.
+    output
+        The file to write; default: MODEL.PRECISION.onnx here.
+    weights
+        auto, pretrained or random.
+    registry
+        A TOML or Python file with models of your own.
+    allow_pickle
+        Accept a model that has only a pickle.
+    as_json
+        Print the manifest as JSON.
+    """
+    from zoobench.commands.pictures import DataFlags
+    from zoobench.show.progress import watch
+
+    asked = DataFlags(calibration=calibration, calibration_samples=calibration_samples).data()
+    with watch() as observer:
+        artifact, file = api.quantize(
+            model,
+            output,
+            precision=precision,
+            backend=backend,
+            calibration=asked.calibration,
+            weights=weights,
+            registry=registry,
+            allow_pickle=allow_pickle,
+            observer=observer,
+        )
+    if as_json:
+        print_json({"file": str(file), **artifact.model_dump(mode="json")})
+        return 0
+    print(
+        f"{file}: {artifact.size_bytes / 1e6:.2f} MB, {artifact.precision.value}, {artifact.weights} weights{_calibrated(artifact)}"
+    )
+    if artifact.ladder:
+        from zoobench.show.listings import ladder_table
+
+        print_rich(ladder_table(artifact.ladder))
+    for note in artifact.notes:
+        print(note)
+    print(
+        "what it gets right and how fast it is says `zoobench run --precisions fp32 "
+        f"{artifact.precision.value} --backends {backend} --dataset …`"
+    )
+    return 0
+
+
+def _calibrated(artifact: Artifact) -> str:
+    return f", calibrated on {artifact.calibration}" if artifact.calibration else ""
