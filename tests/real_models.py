@@ -31,7 +31,7 @@ def write_digits(folder: Path) -> tuple[Path, Path]:
     return folder / "train", folder / "test"
 
 
-def train_digits(train: Path, folder: Path, epochs: int = 6) -> Path:
+def train_digits(train: Path, folder: Path, epochs: int = 4) -> Path:
     """A timm network in the Hub's layout that tells the digits of `train` apart; about ten seconds on two CPUs."""
     import timm
     import torch
@@ -101,4 +101,15 @@ def write_photographs(folder: Path) -> Path:
         home = folder / wnid
         home.mkdir(parents=True, exist_ok=True)
         Image.fromarray(getattr(skimage.data, name)()).convert("RGB").save(home / f"{name}.png")
+    return folder
+
+
+def write_other_photographs(folder: Path) -> Path:
+    """A dozen pictures to calibrate on, none of them among `write_photographs`."""
+    import skimage.data
+
+    names = "astronaut coins rocket page moon clock brick grass gravel retina hubble_deep_field text"
+    (folder / "any").mkdir(parents=True, exist_ok=True)
+    for name in names.split():
+        Image.fromarray(getattr(skimage.data, name)()).convert("RGB").save(folder / "any" / f"{name}.png")
     return folder
