@@ -24,7 +24,7 @@ COMMANDS = {
     "run": "Measure models on runtimes; results go to --results-dir, the table to stdout.",
     "models": "List the models that are known by name.",
     "export": "Export one model to ONNX and compare it with its reference.",
-    "quantize": "Make a file of another precision of one model, and say which recipes were tried for it.",
+    "quantize": "Make an int8 or fp16 file of one model; says which recipes were tried.",
     "compare": "Compare two stored runs, or two backends, precisions or batches of one.",
     "guard": "Fail when head is slower than base, or a model slower than its limit.",
     "report": "Write a report (Markdown, HTML or JSON) from stored results.",

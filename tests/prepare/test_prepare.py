@@ -13,7 +13,7 @@ import pytest
 from tests.loopback_hub import LoopbackHub, tiny_timm_repo, tiny_transformers_repo
 
 from zoobench.errors import HubError, HubUnreachableError, PrepareError
-from zoobench.prepare import ArtifactCache, Format, Prepared, hub, load_artifact, prepare_model
+from zoobench.prepare import ArtifactCache, Prepared, hub, load_artifact, prepare_model
 from zoobench.prepare.build import build_onnx, load_reference, save_reference
 from zoobench.prepare.cache import content_of
 from zoobench.prepare.eager import reference_outputs
@@ -83,7 +83,7 @@ def prepare(
     spec: ModelSpec,
     cache: Path,
     weights: WeightsPolicy = WeightsPolicy.AUTO,
-    formats: Sequence[Format] = ("torch", "onnx"),
+    formats: Sequence[str] = ("torch", "onnx"),
     **more: Any,
 ) -> Prepared:
     return prepare_model(

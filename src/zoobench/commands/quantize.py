@@ -23,7 +23,7 @@ def quantize(
     allow_pickle: Flag = False,
     as_json: AsJson = False,
 ) -> int:
-    """Make a file of another precision of one model, and say which recipes were tried for it.
+    """Make an int8 or fp16 file of one model; says which recipes were tried.
 
     Parameters
     ----------

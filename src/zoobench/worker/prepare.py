@@ -80,7 +80,15 @@ def _collect(args: dict[str, Any], emit: Emit) -> dict[str, Any]:
     same = beside is not None and beside.identity == source.identity
     exclude = frozenset(beside.entry(i).id for i in range(len(beside))) if same and beside else frozenset()
     progress = _every_tenth(lambda done, of: emit("progress", f"{done} of {of} pictures"))
-    pack = collect(source, request, Path(args["cache"]), exclude=exclude, progress=progress)
+    try:
+        pack = collect(source, request, Path(args["cache"]), exclude=exclude, progress=progress)
+    except UsageError as error:
+        if not exclude:
+            raise
+        raise UsageError(
+            f"--calibration {request.said}: no pictures are left beside those that are judged ({error}); give others, or "
+            "judge fewer (--samples)"
+        ) from error
     if beside is not None and (common := overlap(pack, beside)):
         raise UsageError(
             f"--calibration {request.said}: {len(common)} of its pictures are among those that are judged (such as "
