@@ -31,7 +31,7 @@ COMMANDS = {
     "doctor": "Say what is wrong with this machine for measuring, and what to do.",
     "schema": "Print the JSON Schema of a record.",
     "init": "Write a commented zoobench.toml.",
-    "cache": "Show (ls) or free (prune) prepared artifacts and the guard's checkouts.",
+    "cache": "Show (ls) or free (prune) prepared artifacts, the guard's checkouts and pictures.",
     "completion": "Print or install the shell's completion.",
 }
 """The commands and their one-line help: the one home of both, here and in the full help."""

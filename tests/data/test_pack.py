@@ -15,12 +15,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from tests.data.pictures import folder_of, picture
 
 from zoobench.data import DataRequest, Pick, open_source
 from zoobench.data import pack as pack_module
 from zoobench.data.folder import FolderSource
-from zoobench.data.pack import IMAGES_FILE, INDEX_FILE, PACK_FILE, Pack, collect, overlap
+from zoobench.data.pack import (
+    IMAGES_FILE,
+    INDEX_FILE,
+    PACK_FILE,
+    Pack,
+    collect,
+    kept_packs,
+    overlap,
+    prune_packs,
+)
 from zoobench.errors import PrepareError, UsageError
 
 
@@ -228,7 +238,9 @@ def test_a_cache_that_cannot_be_written_is_one_line(folder: Path, tmp_path: Path
 def test_nothing_to_pack_and_no_pack_are_one_line(folder: Path, cache: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="the dataset has 8"):
         packed(folder, cache, 9)
-    for place in (tmp_path / "nowhere", next((cache / "data").glob("?" * 64))):
+    assert list((cache / "data").glob("?" * 64)) == []
+    (cache / "empty").mkdir()
+    for place in (tmp_path / "nowhere", cache / "empty"):
         with pytest.raises(PrepareError, match="holds no finished pack") as error:
             Pack.open(place)
         assert "\n" not in str(error.value)
@@ -250,3 +262,24 @@ def test_a_pack_of_another_version_is_made_anew(folder: Path, cache: Path) -> No
     manifest = json.loads((place / PACK_FILE).read_text())
     (place / PACK_FILE).write_text(json.dumps({**manifest, "version": 0}))
     assert contents(packed(folder, cache)) == everything(folder)
+
+
+def test_the_cache_knows_its_packs_and_frees_them(tmp_path: Path) -> None:
+    source = tmp_path / "pictures"
+    for name in ("a", "b"):
+        (source / name).mkdir(parents=True)
+        Image.new("RGB", (4, 4), (len(name), 0, 0)).save(source / name / "0.png")
+    cache = tmp_path / "cache"
+    asked = DataRequest(str(source))
+    pack = collect(open_source(asked), asked, cache)
+    with pytest.raises(UsageError):
+        few = DataRequest(str(source), samples=3)
+        collect(open_source(few), few, cache)
+    outputs = cache / "outputs" / "key"
+    outputs.mkdir(parents=True)
+    (outputs / "rows.f32").write_bytes(b"12345678")
+    [kept] = kept_packs(cache)
+    assert (kept.folder, kept.label, kept.pictures) == (pack.folder, pack.label, 2)
+    assert prune_packs(cache, older_than_days=1.0) == 0
+    assert prune_packs(cache) == kept.size_bytes + 8
+    assert kept_packs(cache) == [] and not outputs.exists()

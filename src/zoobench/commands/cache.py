@@ -1,4 +1,4 @@
-"""`zoobench cache`: the artifacts that preparing made, and the arms that the guard keeps."""
+"""`zoobench cache`: the artifacts that preparing made, the arms that the guard keeps, and pictures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ cache = App(name="cache", help=COMMANDS["cache"])
 
 @cache.command
 def ls(*, as_json: AsJson = False) -> int:
-    """List the artifacts, and the checkouts that `zoobench guard --base` keeps.
+    """List the artifacts, the checkouts that `zoobench guard --base` keeps, and pictures for accuracy.
 
     Parameters
     ----------
@@ -26,10 +26,12 @@ def ls(*, as_json: AsJson = False) -> int:
         Print JSON.
     """
     from zoobench.arms import kept_arms
+    from zoobench.data.pack import kept_packs
     from zoobench.prepare.cache import ArtifactCache
-    from zoobench.show.listings import arms_table, cache_table
+    from zoobench.show.listings import arms_table, cache_table, packs_table
 
     entries, arms = ArtifactCache(cache_folder()).entries(), kept_arms(cache_folder())
+    packs = kept_packs(cache_folder())
     if as_json:
         print_json(
             [
@@ -51,18 +53,29 @@ def ls(*, as_json: AsJson = False) -> int:
                     }
                     for arm in arms
                 ),
+                *(
+                    {
+                        "kind": "pictures",
+                        **asdict(pack),
+                        "folder": str(pack.folder),
+                        "last_used": pack.last_used.isoformat(),
+                    }
+                    for pack in packs
+                ),
             ]
         )
     else:
         print_rich(cache_table(entries))
         if arms:
             print_rich(arms_table([(a.commit, a.folder, a.size_bytes, a.last_used) for a in arms]))
+        if packs:
+            print_rich(packs_table([(p.label, p.pictures, p.size_bytes, p.last_used) for p in packs]))
     return 0
 
 
 @cache.command
 def prune(*, older_than_days: float | None = None, everything: Flag = False) -> int:
-    """Delete artifacts and the guard's checkouts; they are made again when they are needed.
+    """Delete artifacts, the guard's checkouts and pictures; they are made again when they are needed.
 
     Parameters
     ----------
@@ -72,6 +85,7 @@ def prune(*, older_than_days: float | None = None, everything: Flag = False) -> 
         All of them.
     """
     from zoobench.arms import prune_arms
+    from zoobench.data.pack import prune_packs
     from zoobench.prepare.cache import ArtifactCache
     from zoobench.show.numbers import format_bytes
 
@@ -81,5 +95,6 @@ def prune(*, older_than_days: float | None = None, everything: Flag = False) -> 
         raise UsageError("say what to delete: --older-than-days N or --everything")
     freed = ArtifactCache(cache_folder()).prune(older_than_days=older_than_days, everything=everything)
     freed += prune_arms(cache_folder(), older_than_days=older_than_days)
+    freed += prune_packs(cache_folder(), older_than_days=older_than_days)
     print(f"freed {format_bytes(freed)}", file=sys.stderr)
     return 0

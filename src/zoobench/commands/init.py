@@ -29,6 +29,10 @@ weights = "auto"
 results_dir = "results"
 # threads = 2
 # max_case_time = 20.0
+# Labelled pictures: to measure accuracy with, and to calibrate int8 on.
+# dataset = "mini-imagenet"
+# samples = 1000
+# calibration = "my-pictures"
 # options = ["graph_optimization=all"]
 
 [report]

@@ -15,9 +15,11 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -185,6 +187,9 @@ def collect(
         if (found := _finished(folder)) is None:
             _write(source, request, cache, folder, exclude, progress)
     finally:
+        # Where not one picture came there is nothing to go on with.
+        with suppress(OSError):
+            folder.rmdir()
         lock.release()
     return found or Pack.open(folder)
 
@@ -194,9 +199,13 @@ def _finished(folder: Path) -> Pack | None:
     if not (folder / PACK_FILE).is_file():
         return None
     try:
-        return Pack.open(folder)
+        found = Pack.open(folder)
     except PrepareError:
         return None
+    # A cache that may only be read serves all the same.
+    with suppress(OSError):
+        os.utime(folder / PACK_FILE)
+    return found
 
 
 def _write(
@@ -329,3 +338,54 @@ def _explained_disk(cache: Path) -> Iterator[None]:
         raise PrepareError(
             f"the cache {where} cannot be used ({error.strerror or error}); set ZOOBENCH_CACHE to another"
         ) from error
+
+
+@dataclass(frozen=True)
+class KeptPack:
+    """A pack in the cache, finished or not; `last_used` is UTC."""
+
+    folder: Path
+    label: str
+    pictures: int
+    size_bytes: int
+    last_used: datetime
+
+
+def kept_packs(cache: Path) -> list[KeptPack]:
+    """The packs in zoobench's cache folder, the last used first."""
+    found = []
+    for folder in (cache / "data").glob("*/"):
+        if folder.name == "locks":
+            continue
+        try:
+            manifest = json.loads((folder / PACK_FILE).read_bytes())
+            label = str(manifest["label"])
+        except (OSError, ValueError, TypeError, KeyError):
+            label = "not finished"
+        index, files = folder / INDEX_FILE, [f for f in folder.iterdir() if f.is_file()]
+        found.append(
+            KeptPack(
+                folder,
+                label,
+                index.read_bytes().count(b"\n") if index.is_file() else 0,
+                sum(f.stat().st_size for f in files),
+                datetime.fromtimestamp(max((f.stat().st_mtime for f in files), default=0.0), UTC),
+            )
+        )
+    return sorted(found, key=lambda pack: pack.last_used, reverse=True)
+
+
+def prune_packs(cache: Path, *, older_than_days: float | None = None) -> int:
+    """Delete packs that were not used for so long (None: all), and what reference passes kept; returns bytes freed."""
+    oldest = datetime.now(UTC) - timedelta(days=older_than_days or 0.0)
+    freed = 0
+    for pack in kept_packs(cache):
+        if older_than_days is None or pack.last_used < oldest:
+            shutil.rmtree(pack.folder, ignore_errors=True)
+            freed += pack.size_bytes
+    for folder in (cache / "outputs").glob("*/"):
+        used = datetime.fromtimestamp(folder.stat().st_mtime, UTC)
+        if older_than_days is None or used < oldest:
+            freed += sum(f.stat().st_size for f in folder.iterdir() if f.is_file())
+            shutil.rmtree(folder, ignore_errors=True)
+    return freed

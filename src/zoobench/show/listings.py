@@ -90,6 +90,17 @@ def arms_table(arms: Sequence[tuple[str, Path, int, datetime]]) -> RenderableTyp
     return table
 
 
+def packs_table(packs: Sequence[tuple[str, int, int, datetime]]) -> RenderableType:
+    """Pictures on disk: where from, how many, bytes, last use (UTC)."""
+    table = _table("Pictures", "Count", "Size", "Last used")
+    for label, count, size, used in packs:
+        table.add_row(_text(label), str(count), format_bytes(size), f"{used:%Y-%m-%d %H:%M}")
+    table.caption = (
+        f"{len(packs)} selections for accuracy and calibration, {format_bytes(sum(p[2] for p in packs))}"
+    )
+    return table
+
+
 def estimate_tables(found: Estimate) -> list[RenderableType]:
     """The cells, the downloads and the time of a run that was not made."""
     cells = _table("Model", "Backend", "Precision", "Batch", "Device", "Threads")
