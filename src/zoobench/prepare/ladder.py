@@ -8,6 +8,7 @@ each on top of the best rung so far.
 from __future__ import annotations
 
 import hashlib
+import math
 import statistics
 import tempfile
 import time
@@ -45,7 +46,7 @@ RUNGS: tuple[tuple[str, dict[str, Any]], ...] = (
 _WORST = "without_worst"
 _WORST_SHARE = 0.05
 _WORST_ITEMS = 2
-_ROUNDS = 15
+_ROUNDS, _MOST_ROUNDS = 15, 61
 _WARM_UP = 3
 _SHORTEST_TURN_S = 0.02
 
@@ -119,7 +120,7 @@ def climb(
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     with explained(f"{source.name} does not run on the inputs that judge it"):
-        judge = _Judge(source, judge_inputs, threads=threads, batch=batch)
+        judge = _Judge(source, judge_inputs, threads=threads, batch=batch, min_speed=min_speed)
     workshop = _Workshop(source, folder, calibration, judge_inputs)
     climbed = _Climb(min_agreement, min_speed)
     try:
@@ -184,7 +185,9 @@ def climb_openvino(
     from zoobench.prepare.quantize_openvino import open_for_judging, quantize_openvino
 
     folder.mkdir(parents=True, exist_ok=True)
-    judge = _Judge(source, judge_inputs, threads=threads, batch=batch, open_session=open_for_judging)
+    judge = _Judge(
+        source, judge_inputs, threads=threads, batch=batch, min_speed=min_speed, open_session=open_for_judging
+    )
     climbed = _Climb(min_agreement, min_speed, min_cosine)
     for name, leave_out in OPENVINO_RUNGS:
         if climbed.met:
@@ -377,12 +380,14 @@ class _Judge:
         *,
         threads: int,
         batch: int,
+        min_speed: float = 1.0,
         open_session: Callable[[Path, int], Any] | None = None,
     ) -> None:
         import numpy as np
         import onnx
 
-        self.threads, self.inputs, self.open_session = threads, inputs, open_session or _session
+        self.threads, self.inputs, self.min_speed = threads, inputs, min_speed
+        self.open_session = open_session or _session
         name, fixed = onnx_graph.only_input(onnx.load(source, load_external_data=False), source.name)
         self.name, self.batches = name, (fixed or 1,)
         rows = np.arange(fixed or batch) % len(inputs)
@@ -419,16 +424,17 @@ class _Judge:
     def _speed(self, session: Any) -> float:
         """Median over rounds of fp32's time ÷ its time. Both have a turn in a round, and take turns in being first.
 
-        Within a round both saw the same moment of the machine, so what it does between rounds cancels out.
+        Within a round both saw the same moment of the machine, so what it does between rounds cancels out. While the
+        median's interval holds `min_speed`, which decides, there are more rounds.
         """
         sessions = (self.fp32, session)
         calls = [
             max(1, round(_SHORTEST_TURN_S / self._turn_s(each, _WARM_UP) * _WARM_UP)) for each in sessions
         ]
-        ratios = []
-        for i in range(_ROUNDS):
+        ratios: list[float] = []
+        while len(ratios) < _ROUNDS or (len(ratios) < _MOST_ROUNDS and _holds(ratios, self.min_speed)):
             took = [0.0, 0.0]
-            for which in (0, 1) if i % 2 else (1, 0):
+            for which in (0, 1) if len(ratios) % 2 else (1, 0):
                 took[which] = self._turn_s(sessions[which], calls[which]) / calls[which]
             ratios.append(took[0] / took[1])
         return statistics.median(ratios)
@@ -438,6 +444,13 @@ class _Judge:
         for _ in range(calls):
             session.run(None, self.timed)
         return time.perf_counter() - start
+
+
+def _holds(ratios: list[float], value: float) -> bool:
+    """Whether the 95% interval of the median holds `value`: the order statistics of the sign test."""
+    ordered, n = sorted(ratios), len(ratios)
+    low = max(0, math.floor(n / 2 - 0.98 * math.sqrt(n)))
+    return ordered[low] <= value <= ordered[n - 1 - low]
 
 
 def _session(file: Path, threads: int) -> Any:
