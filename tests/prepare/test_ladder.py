@@ -30,6 +30,7 @@ def net(tmp_path: Path) -> Path:
 def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ladder, "_SHORTEST_TURN_S", 0.0)
     monkeypatch.setattr(ladder, "_ROUNDS", 3)
+    monkeypatch.setattr(ladder, "_MOST_ROUNDS", 3)
 
 
 def up(net: Path, **asked: Any) -> Ladder:
@@ -215,3 +216,21 @@ def test_a_rung_changes_the_base_and_adds_to_what_is_left_out() -> None:
     assert recipe == Recipe(
         name="without_first_last", exclude=("squeeze_excite", "first_last"), extra_op_types=("Mul",)
     )
+
+
+def test_a_rung_is_timed_longer_while_the_bound_lies_in_its_interval() -> None:
+    near, far = [0.9, 1.1] * 8, [1.5, 1.6] * 8
+    assert ladder._holds(near, 1.0) and not ladder._holds(far, 1.0)
+    assert ladder._holds(far, 1.55)
+
+
+@slow
+def test_openvinos_ladder_leaves_depthwise_convolutions_out_where_that_is_nearer(net: Path) -> None:
+    pytest.importorskip("nncf")
+    asked = {"threads": 1, "min_agreement": 0.0, "min_speed": 0.0}
+    easy = ladder.climb_openvino(net, net.parent / "easy", CALIBRATION, JUDGE, min_cosine=0.5, **asked)
+    assert [r.recipe.name for r in easy.rungs] == ["nncf"] and easy.met
+    hard = ladder.climb_openvino(net, net.parent / "hard", CALIBRATION, JUDGE, min_cosine=1.1, **asked)
+    assert [r.recipe.name for r in hard.rungs] == ["nncf", "nncf_without_depthwise"] and not hard.met
+    assert "smallest cosine 1.1 asked for" in hard.words
+    assert hard.rungs[hard.chosen].cosine == max(r.cosine for r in hard.rungs)
