@@ -31,7 +31,9 @@ def section(text: str, title: str) -> str:
 def test_a_full_report_tells_everything(tmp_path: Path) -> None:
     files, text = report(tmp_path, full_run())
     assert text.startswith("# Benchmark results\n\n**23 cells measured (21 valid, 1 unstable, 1 invalid)")
-    assert "| Model | Backend | Latency (ms) | p95 (ms) | Throughput (items/s) | Size (MB) |" in text
+    assert (
+        "| Model | Backend | Latency (ms) | p95 (ms) | Throughput (items/s) | Top-1 (%) | Size (MB) |" in text
+    )
     assert "| resnet18 | onnx_cpu | 9.53 [9.39, 9.67] 🟢 | 10.7 |" in section(text, "Batch size 1")
     assert "10 pairs over 4 models, from 1.84× (resnet18, batch 4) to 3.66× (mobilenetv2" in text
     assert "killed for memory at 7.4 GB" in section(text, "Failures and skips")

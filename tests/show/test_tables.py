@@ -35,6 +35,7 @@ def test_the_documented_columns() -> None:
         "Latency (ms)": "9.53 [9.39, 9.67] 🟢",
         "p95 (ms)": "10.2",
         "Throughput (items/s)": "104",
+        "Top-1 (%)": "—",
         "Size (MB)": "46.8",
         "Peak memory (MB)": "162",
         "Verdict": "valid",

@@ -167,8 +167,12 @@ def in_order(cells: Iterable[Cell]) -> list[Cell]:
     return [cell for cell, *_ in judged]
 
 
-def documented_table(cells: Iterable[Cell], notes: Notes) -> Table:
-    """The documented table of the cells of one machine and one batch size, as ordered; skips are left out."""
+def documented_table(cells: Iterable[Cell], notes: Notes, *, narrow: bool = False) -> Table:
+    """The documented table of the cells of one machine and one batch size, as ordered; skips are left out.
+
+    Args:
+        narrow: leave the accuracy's column out where no accuracy was measured, as on a terminal.
+    """
     shown = [c for c in cells if c.row.status is not Status.SKIPPED]
     later = {id(c.row): c.later for c in shown if c.later is not None}
 
@@ -185,7 +189,11 @@ def documented_table(cells: Iterable[Cell], notes: Notes) -> Table:
         (Column("p95 (ms)", "right"), lambda r: format_ms(r.p95_ms)),
         (Column("Throughput (items/s)", "right"), lambda r: format_number(r.throughput_per_s)),
         *([(Column("LoadGen (ms)"), loadgen_label)] if any(c.row.load_tests for c in shown) else []),
-        *([(Column("Top-1 (%)", "right"), top1_cell)] if any(c.row.pictures for c in shown) else []),
+        *(
+            []
+            if narrow and not any(c.row.pictures for c in shown)
+            else [(Column("Top-1 (%)", "right"), top1_cell)]
+        ),
         (Column("Size (MB)", "right"), lambda r: format_megabytes(r.size_bytes)),
         (Column("Peak memory (MB)", "right"), lambda r: format_megabytes(r.peak_bytes)),
         (Column("Verdict"), verdict),
@@ -236,7 +244,7 @@ def console_table(records: Iterable[Record]) -> list[RichTable]:
     for cells in machines.values():
         notes = Notes()
         for batch, group in by_batch(cells).items():
-            table = documented_table(group, notes)
+            table = documented_table(group, notes, narrow=True)
             if table.rows:
                 tables.append(_rich_table(f"Batch {batch} · {machine_label(group[-1].row)}", table))
         if notes.notes:
