@@ -26,6 +26,7 @@ COMMANDS = {
     "export": "Export one model to ONNX and compare it with its reference.",
     "quantize": "Make an int8 or fp16 file of one model; says which recipes were tried.",
     "compare": "Compare two stored runs, or two backends, precisions or batches of one.",
+    "explain": "Say why a cell is (not) fast: where its time goes, and what a precision gains or loses.",
     "guard": "Fail when head is slower than base, or a model slower than its limit.",
     "report": "Write a report (Markdown, HTML or JSON) from stored results.",
     "doctor": "Say what is wrong with this machine for measuring, and what to do.",

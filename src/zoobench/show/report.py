@@ -38,6 +38,7 @@ from zoobench.show.document import (
     to_html,
     to_markdown,
 )
+from zoobench.show.explanation import why_section
 from zoobench.show.formulas import FORMULAS
 from zoobench.show.sheet import csv_text
 from zoobench.show.speedup import Speedup
@@ -97,15 +98,15 @@ def _write_report(results_dir: Path, output: Path, fmt: Format) -> ReportFiles:
     _check_not_empty(results_dir, loaded)
     cells = latest_cells(loaded.records)
     table = output.with_name("results.csv")
-    _write(table, csv_text(cells))
-    page = _Page(views_of(cells), loaded, f"{output.stem}_charts")
+    write_text(table, csv_text(cells))
+    page = _Page(views_of(cells), loaded, f"{output.stem}_charts", results_dir)
     blocks = page.blocks(f"zoobench report --results-dir {_word(results_dir)} --output {_word(output)}")
     charts: list[Path] = []
     if fmt == "md":
         charts = [output.with_name(page.folder) / Path(p.path).name for p in page.pictures]
         for path, picture in zip(charts, page.pictures, strict=True):
-            _write(path, picture.svg)
-    _write(output, to_markdown(blocks) if fmt == "md" else to_html(TITLE, blocks))
+            write_text(path, picture.svg)
+    write_text(output, to_markdown(blocks) if fmt == "md" else to_html(TITLE, blocks))
     return ReportFiles(output, table, tuple(charts), len(cells), tuple(loaded.problems))
 
 
@@ -113,7 +114,7 @@ def _write_json(results_dir: Path, output: Path) -> ReportFiles:
     loaded = load_records(results_dir)
     _check_not_empty(results_dir, loaded)
     pairs = latest_pairs(loaded.records)
-    _write(output, _json_text(pairs, loaded.problems))
+    write_text(output, _json_text(pairs, loaded.problems))
     return ReportFiles(output, None, (), len(pairs), tuple(loaded.problems))
 
 
@@ -139,6 +140,7 @@ class _Page:
     views: list[View]
     loaded: Loaded[Row]
     folder: str
+    results_dir: Path
     pictures: list[Picture] = field(default_factory=list)
 
     def blocks(self, report_command: str) -> list[Block]:
@@ -166,6 +168,7 @@ class _Page:
             *self._chart(latency_chart(view.at_own_pace), number),
             *accuracy_section(view.rows),
             *self._chart(accuracy_chart(view.at_own_pace), number),
+            *why_section(view, self.results_dir, self.loaded.problems),
             Heading(3, "Against PyTorch"),
             *sections.speedup_section(view),
             *self._chart(speedup_chart(view.pairs), number),
@@ -262,7 +265,7 @@ def _speedup_json(speedup: Speedup) -> dict[str, Any]:
     }
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
     """Write a whole file or none: a reader never sees half a report, and an older one survives a full disk."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -246,12 +246,12 @@ def console_table(records: Iterable[Record]) -> list[RichTable]:
         for batch, group in by_batch(cells).items():
             table = documented_table(group, notes, narrow=True)
             if table.rows:
-                tables.append(_rich_table(f"Batch {batch} · {machine_label(group[-1].row)}", table))
+                tables.append(rich_table(f"Batch {batch} · {machine_label(group[-1].row)}", table))
         if notes.notes:
-            tables.append(_rich_table("Notes", notes_table(notes)))
+            tables.append(rich_table("Notes", notes_table(notes)))
         missing = [cell.row for cell in cells if cell.row.status is not Status.OK]
         if missing:
-            tables.append(_rich_table("Not measured", _missing_table(missing)))
+            tables.append(rich_table("Not measured", _missing_table(missing)))
     return tables
 
 
@@ -290,7 +290,8 @@ _SHORT_HEADS = {
 }
 
 
-def _rich_table(title: str, table: Table) -> RichTable:
+def rich_table(title: str, table: Table) -> RichTable:
+    """A table for a terminal; heads that are too wide for one are shortened."""
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text

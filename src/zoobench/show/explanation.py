@@ -1,0 +1,270 @@
+"""`zoobench explain` as blocks, on a terminal, and for programs."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from zoobench.judge.explain import Difference, Explanation, explain, find_counterpart
+from zoobench.results.query import Loaded, load_run
+from zoobench.results.record import Record
+from zoobench.results.row import Row
+from zoobench.results.select import Selection
+from zoobench.results.store import RUNS
+from zoobench.show.document import Block, Column, Command, Heading, Items, Paragraph, Table, plain
+from zoobench.show.numbers import DASH, format_interval, format_number, format_ratio, format_share
+from zoobench.show.tables import rich_table
+from zoobench.show.view import View
+from zoobench.show.why import paragraph, sentences
+from zoobench.spec import Precision
+
+MOST_OPERATORS, MOST_NODES = 12, 8
+MOST_CELLS = 12
+"""Cells that a report explains."""
+_KINDS = {
+    "int8": "on bytes",
+    "conversion": "converting",
+    "layout": "changing the layout",
+    "float": "on floats",
+}
+
+
+def explanation_blocks(found: Explanation) -> list[Block]:
+    """Heading, the words, then the tables behind them."""
+    return [
+        Heading(1, f"Why {found.name} is as fast as it is"),
+        Paragraph(_facts(found)),
+        Items(sentences(found)),
+        *_kinds(found),
+        *_against_fp32(found),
+        *_operators(found),
+        *_nodes(found),
+        *_rungs(found),
+    ]
+
+
+def explanation_data(found: Explanation) -> dict[str, Any]:
+    """For programs: every number, and the words."""
+    data: dict[str, Any] = json.loads(json.dumps(asdict(found), default=dict))
+    if found.versus:
+        data["versus"]["pays"] = found.versus.pays
+    return {**data, "words": dict(sentences(found))}
+
+
+def console_blocks(blocks: Sequence[Block]) -> Iterator[Any]:
+    """What rich prints for `blocks`; a table's title is the heading before it."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    title = ""
+    for block in blocks:
+        match block:
+            case Heading(level=1):
+                yield Text(plain(block.text), style="bold")
+            case Heading():
+                title = block.text
+            case Paragraph():
+                yield Text(plain(block.text), style="bold" if block.strong else "")
+            case Items():
+                yield Text()
+                for term, said in block.items:
+                    yield Padding(Text.assemble((plain(term), "bold"), " ", plain(said)), (0, 0, 0, 2))
+                yield Text()
+            case Table():
+                yield rich_table(title, block)
+                title = ""
+
+
+def _facts(found: Explanation) -> str:
+    beside = format_interval(found.p50_interval_ms, found.p50_ms)
+    parts = [
+        f"p50 {format_number(found.p50_ms)} {beside}".rstrip() + " ms",
+        f"verdict {found.verdict or DASH}",
+        f"{found.threads} threads",
+        found.scenario,
+        f"run {found.run_id}",
+        f"case {found.case_id}",
+    ]
+    if found.versus:
+        where = "the same run" if found.versus.same_run else f"run {found.versus.run_id}"
+        parts.append(f"fp32 {format_number(found.versus.p50_ms)} ms in {where}")
+    return " · ".join(parts)
+
+
+def _kinds(found: Explanation) -> Iterator[Block]:
+    if not found.kinds:
+        return
+    yield Heading(2, "Time by kind of kernel")
+    columns = (Column("Kernels"), *_right("Nodes", "µs a call", "Share"))
+    rows = [(_KINDS[k.kind], str(k.nodes), format_number(k.us), format_share(k.share)) for k in found.kinds]
+    yield Table(columns, rows)
+
+
+def _against_fp32(found: Explanation) -> Iterator[Block]:
+    versus = found.versus
+    if versus is None or not versus.differences:
+        return
+    yield Heading(2, f"Against fp32, µs a call in {found.precision}")
+    columns = (
+        Column("Work"),
+        *_right("fp32", found.precision, "Difference", "Nodes"),
+        Column(f"Kernels in fp32 → {found.precision}"),
+    )
+    rows = [_difference(one) for one in versus.differences]
+    if versus.outside_us is not None and found.outside_us is not None:
+        outside = (versus.outside_us, found.outside_us)
+        rows.append(("outside of kernels: p50 − profile", *_signed(*outside), DASH, DASH))
+        if versus.p50_ms and found.p50_ms:
+            rows.append(("p50", *_signed(versus.p50_ms * 1000, found.p50_ms * 1000), DASH, DASH))
+    yield Table(columns, rows)
+
+
+def _difference(one: Difference) -> tuple[str, ...]:
+    kernels = f"{', '.join(one.fp32_ops) or DASH} → {', '.join(one.ops) or DASH}"
+    return (
+        one.group,
+        *_signed(one.fp32_us, one.us),
+        f"{one.fp32_nodes} → {one.nodes}",
+        kernels,
+    )
+
+
+def _signed(before: float, after: float) -> tuple[str, str, str]:
+    return f"{before:.0f}", f"{after:.0f}", f"{after - before:+.0f}"
+
+
+def _operators(found: Explanation) -> Iterator[Block]:
+    if not found.operators:
+        return
+    yield Heading(2, "Time by operator")
+    places = {o.provider for o in found.operators}
+    columns = (
+        Column("Operator"),
+        Column("Kernels"),
+        *((Column("Provider"),) if len(places) > 1 else ()),
+        *_right("Nodes", "µs a call", "Share"),
+    )
+    rows = [
+        (
+            o.name,
+            _KINDS[o.kind],
+            *((o.provider or DASH,) if len(places) > 1 else ()),
+            str(o.nodes),
+            format_number(o.us),
+            format_share(o.share),
+        )
+        for o in found.operators[:MOST_OPERATORS]
+    ]
+    yield Table(columns, rows)
+
+
+def _nodes(found: Explanation) -> Iterator[Block]:
+    if not found.slowest:
+        return
+    yield Heading(2, "Slowest nodes")
+    columns = (Column("Node"), Column("Operator"), Column("Kernel"), *_right("µs a call", "Share"))
+    yield Table(
+        columns,
+        [
+            (n.name, n.op, _KINDS[n.kind], format_number(n.us), format_share(n.share))
+            for n in found.slowest[:MOST_NODES]
+        ],
+    )
+
+
+def _rungs(found: Explanation) -> Iterator[Block]:
+    if found.ladder is None:
+        return
+    yield Heading(2, "Recipes that were tried")
+    columns = (
+        Column("Recipe"),
+        *_right("Speed against fp32", "Same class as fp32"),
+        Column("What came of it"),
+    )
+    yield Table(
+        columns,
+        [
+            (
+                rung.name,
+                DASH if rung.speed is None else format_ratio(rung.speed),
+                format_share(rung.agreement),
+                "chosen"
+                if rung.chosen
+                else rung.error or (f"the file of {rung.same_as}" if rung.same_as else ""),
+            )
+            for rung in found.ladder.rungs
+        ],
+    )
+
+
+def _right(*heads: str) -> tuple[Column, ...]:
+    return tuple(Column(head, "right") for head in heads)
+
+
+def why_section(view: View, results_dir: Path, problems: list[str]) -> list[Block]:
+    """For every precision that does not pay against fp32 a paragraph why, and the command that tells more.
+
+    Args:
+        problems: gets what could not be read on the way.
+    """
+    if view.fake:
+        return []
+    asked = [row for row in view.believable if row.precision != Precision.FP32.value]
+    if not asked:
+        return []
+    found: list[tuple[Explanation, Record]] = []
+    side = _records_of(view, asked, results_dir)
+    at = {(r.run_id, r.measurement_key, r.recorded_at): r for r in side.records}
+    for row in asked:
+        record = at.get((row.run_id, row.measurement_key, row.recorded_at))
+        counterpart = record and find_counterpart(record, side.records)
+        if record is None or counterpart is None:
+            continue
+        told = explain(record, side.slots(record), (counterpart, side.slots(counterpart)))
+        if told.versus and told.versus.pays in ("costs", "undecided"):
+            found.append((told, record))
+    problems += [problem for problem in side.problems if problem not in problems]
+    if not found:
+        return []
+    found.sort(key=lambda pair: pair[0].versus is not None and pair[0].versus.pays != "costs")
+    more = len(found) - MOST_CELLS
+    return [
+        Heading(3, "Why"),
+        *(Paragraph(paragraph(one)) for one, _ in found[:MOST_CELLS]),
+        *([Paragraph(f"{more} more precisions do not pay.")] if more > 0 else []),
+        Paragraph("Every cell's operators and nodes, beside those of fp32:"),
+        Command((_command(found[0][1], side.records, results_dir),)),
+    ]
+
+
+def _records_of(view: View, asked: Sequence[Row], results_dir: Path) -> Selection:
+    """The whole records of `asked` and of what they may be held against: rows have no kernels."""
+    models = {row.model for row in asked}
+    runs = {r.run_id for r in view.rows if r.model in models and (r in asked or r.precision == "fp32")}
+    loaded: Loaded[Record] = Loaded()
+    for run in sorted(runs):
+        loaded.records += load_run(results_dir / RUNS / run).records
+    selection = Selection("", loaded, results_dir, None)
+    selection.records = [r for r in loaded.records if r.case.model in models]
+    return selection
+
+
+def _command(record: Record, records: Sequence[Record], results_dir: Path) -> str:
+    """What to type to see more of `record`: by its words, or by its id where they would fit others too."""
+    case = record.case
+    words = [case.model, case.backend, case.precision.value, f"batch={case.batch}"]
+    alike = {
+        r.case.id
+        for r in records
+        if r.run_id == record.run_id
+        and (r.case.model, r.case.backend, r.case.precision, r.case.batch)
+        == (case.model, case.backend, case.precision, case.batch)
+    }
+    said = words if len(alike) == 1 else [case.id]
+    return (
+        f"zoobench explain {shlex.join([record.run_id, *said])} --results-dir {shlex.quote(str(results_dir))}"
+    )
