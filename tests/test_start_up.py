@@ -113,6 +113,14 @@ def test_a_report_imports_no_runtime(name: str, measured: tuple[Path, Outcome]) 
     assert not seen.imported & RUNTIMES
 
 
+def test_an_explanation_imports_no_runtime(measured: tuple[Path, Outcome]) -> None:
+    folder, _ = measured
+    seen = command(folder, "explain", "latest", "resnet18", "batch=1")
+    assert seen.code == 0, seen.stderr
+    assert "tells no kernels" in seen.stdout
+    assert not seen.imported & RUNTIMES
+
+
 def test_the_package_itself_imports_next_to_nothing(tmp_path: Path) -> None:
     script = "import sys, zoobench; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     done = subprocess.run(
