@@ -176,7 +176,11 @@ def test_no_ratio_where_it_would_mean_nothing() -> None:
     for record, counterpart, why in (
         (int8(), other, "they differ in versions"),
         (int8(scenario="server"), fp32(scenario="server"), "queue"),
-        (int8(verdict=VerdictValue.INVALID, reasons=[("nan", "not finite")]), fp32(), "not finite"),
+        (
+            int8(verdict=VerdictValue.INVALID, reasons=[("nan", "not finite")]),
+            fp32(),
+            "the int8 number is invalid (nan)",
+        ),
     ):
         versus = against(record, counterpart).versus
         assert versus is not None

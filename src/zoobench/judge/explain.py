@@ -416,7 +416,9 @@ def _versus(record: Record, slots: Sequence[Slot], fp32: Record, fp32_slots: Seq
     interval: Interval | None = None
     kind: str | None = None
     notes: tuple[str, ...] = ()
-    if record.case.scenario == "server":
+    if invalid := _invalid(fp32, record):
+        refusal = invalid
+    elif record.case.scenario == "server":
         refusal = "in server a query's time is the queue's as well, which no precision is to blame for"
     else:
         # No margin: whether the interval holds 1 is all that is asked.
@@ -445,6 +447,15 @@ def _versus(record: Record, slots: Sequence[Slot], fp32: Record, fp32_slots: Seq
         roofline_fraction=fp32.roofline_fraction,
         roofline_bound=fp32.roofline_bound,
     )
+
+
+def _invalid(fp32: Record, record: Record) -> str | None:
+    told = [
+        f"the {r.case.precision.value} number is invalid ({', '.join(reason.code for reason in r.verdict.reasons)})"
+        for r in (fp32, record)
+        if r.verdict and r.verdict.value is VerdictValue.INVALID
+    ]
+    return f"{' and '.join(told)}, so whether it pays is not known" if told else None
 
 
 def _differences(fp32: Record, record: Record) -> tuple[Difference, ...]:
