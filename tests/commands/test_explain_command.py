@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
-from tests.judge.test_explain import fp32, int8, rung
+from tests.judge.profiled import fp32, int8, rung
 from tests.show.records import make_failure, make_record, write_results
 
 from zoobench.cli import main
@@ -42,8 +43,6 @@ def test_no_line_is_wider_than_the_terminal(
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     assert main(["explain", "run-1", "int8"]) == 0
-    import re
-
     lines = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
     assert max(map(len, lines)) <= int(width)
     assert any("DequantizeLinear" in line for line in lines)

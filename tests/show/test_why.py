@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.judge.test_explain import PLAIN, against, evidence, fp32, int8, rung
+from tests.judge.profiled import PLAIN, against, evidence, fp32, int8, rung
 from tests.show.records import make_record, write_results
 
 from zoobench.judge.explain import explain
