@@ -4,7 +4,7 @@
               and a real model, by turns
     law       mean queries in flight ÷ (throughput × mean latency), within 2% in every test
     search    the highest rate for p99 ≤ six calls' time; four fifths of it should hold when asked again, and half as
-              much again not (LoadGen lets none of 459 queries miss the limit, so at the rate itself it is a matter of luck)
+              much again not (LoadGen lets two of 838 queries miss the limit, so at the rate itself it is a matter of luck)
 
 usage: python benchmarks/serving.py [calls] [search] [--model resnet18] [--backend onnx_cpu] [--rounds 3]
 """

@@ -142,6 +142,45 @@ def test_the_same_question_is_answered_from_the_results_and_another_is_not(place
     assert len(load_records(place.folder / "results").records) == stored + 1
 
 
+def test_what_a_registry_says_of_the_pictures_makes_it_another_question(place, digits, measured):
+    model, _, test = digits
+    before = measured["onnx_cpu", "fp32", 1]
+    registry = place.folder / "registry.toml"
+    registry.write_text(
+        f'[mine]\npath = "{model}"\npreprocessing = {{ resize = [32, 32], crop = [32, 32], channels = "grey", '
+        'mean = [0.5], std = [0.5], interpolation = "nearest" }\n'
+    )
+    asked = {"backends": ["onnx_cpu"], "data": api.pictures(str(test)), "registry": registry}
+    how = {
+        "settings": Settings(results_dir=place.folder / "stated", max_case_time_s=0.3, wait=True),
+        "executor": place.executor,
+    }
+    [stated] = api.run(["mine"], **asked, **how)
+    assert stated.artifact.sha256 == before.artifact.sha256
+    assert stated.accuracy.meaning_sha256 != before.accuracy.meaning_sha256
+    assert stated.accuracy.preprocessing["interpolation"] == "nearest"
+    registry.write_text(registry.read_text().replace("nearest", "bilinear"))
+    [again] = api.run(["mine"], **asked, **how)
+    assert again.accuracy.preprocessing["interpolation"] == "bilinear", (
+        "measured anew, not taken from the results"
+    )
+    assert again.accuracy.top1 == before.accuracy.top1
+
+
+def test_cells_that_share_a_pass_share_its_warnings(place, digits):
+    model, _, test = digits
+    records = place.run(
+        model, results="shared", dataset=str(test), samples=20, backends=["onnx_cpu"], precisions=["fp32", "int8"],
+        batch_sizes=[1, 4],
+    )  # fmt: skip
+    said = {
+        r.case.batch: [w.code for w in r.verdict.warnings if w.code == "accuracy_not_claimed"]
+        for r in records
+        if r.case.precision.value == "int8"
+    }
+    assert said == {1: ["accuracy_not_claimed"], 4: ["accuracy_not_claimed"]}
+
+
 def test_without_pictures_int8_claims_nothing(place, digits):
     model, _, test = digits
     [record] = place.run(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _E = TypeVar("_E", Precision, Effort)
 
-SAMPLES, CALIBRATION_SAMPLES = 1000, 100
+SAMPLES, CALIBRATION_SAMPLES, MOST_CALIBRATION = 1000, 200, 2000
 """Pictures, where nobody says how many: 1,000 tell top-1 to within 3 points."""
 
 DEFAULT_MODELS = ("resnet18", "resnet50", "mobilenetv2_100", "efficientnet_b0")
@@ -107,6 +107,7 @@ def pictures(
     label_column: str | None = None,
     calibration: str | None = None,
     calibration_samples: int | None = None,
+    calibration_split: str | None = None,
     max_drop: float = 0.01,
 ) -> Data:
     """Labelled pictures, for the `data` of `request` and `run`.
@@ -118,15 +119,24 @@ def pictures(
         split: of the dataset.
         config, image_column, label_column: of a parquet dataset that has several.
         calibration: to calibrate int8 on, given alike; never the pictures that are judged. None: noise.
-        calibration_samples: None: 100, or all where there are fewer.
+        calibration_samples: None: 200, or all where there are fewer.
+        calibration_split: of the calibration pictures.
         max_drop: how much of top-1 a precision may lose against fp32, a share.
+
+    Raises:
+        UsageError: more calibration pictures than fit into memory.
     """
+    if calibration_samples is not None and calibration_samples > MOST_CALIBRATION:
+        raise UsageError(
+            f"--calibration-samples {calibration_samples}: they are held in memory, and ranges do not change any more; at "
+            f"most {MOST_CALIBRATION}"
+        )
     return Data(
         evaluation=None
         if dataset is None
         else DataRequest(
             dataset,
-            samples or SAMPLES,
+            SAMPLES if samples is None else samples,
             at_most=samples is None,
             split=split,
             config=config,
@@ -136,7 +146,13 @@ def pictures(
         calibration=None
         if calibration is None
         else DataRequest(
-            calibration, calibration_samples or CALIBRATION_SAMPLES, at_most=calibration_samples is None
+            calibration,
+            CALIBRATION_SAMPLES if calibration_samples is None else calibration_samples,
+            at_most=calibration_samples is None,
+            split=calibration_split,
+            config=config,
+            image_column=image_column,
+            label_column=label_column,
         ),
         max_drop=max_drop,
     )

@@ -390,6 +390,9 @@ class Accuracy(Frozen):
 
     data: DataInfo
     artifact_sha256: str
+    meaning_sha256: str = Field(
+        description="of the pre-processing and the labels, see `Artifact.meaning_sha256`"
+    )
     images: int = Field(description="that were decoded and judged")
     undecodable: int = 0
     undecodable_ids: tuple[str, ...] = Field(default=(), description="the first of them, with the reason")
@@ -402,6 +405,10 @@ class Accuracy(Frozen):
     )
     published_top1: float | None = Field(default=None, description="percent, as the catalog quotes it")
     unclaimed: str | None = None
+    assumed: str | None = Field(default=None, description="of the labels, what was taken for granted")
+    not_finite: int = Field(
+        default=0, description="pictures whose outputs hold NaN or infinity; they count as wrong"
+    )
     fidelity: Fidelity | None = None
     batch: int
     images_per_s: float = Field(description="decoding, preparing and running together")

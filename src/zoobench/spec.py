@@ -313,6 +313,12 @@ class Artifact(Frozen):
     made_with: dict[str, str] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
+    @property
+    def meaning_sha256(self) -> str:
+        """Over what is no part of the content and yet decides what it gets right: pre-processing and labels."""
+        how = self.preprocessing.model_dump(mode="json") if self.preprocessing else None
+        return stable_hash([how, list(self.labels) if isinstance(self.labels, tuple) else self.labels])
+
 
 class DataInfo(Frozen):
     """Which pictures an accuracy was measured on."""
@@ -323,6 +329,7 @@ class DataInfo(Frozen):
     seed: int
     ids_sha256: str
     content_sha256: str
+    labels_sha256: str = Field(description="over the class names, and which picture is of which")
     notes: tuple[str, ...] = ()
 
 
@@ -363,6 +370,9 @@ class Seat:
     inputs: str | None = None
     evaluation: Evaluation | None = None
 
+
+CALL_OPTIONS = frozenset({*LOAD_OPTIONS, "gap_ms", "io_binding", "inputs_sha256"})
+"""Options of a case that say how a model is called and not what it computes."""
 
 SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACEHUB_API_TOKEN")
 """Environment variables that no process gets which measures or tries a runtime."""

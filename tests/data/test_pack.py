@@ -283,3 +283,16 @@ def test_the_cache_knows_its_packs_and_frees_them(tmp_path: Path) -> None:
     assert prune_packs(cache, older_than_days=1.0) == 0
     assert prune_packs(cache) == kept.size_bytes + 8
     assert kept_packs(cache) == [] and not outputs.exists()
+
+
+def test_other_labels_of_the_same_pictures_are_another_question(tmp_path: Path) -> None:
+    found = []
+    for names in (("a", "b"), ("b", "c"), ("a", "b")):
+        source = tmp_path / "-".join(names) / str(len(found))
+        for number, name in enumerate(names):
+            (source / name).mkdir(parents=True)
+            Image.new("RGB", (4, 4), (number, 0, 0)).save(source / name / "0.png")
+        asked = DataRequest(str(source))
+        found.append(collect(open_source(asked), asked, tmp_path / f"cache{len(found)}"))
+    assert len({pack.content_sha256 for pack in found}) == 1
+    assert found[0].labels_sha256 == found[2].labels_sha256 != found[1].labels_sha256

@@ -49,13 +49,16 @@ def test_the_drop_decides_by_its_interval():
         return drop(round(0.030 * n), round(0.012 * n), round(n), 0.01).decision
 
     # With a few more of the same kind it is decided, and with a few fewer it is not.
-    assert with_images(1.15 * unsure.images_needed) is DropDecision.FAIL
-    assert with_images(0.90 * unsure.images_needed) is DropDecision.INCONCLUSIVE
+    assert with_images(1.05 * unsure.images_needed) is DropDecision.FAIL
+    assert with_images(0.95 * unsure.images_needed) is DropDecision.INCONCLUSIVE
 
 
 def test_no_difference_on_few_images_proves_nothing():
     few, many = drop(0, 0, 10, 0.01), drop(0, 0, 5000, 0.01)
-    assert few.decision is DropDecision.INCONCLUSIVE and few.images_needed > 10
+    assert few.decision is DropDecision.INCONCLUSIVE
+    assert drop(0, 0, few.images_needed, 0.01).decision is DropDecision.PASS
+    assert drop(0, 0, few.images_needed - 2, 0.01).decision is DropDecision.INCONCLUSIVE
+    assert drop(0, 0, 10, 1e-9).images_needed is None
     assert many.decision is DropDecision.PASS and many.value == 0
 
 

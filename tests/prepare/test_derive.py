@@ -81,10 +81,10 @@ def test_what_decides_the_content_is_in_the_recipe(source):
 def test_the_pictures_that_judge_are_not_those_that_calibrate(source):
     calibrating, judging = _pictures(source, shown(23))
     rows = np.concatenate(calibrating)
-    assert len(rows) + len(judging) == 23 and len(judging) == 4
+    assert len(rows) + len(judging) == 23 and len(judging) == 7
     assert not {row.tobytes() for row in rows} & {row.tobytes() for row in judging}
-    with pytest.raises(PrepareError, match="gives 4 pictures to calibrate on; at least 5 are needed"):
-        _pictures(source, shown(4))
+    with pytest.raises(PrepareError, match="gives 2 pictures to calibrate on; at least 3 are needed"):
+        _pictures(source, shown(2))
 
 
 def test_without_pictures_it_is_noise(source):

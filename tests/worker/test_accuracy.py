@@ -15,7 +15,7 @@ from zoobench.data.pack import Pack, collect
 from zoobench.errors import UsageError
 from zoobench.measure.accuracy import NOISE_CALIBRATED, RANDOM_WEIGHTS, accuracy_warnings, summarise
 from zoobench.spec import Artifact, Case, DataInfo, Evaluation, Precision, Preprocessing
-from zoobench.worker.accuracy import BATCH, assess
+from zoobench.worker.accuracy import BATCH, assess, is_whole
 
 CLASSES = 10
 PIXELS = Preprocessing(scale=1.0, mean=(0, 0, 0), std=(1, 1, 1))
@@ -133,6 +133,46 @@ def test_a_pass_that_breaks_off_leaves_no_half_reference(pack, tmp_path):
     assert list((tmp_path / "outputs").iterdir()) == []
 
 
+def test_a_reference_that_was_cut_short_is_made_anew(pack, tmp_path):
+    sessions = {"a": Reading(), "b": Reading(wrong={1: 2})}
+    judge(pack, tmp_path, sessions)
+    [kept] = (tmp_path / "outputs").iterdir()
+    rows = kept / "rows.f32"
+    rows.write_bytes(rows.read_bytes()[:-40])
+    found = judge(pack, tmp_path, sessions, INT8, artifact=artifact("b"), reference=artifact())
+    assert [name for name, *_ in found["opened"]] == ["a", "b"] and found["fidelity"]["lost"] == 1
+    assert is_whole(kept)
+
+
+def test_how_a_model_is_called_makes_no_other_reference(pack, tmp_path):
+    sessions = {"a": Reading(), "b": Reading()}
+    judge(pack, tmp_path, sessions)
+    spaced = INT8.model_copy(update={"options": {"gap_ms": 5.0}})
+    found = judge(pack, tmp_path, sessions, spaced, artifact=artifact("b"), reference=artifact())
+    assert [name for name, *_ in found["opened"]] == ["b"]
+
+
+def test_what_has_no_fp32_file_is_held_against_nothing_and_is_no_reference(pack, tmp_path):
+    found = judge(pack, tmp_path, {"b": Reading()}, INT8, artifact=artifact("b"))
+    assert found["right"] == 23 and found["fidelity"] is None
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_outputs_that_are_not_finite_are_never_right(pack, tmp_path):
+    class Broken(Reading):
+        def bind(self, inputs: Mapping[str, np.ndarray]) -> Callable[[], dict[str, np.ndarray]]:
+            rows = super().bind(inputs)()["logits"]
+            # Red 0 is class 0, which the argmax of nothing but NaN would be too.
+            rows[rows.argmax(axis=1) == 0] = np.nan
+            return lambda: {"logits": rows}
+
+    found = judge(
+        pack, tmp_path, {"a": Reading(), "b": Broken()}, INT8, artifact=artifact("b"), reference=artifact()
+    )
+    assert (found["right"], found["right5"], found["not_finite"]) == (20, 20, 3)
+    assert (found["fidelity"]["agree"], found["fidelity"]["lost"]) == (20, 3)
+
+
 def test_kept_outputs_of_other_pictures_are_refused(pack, tmp_path):
     judge(pack, tmp_path, {"a": Reading()})
     [kept] = (tmp_path / "outputs").iterdir()
@@ -178,7 +218,7 @@ def test_classes_that_the_model_does_not_have_make_no_claim(pack, tmp_path):
 def evaluation(pack: Pack, **fields: Any) -> Evaluation:
     info = DataInfo(
         label=pack.label, identity={}, samples=len(pack), seed=0, ids_sha256=pack.ids_sha256,
-        content_sha256=pack.content_sha256,
+        content_sha256=pack.content_sha256, labels_sha256=pack.labels_sha256,
     )  # fmt: skip
     return Evaluation(pack=str(pack.folder), data=info, outputs="", **fields)
 

@@ -35,7 +35,7 @@ class Profile:
     @property
     def quantized(self) -> str | None:
         """`int8` or `int8_dynamic` where a kernel ran on bytes; None where all ran on floats."""
-        if not any(kernel.kind == "int8" for kernel in self.kernels):
+        if not any(kernel.kind == "int8" and _computes(kernel.op) for kernel in self.kernels):
             return None
         dynamic = any(kernel.op.startswith("DynamicQuantize") for kernel in self.kernels)
         return "int8_dynamic" if dynamic else "int8"
@@ -84,6 +84,11 @@ def read_profile(events: Iterable[Mapping[str, Any]]) -> Profile:
         provider_nodes=counts,
         provider_us=sums,
     )
+
+
+def _computes(op: str) -> bool:
+    """A kernel that multiplies bytes; pooling or reshaping them proves nothing."""
+    return op.startswith(("QLinear", "QGemm", "QAttention", "DynamicQuantize")) or "Integer" in op
 
 
 def _kind(op: str, inputs: Sequence[Mapping[str, Any]]) -> KernelKind:

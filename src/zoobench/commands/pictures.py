@@ -28,7 +28,7 @@ class DataFlags:
     split
         Of the dataset; default: its test or validation split.
     dataset_config
-        Of a dataset that has several.
+        Of a dataset that has several; it and the columns go for --calibration too.
     image_column
         Of a parquet dataset whose columns do not tell.
     label_column
@@ -37,7 +37,9 @@ class DataFlags:
         Calibrate int8 on these pictures, never on those that are judged; default: on noise, and then no accuracy is
         claimed.
     calibration_samples
-        How many of them; default: 100, or all where there are fewer.
+        How many of them; default: 200, or all where there are fewer.
+    calibration_split
+        Of the calibration pictures.
     max_drop
         How many points of top-1 a precision may lose against fp32.
     """
@@ -50,6 +52,7 @@ class DataFlags:
     label_column: str | None = None
     calibration: str | None = None
     calibration_samples: int | None = None
+    calibration_split: str | None = None
     max_drop: str = "1%"
 
     def data(self) -> Data:
@@ -61,18 +64,24 @@ class DataFlags:
         for flag, value in (
             ("--samples", self.samples),
             ("--split", self.split),
-            ("--dataset-config", self.dataset_config),
-            ("--image-column", self.image_column),
-            ("--label-column", self.label_column),
         ):
             if value is not None and self.dataset is None:
                 raise UsageError(
                     f"{flag} {value} is about --dataset, which is not given; add --dataset mini-imagenet"
                 )
-        if self.calibration_samples is not None and self.calibration is None:
-            raise UsageError(
-                f"--calibration-samples {self.calibration_samples} is about --calibration, which is not given; add it"
-            )
+        for flag, value in (
+            ("--calibration-samples", self.calibration_samples),
+            ("--calibration-split", self.calibration_split),
+        ):
+            if value is not None and self.calibration is None:
+                raise UsageError(f"{flag} {value} is about --calibration, which is not given; add it")
+        for flag, value in (
+            ("--dataset-config", self.dataset_config),
+            ("--image-column", self.image_column),
+            ("--label-column", self.label_column),
+        ):
+            if value is not None and self.dataset is None and self.calibration is None:
+                raise UsageError(f"{flag} {value} is about --dataset or --calibration; neither is given")
         for flag, count in (("--samples", self.samples), ("--calibration-samples", self.calibration_samples)):
             if count is not None and count < 1:
                 raise UsageError(f"{flag} {count}: at least 1 picture is needed")
@@ -85,6 +94,7 @@ class DataFlags:
             label_column=self.label_column,
             calibration=self.calibration,
             calibration_samples=self.calibration_samples,
+            calibration_split=self.calibration_split,
             max_drop=share(self.max_drop, "--max-drop"),
         )
 

@@ -36,7 +36,7 @@ def quantize(
     calibration
         Pictures that set int8's ranges: a folder (class/name.jpg), parquet, a Hub id or a short name; default: noise.
     calibration_samples
-        How many of them; default: 100, or all where there are fewer.
+        How many of them; default: 200, or all where there are fewer.
     output
         The file to write; default: MODEL.PRECISION.onnx here.
     weights

@@ -47,7 +47,10 @@ def decode(data: bytes) -> Image:
         raise
     except UnidentifiedImageError as error:
         raise UndecodableError("not a picture" if data else "empty") from error
-    except (Image.DecompressionBombError, MemoryError) as error:
+    except MemoryError:
+        # That is the machine's moment and not the picture's: another pass would see it.
+        raise
+    except Image.DecompressionBombError as error:
         raise UndecodableError(_too_large(first_line(error))) from error
     # A damaged file makes Pillow raise nearly every type there is.
     except Exception as error:

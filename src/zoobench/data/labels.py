@@ -39,10 +39,12 @@ class ClassMap:
     Attributes:
         outputs: output index by label index of the dataset.
         subset: whether the model has classes that the dataset has not; a background class does not count.
+        assumed: what was taken for granted, in words; None: the names told.
     """
 
     outputs: tuple[int, ...]
     subset: bool
+    assumed: str | None = None
 
     @cached_property
     def occurring(self) -> tuple[int, ...]:
@@ -110,7 +112,12 @@ def _by_position(classes: Sequence[str], outputs: int) -> ClassMap:
         )
     numbers = _numbers(classes)
     if numbers is None:
-        return ClassMap(tuple(range(outputs)), subset=False)
+        return ClassMap(
+            tuple(range(outputs)),
+            subset=False,
+            assumed="the model does not say what its outputs mean, so the dataset's classes were taken in their order "
+            f"({printable(classes[0])!r} is output 0)",
+        )
     if sorted(numbers) != list(range(outputs)):
         raise UsageError(
             f"the dataset's classes are the numbers {min(numbers)} to {max(numbers)}, and the model's outputs 0 to"
@@ -140,7 +147,13 @@ def _to_imagenet(classes: Sequence[str], first: int) -> ClassMap:
             "ImageNet's",
         )
     _check_apart(classes, found)
-    return ClassMap(tuple(index + first for index in found), subset=len(classes) < len(known))
+    subset = len(classes) < len(known)
+    by_number = (
+        "the dataset's classes are numbers, and were taken for ImageNet's"
+        if numbers is not None and subset
+        else None
+    )
+    return ClassMap(tuple(index + first for index in found), subset=subset, assumed=by_number)
 
 
 def _to_names(classes: Sequence[str], labels: Sequence[str]) -> ClassMap:

@@ -20,10 +20,11 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from zoobench.data import DataRequest, Source
 from zoobench.data.select import select
@@ -116,6 +117,11 @@ class Pack:
         images, self._images = getattr(self, "_images", -1), -1
         if images >= 0:
             os.close(images)
+
+    @cached_property
+    def labels_sha256(self) -> str:
+        """Over the class names and each picture's id and class: equal where the same is asked of the same pictures."""
+        return stable_hash([list(self.classes), [[entry.id, entry.label] for entry in self._entries]])
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -380,12 +386,16 @@ def prune_packs(cache: Path, *, older_than_days: float | None = None) -> int:
     oldest = datetime.now(UTC) - timedelta(days=older_than_days or 0.0)
     freed = 0
     for pack in kept_packs(cache):
+        lock = FileLock(cache / "data" / "locks" / f"{pack.folder.name}.lock")
         if older_than_days is None or pack.last_used < oldest:
-            shutil.rmtree(pack.folder, ignore_errors=True)
-            freed += pack.size_bytes
+            # One that is being written holds the lock of its name.
+            with suppress(Timeout), lock.acquire(timeout=0):
+                shutil.rmtree(pack.folder, ignore_errors=True)
+                freed += pack.size_bytes
     for folder in (cache / "outputs").glob("*/"):
         used = datetime.fromtimestamp(folder.stat().st_mtime, UTC)
-        if older_than_days is None or used < oldest:
+        in_work = folder.name.startswith(".") and datetime.now(UTC) - used < timedelta(days=1)
+        if not in_work and (older_than_days is None or used < oldest):
             freed += sum(f.stat().st_size for f in folder.iterdir() if f.is_file())
             shutil.rmtree(folder, ignore_errors=True)
     return freed

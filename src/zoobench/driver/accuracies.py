@@ -14,13 +14,11 @@ from zoobench.backends import artifact_key
 from zoobench.driver.recorder import Recorder
 from zoobench.driver.settings import Observer
 from zoobench.executors import Collected, Executor
-from zoobench.outcome import Accuracy
+from zoobench.measure.accuracy import accuracy_warnings
+from zoobench.outcome import Accuracy, Status
 from zoobench.plan import Data
 from zoobench.results.record import Record
-from zoobench.spec import LOAD_OPTIONS, Case, Evaluation, Precision, Seat
-
-_BESIDE = {*LOAD_OPTIONS, "gap_ms", "io_binding", "inputs_sha256"}
-"""Options that say how a model is called and not what it computes."""
+from zoobench.spec import CALL_OPTIONS, Artifact, Case, DataInfo, Evaluation, Precision, Seat
 
 
 @dataclass(frozen=True)
@@ -56,37 +54,51 @@ class Accuracies:
 
     def learn(self, record: Record) -> None:
         """Remember what a record holds, where it is of the pictures that were asked for."""
-        if record.accuracy is not None and self.fits(record):
-            self.known[self._key(record.case, record.accuracy.artifact_sha256, record.versions)] = (
-                record.accuracy
-            )
+        found, asked = record.accuracy, self.pictures.evaluation
+        if found is None or asked is None or not _same_pictures(found.data, asked.info):
+            return
+        lost = found.fidelity.drop if found.fidelity else None
+        if lost is None or lost.max_drop == self.pictures.max_drop:
+            self.known[self._key(record, found.artifact_sha256, found.meaning_sha256)] = found
 
-    def fits(self, record: Record) -> bool:
-        """Whether the record's accuracy is what is asked for now; nothing fits where nothing is asked."""
-        asked = self.pictures.evaluation
-        found = record.accuracy
+    def fits(self, record: Record, artifact: Artifact) -> bool:
+        """Whether the record holds the accuracy that is asked for now of `artifact`; true where none is asked for."""
+        asked, found = self.pictures.evaluation, record.accuracy
         if asked is None:
             return True
-        if found is None or found.data.content_sha256 != asked.info.content_sha256:
+        if found is None or not _same_pictures(found.data, asked.info):
             return False
+        if (found.artifact_sha256, found.meaning_sha256) != (artifact.sha256, artifact.meaning_sha256):
+            return False
+        reference = self.recorder.reference(record.case)
+        against = found.fidelity.reference_sha256 if found.fidelity else None
         lost = found.fidelity.drop if found.fidelity else None
-        return lost is None or lost.max_drop == self.pictures.max_drop
+        return against == (reference.sha256 if reference else None) and (
+            lost is None or lost.max_drop == self.pictures.max_drop
+        )
 
     def seats(self, seats: Sequence[Seat]) -> list[Seat]:
         """The seats, with an evaluation where one is due. Asked just before the group is measured."""
         return [self._seat(seat) for seat in seats]
 
     def of(self, record: Record) -> Record:
-        """The record with the accuracy that another cell's pass found, where it had none of its own."""
-        if self.pictures.evaluation is None or record.accuracy is not None or record.artifact is None:
+        """The record with the accuracy that another cell's pass found, and its warnings, where it had none of its own."""
+        artifact = self.recorder.artifact(record.case)
+        if self.pictures.evaluation is None or record.accuracy is not None or artifact is None:
             return record
-        found = self.known.get(self._key(record.case, record.artifact.sha256, record.versions))
-        return record if found is None else record.model_copy(update={"accuracy": found})
+        found = self.known.get(self._key(record, artifact.sha256, artifact.meaning_sha256))
+        if found is None or record.verdict is None:
+            return record
+        warnings = (*record.verdict.warnings, *accuracy_warnings(found, None))
+        verdict = record.verdict.model_copy(update={"warnings": warnings})
+        return record.model_copy(update={"accuracy": found, "verdict": verdict})
 
     def _seat(self, seat: Seat) -> Seat:
         asked = self.pictures.evaluation
-        versions = self.recorder.versions_of(seat.case)
-        if asked is None or self._key(seat.case, seat.artifact.sha256, versions) in self.known:
+        if asked is None:
+            return seat
+        blank = self.recorder.record(seat.case, Status.INTERRUPTED)
+        if self._key(blank, seat.artifact.sha256, seat.artifact.meaning_sha256) in self.known:
             return seat
         model = self.recorder.models[seat.case.model]
         published = (
@@ -102,12 +114,21 @@ class Accuracies:
         )
         return dataclasses.replace(seat, evaluation=evaluation)
 
-    @staticmethod
-    def _key(case: Case, sha256: str, versions: dict[str, str]) -> Hashable:
-        options = tuple(sorted((k, repr(v)) for k, v in case.options.items() if k not in _BESIDE))
+    def _key(self, record: Record, sha256: str, meaning: str) -> Hashable:
+        """What an accuracy depends on beside the pictures: a precision may give other answers on another CPU."""
+        case = record.case
+        options = tuple(sorted((k, repr(v)) for k, v in case.options.items() if k not in CALL_OPTIONS))
         # LoadGen only calls the model.
-        runtimes = tuple(sorted((k, v) for k, v in versions.items() if k != "mlcommons-loadgen"))
-        return sha256, case.backend, case.precision, options, case.arm, runtimes
+        runtimes = tuple(sorted((k, v) for k, v in record.versions.items() if k != "mlcommons-loadgen"))
+        reference = self.recorder.reference(case) if case.model in self.recorder.models else None
+        against = reference.sha256 if reference else None
+        return (
+            record.machine.fingerprint, sha256, meaning, against, case.backend, case.precision, options, case.arm, runtimes,
+        )  # fmt: skip
+
+
+def _same_pictures(one: DataInfo, other: DataInfo) -> bool:
+    return (one.content_sha256, one.labels_sha256) == (other.content_sha256, other.labels_sha256)
 
 
 def needed_keys(cases: Sequence[Case], data: Data) -> dict[str, dict[str, None]]:

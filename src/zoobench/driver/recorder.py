@@ -6,7 +6,7 @@ import contextlib
 import importlib.metadata
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from zoobench import machine
@@ -100,10 +100,6 @@ class Recorder:
             else self.artifact(case.model_copy(update={"precision": Precision.FP32}))
         )
 
-    def versions_of(self, case: Case) -> dict[str, str]:
-        """The versions of what runs `case`."""
-        return self._versions(case)
-
     def _versions(self, case: Case) -> dict[str, str]:
         if case.backend not in self.versions:
             self.versions[case.backend] = _installed(BACKENDS[case.backend].packages)
@@ -145,6 +141,7 @@ class Recorder:
                 "scenario": request.scenario,
                 "threads": request.threads,
                 "options": dict(request.options),
+                "data": asdict(request.data),
             },
             "seed": self.seed,
             "machine": self.machine.model_dump(mode="json"),

@@ -68,7 +68,7 @@ def sort_out(
                 refused.append(_fixed(case, artifact, recorder))
                 continue
             before = existing.get(recorder.key(case))
-            if before:
+            if before and accuracies.fits(before, artifact):
                 done.append(before)
             else:
                 seats.append(Seat(case, artifact, BACKENDS[case.backend].provider, inputs))
@@ -86,7 +86,7 @@ def sort_out(
 
 
 def _existing(recorder: Recorder, accuracies: Accuracies) -> dict[str, Record]:
-    """Finished results by measurement key: bought with at least the effort, the time and the pictures that are asked now.
+    """Finished results by measurement key: bought with at least the effort and the time that are asked now.
 
     An invalid number is none, so it is measured again; an unstable one stays until `rerun` is asked for.
     """
@@ -103,7 +103,6 @@ def _existing(recorder: Recorder, accuracies: Accuracies) -> dict[str, Record]:
         if record.status is Status.OK
         and at_least(Effort(record.effort), recorder.effort)
         and (record.max_case_time_s or recorder.max_case_time_s) >= recorder.max_case_time_s
-        and accuracies.fits(record)
         and not _is_no_answer(record)
     }
 

@@ -243,8 +243,15 @@ def find_counterpart(record: Record, records: Iterable[Record]) -> Record | None
         and other.latency is not None
         and other.machine.fingerprint == record.machine.fingerprint
         and other.case.model_dump(exclude={"id", "precision"}) == asked
+        and not _is_of_other_weights(record, other)
     ]
     return max(found, key=lambda other: _nearness(record, other), default=None)
+
+
+def _is_of_other_weights(record: Record, other: Record) -> bool:
+    """What was made of another fp32 file than `other` ran says nothing beside it; a local model may have changed."""
+    origin = record.artifact.derived_from if record.artifact else None
+    return origin is not None and other.artifact is not None and other.artifact.sha256 != origin
 
 
 def _nearness(record: Record, other: Record) -> tuple[bool, bool, str]:

@@ -30,6 +30,7 @@ def summarise(raw: Mapping[str, Any], evaluation: Evaluation, artifact: Artifact
     return Accuracy(
         data=evaluation.data,
         artifact_sha256=artifact.sha256,
+        meaning_sha256=artifact.meaning_sha256,
         images=n,
         undecodable=raw["undecodable"],
         undecodable_ids=tuple(raw["undecodable_ids"]),
@@ -40,6 +41,8 @@ def summarise(raw: Mapping[str, Any], evaluation: Evaluation, artifact: Artifact
         top1_masked=of_images(raw["masked"]),
         published_top1=evaluation.published_top1,
         unclaimed=unclaimed,
+        assumed=raw["assumed"] if claimed else None,
+        not_finite=raw["not_finite"],
         fidelity=_fidelity(raw["fidelity"], n, evaluation.max_drop, claimed),
         batch=raw["batch"],
         images_per_s=n / raw["seconds"],
@@ -77,13 +80,23 @@ def accuracy_warnings(accuracy: Accuracy | None, unassessed: str | None) -> Iter
         return
     if accuracy.unclaimed:
         yield Reason(code="accuracy_not_claimed", message=f"no accuracy is claimed: {accuracy.unclaimed}")
+    if accuracy.assumed:
+        yield Reason(
+            code="labels_assumed",
+            message=f"{accuracy.assumed}; if that is not so, state the model's labels in a registry (labels = [ … ])",
+        )
+    if accuracy.not_finite:
+        yield Reason(
+            code="not_finite_outputs",
+            message=f"the outputs of {accuracy.not_finite} pictures hold NaN or infinity; they count as wrong",
+        )
     for note in accuracy.data.notes:
         yield Reason(code="data_note", message=note)
     if str(accuracy.preprocessing.get("source", "")).startswith("assumed"):
         yield Reason(
             code="preprocessing_assumed",
-            message="how the model wants its pictures is not told by its files, so ImageNet's usual was taken; state it "
-            "in a registry (preprocessing = { … })",
+            message="how the model wants its pictures, and what its outputs mean, is not told by its file, so ImageNet's "
+            "usual was taken; state both in a registry (preprocessing = { … }, labels = … )",
         )
     if accuracy.undecodable:
         yield Reason(

@@ -56,7 +56,7 @@ class Deadlines:
     memory: float = 60.0
     evidence: float = 600.0
     accuracy: float = 600.0
-    accuracy_picture: float = 60.0
+    accuracy_picture: float = 5.0
     close: float = 30.0
 
 

@@ -57,26 +57,51 @@ def drop(lost: int, won: int, n: int, max_drop: float) -> Drop:
     """
     if min(lost, won) < 0 or lost + won > n or n == 0:
         raise ValueError(f"{lost} lost and {won} won of {n} images cannot be")
-    value, padded = (lost - won) / n, n + 2
-    middle = (lost - won) / padded
-    spread = max(0.0, (lost + won + 1) / padded - middle**2)
-    half = Z95 * math.sqrt(spread / padded)
-    low, high = middle - half, middle + half
-    decision, needed = DropDecision.INCONCLUSIVE, None
-    if high < max_drop:
-        decision = DropDecision.PASS
-    elif low > max_drop:
-        decision = DropDecision.FAIL
-    elif middle != max_drop:
-        needed = math.ceil(spread * (Z95 / (max_drop - middle)) ** 2)
+    low, high = _interval(lost, won, n)
+    decision, needed = _decided(low, high, max_drop), None
+    if decision is DropDecision.INCONCLUSIVE:
+        needed = _images_needed(lost / n, won / n, n, max_drop)
     return Drop(
         lost=lost,
         won=won,
         n=n,
-        value=value,
+        value=(lost - won) / n,
         interval=(low, high),
         mcnemar_p=mcnemar(lost, won),
         max_drop=max_drop,
         decision=decision,
         images_needed=needed,
     )
+
+
+def _interval(lost: float, won: float, n: float) -> tuple[float, float]:
+    padded = n + 2
+    middle = (lost - won) / padded
+    half = Z95 * math.sqrt(max(0.0, (lost + won + 1) / padded - middle**2) / padded)
+    return middle - half, middle + half
+
+
+def _decided(low: float, high: float, max_drop: float) -> DropDecision:
+    if high < max_drop:
+        return DropDecision.PASS
+    return DropDecision.FAIL if low > max_drop else DropDecision.INCONCLUSIVE
+
+
+def _images_needed(lost: float, won: float, n: int, max_drop: float) -> int | None:
+    """The fewest images at which these shares would decide; None where a million times as many would not."""
+
+    def decides(images: float) -> bool:
+        return (
+            _decided(*_interval(lost * images, won * images, images), max_drop)
+            is not DropDecision.INCONCLUSIVE
+        )
+
+    low, high = float(n), 2.0 * n
+    while not decides(high):
+        low, high = high, 2 * high
+        if high > 1e6 * n:
+            return None
+    while high - low > 1:
+        middle = (low + high) / 2
+        low, high = (low, middle) if decides(middle) else (middle, high)
+    return math.ceil(high)

@@ -14,7 +14,7 @@ from pydantic import Field, computed_field, model_validator
 
 from zoobench.errors import HubUnreachableError, PrepareError
 from zoobench.prepare.cache import ArtifactCache, load_artifact, recipe_key
-from zoobench.spec import Artifact, Frozen, ModelSpec, WeightsPolicy
+from zoobench.spec import Artifact, Frozen, ModelSpec, Precision, WeightsPolicy
 
 if TYPE_CHECKING:
     from zoobench.prepare.derive import Calibration
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ArtifactCache", "Prepared", "load_artifact", "prepare_model"]
 
-RECIPE_VERSION = 2
+RECIPE_VERSION = 3
 """Counts up when the same inputs are made into something else."""
 
 Progress = Callable[[str], None]
@@ -101,7 +101,9 @@ def prepare_model(
     if derived and "onnx" not in formats:
         formats = [*formats, "onnx"]
     prepared = _prepare_plain(spec, formats, weights, allow_pickle, cache, seed, progress)
-    return _with_derived(prepared, derived, cache, calibration, progress) if derived else prepared
+    if derived:
+        prepared = _with_derived(prepared, derived, cache, calibration, progress)
+    return _without_int8_as_fp32(prepared)
 
 
 def _prepare_plain(
@@ -125,6 +127,21 @@ def _prepare_plain(
         return _prepare(spec, source, formats, cache, seed, progress)
 
 
+def _without_int8_as_fp32(prepared: Prepared) -> Prepared:
+    """A user's own int8 file is not run as fp32, nor is anything made of it."""
+    source = prepared.artifacts.get("onnx")
+    if source is None or source.precision is not Precision.INT8:
+        return prepared
+    why = f"{prepared.model.name} is int8 already; ask for --precisions int8 (on onnx_cpu)"
+    kept = {
+        key: artifact
+        for key, artifact in prepared.artifacts.items()
+        if artifact.derived_from is None and key != "onnx"
+    }
+    failed = {**prepared.failed, **dict.fromkeys((key for key in prepared.artifacts if key not in kept), why)}
+    return prepared.model_copy(update={"artifacts": kept, "failed": failed})
+
+
 def _with_derived(
     prepared: Prepared,
     keys: Sequence[str],
@@ -135,6 +152,10 @@ def _with_derived(
     """Other precisions of the ONNX artifact; one that fails leaves the others."""
     artifacts, failed = dict(prepared.artifacts), dict(prepared.failed)
     source = artifacts.get("onnx")
+    if source is not None and source.precision is Precision.INT8 and "onnx:int8" in keys:
+        # A user's own int8 file is what is meant.
+        artifacts["onnx:int8"] = source
+        keys = [key for key in keys if key != "onnx:int8"]
     for key in keys:
         if source is None:
             failed[key] = failed.get("onnx", f"{prepared.model.name} has no ONNX file to make it of")

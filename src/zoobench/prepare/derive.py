@@ -32,10 +32,12 @@ if TYPE_CHECKING:
 
 _PACKAGES = (*ONNX_FILE_PACKAGES, "nncf", "numpy")
 _NOISE_ITEMS = 16
-_JUDGED = 5
-"""Every fifth picture judges the recipes that the others calibrated."""
+_JUDGED = 3
+"""Every third picture judges the recipes that the others calibrated."""
 MIN_AGREEMENT = 0.9
 """Share of the judged pictures that keep fp32's class: small networks keep 90 to 97 in a hundred and lose no accuracy."""
+MIN_COSINE = 0.9
+"""Of the worst judged picture's outputs to fp32's: few pictures may keep their class while all outputs bend."""
 _LADDER_BUDGET_S = 240.0
 _CALIBRATED = frozenset({Precision.INT8})
 
@@ -75,6 +77,7 @@ def derived_recipe(key: str, source: Artifact, calibration: Calibration | None) 
         "weights": source.weights,
         "calibration": calibrated,
         # Which recipe is fastest is this CPU's word, and so is whether 8 bits saturate.
+        "threads": len(os.sched_getaffinity(0)),
         "cpu": sorted(f for f in cpu_flags() if "vnni" in f or "amx" in f or "avx" in f),
         "versions": versions(_PACKAGES),
     }
@@ -198,6 +201,7 @@ def _climb(
         asked: dict[str, Any] = {
             "threads": len(os.sched_getaffinity(0)),
             "min_agreement": MIN_AGREEMENT if fidelity_counts else 0.0,
+            "min_cosine": MIN_COSINE if fidelity_counts else -1.0,
             "on_rung": tell,
         }
         if file.suffix == ".xml":

@@ -90,6 +90,7 @@ def climb(
     threads: int,
     batch: int = 1,
     min_agreement: float = 0.99,
+    min_cosine: float = -1.0,
     min_speed: float = 1.0,
     budget_s: float = 600.0,
     on_rung: Callable[[Rung], None] = lambda _: None,
@@ -108,6 +109,7 @@ def climb(
         threads: intra-op threads of both sessions while speed is measured.
         batch: items in a timed call; a model with a fixed batch is timed with that.
         min_agreement: share of `judge_inputs` with fp32's top-1 class that suffices.
+        min_cosine: smallest cosine to fp32's outputs that suffices.
         min_speed: fp32's time ÷ int8's time that suffices.
         budget_s: seconds after which no further rung begins; one that has begun is finished.
         on_rung: told of each rung when it is done.
@@ -122,7 +124,7 @@ def climb(
     with explained(f"{source.name} does not run on the inputs that judge it"):
         judge = _Judge(source, judge_inputs, threads=threads, batch=batch, min_speed=min_speed)
     workshop = _Workshop(source, folder, calibration, judge_inputs)
-    climbed = _Climb(min_agreement, min_speed)
+    climbed = _Climb(min_agreement, min_speed, min_cosine)
     try:
         spent = _go_up(climbed, workshop, judge, started + budget_s, on_rung)
     finally:

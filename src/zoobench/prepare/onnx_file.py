@@ -28,7 +28,7 @@ from zoobench.prepare.validate import (
     version_of,
 )
 from zoobench.prepare.versions import ONNX_FILE_PACKAGES, versions
-from zoobench.spec import MANIFEST_FILE, REFERENCE_FILE, Artifact, ModelSpec
+from zoobench.spec import MANIFEST_FILE, REFERENCE_FILE, Artifact, ModelSpec, Precision
 from zoobench.tasks import open_task
 
 _FLOAT32 = 1
@@ -48,6 +48,7 @@ class OnnxFile:
         input_shape: one item, without the batch axis.
         fixed_batch: the batch it was exported for, None when the axis is symbolic.
         opset: of the default operator set.
+        precision: int8 where it holds quantized nodes.
     """
 
     path: Path
@@ -57,6 +58,7 @@ class OnnxFile:
     input_shape: tuple[int, ...]
     fixed_batch: int | None
     opset: int
+    precision: Precision = Precision.FP32
 
 
 def inspect(path: Path, wanted_shape: tuple[int, ...] | None = None) -> OnnxFile:
@@ -76,7 +78,14 @@ def inspect(path: Path, wanted_shape: tuple[int, ...] | None = None) -> OnnxFile
     for name in (path.name, *data):
         with (path.parent / name).open("rb") as file:
             digest.update(f"{name}\0".encode() + hashlib.file_digest(file, "sha256").digest())
-    return OnnxFile(path, data, digest.hexdigest(), value.name, shape, fixed_batch, opset_of(model))
+    stored = (
+        Precision.INT8 if any(_is_quantized(node.op_type) for node in model.graph.node) else Precision.FP32
+    )
+    return OnnxFile(path, data, digest.hexdigest(), value.name, shape, fixed_batch, opset_of(model), stored)
+
+
+def _is_quantized(op: str) -> bool:
+    return op in ("QuantizeLinear", "DequantizeLinear") or op.startswith("QLinear") or op.endswith("Integer")
 
 
 def build_from_file(folder: Path, spec: ModelSpec, source: OnnxFile, *, recipe: dict[str, Any]) -> Artifact:
@@ -137,6 +146,7 @@ def build_from_file(folder: Path, spec: ModelSpec, source: OnnxFile, *, recipe: 
         opset=source.opset,
         validation=validated.validation,
         tolerance=tolerance,
+        precision=source.precision,
         preprocessing=assumed(source.input_shape),
         labels=imagenet_by_count(reference.shape[-1]),
         recipe=recipe,

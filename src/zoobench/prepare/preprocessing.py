@@ -63,7 +63,9 @@ def of_transformers(
     )
 
     if folder is not None and (folder / "preprocessor_config.json").is_file():
-        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, backend="pil")
+        processor = AutoImageProcessor.from_pretrained(
+            folder, local_files_only=True, backend="pil", trust_remote_code=False
+        )
     else:
         names = IMAGE_PROCESSOR_MAPPING_NAMES.get(model_type)
         if not names or not names.get("pil"):

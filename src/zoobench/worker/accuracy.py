@@ -22,8 +22,9 @@ from zoobench.backends import BACKENDS
 from zoobench.data.labels import ClassMap, class_map
 from zoobench.data.loader import batches
 from zoobench.data.pack import Pack
-from zoobench.errors import UsageError
-from zoobench.spec import Artifact, Case, Precision, Preprocessing, stable_hash
+from zoobench.errors import PrepareError, UsageError
+from zoobench.machine.cpus import cpu_flags
+from zoobench.spec import CALL_OPTIONS, Artifact, Case, Precision, Preprocessing, stable_hash
 from zoobench.tasks import open_task
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ BATCH = 8
 """Large enough to keep the runtime busy, small enough to be in any model's memory."""
 _NAMED = 20
 _ROWS, _INDEX = "rows.f32", "index.json"
+_VERSION = 1
+"""Counts up when the same picture is decoded or prepared into other pixels."""
 _PROGRESS_S = 2.0
 
 Open = Callable[[Artifact, Case], "Session"]
@@ -68,15 +71,20 @@ def assess(
     batch = artifact.fixed_batch or BATCH
     mine = case.model_copy(update={"batch": batch})
     one_pass = _Pass(pictures, open_session, progress, workers)
+    if reference is None and case.precision is not Precision.FP32:
+        # There is no fp32 file to hold it against, and it is none itself.
+        return one_pass.run(mine, artifact, "accuracy")
     if reference is None:
         key = _key(mine, artifact, pictures)
         with _writing(outputs, key, artifact.sha256) as keep:
             return one_pass.run(mine, artifact, "accuracy", keep=keep)
     plain = mine.model_copy(update={"precision": Precision.FP32})
     key = _key(plain, reference, pictures)
-    if not _is_whole(outputs / key):
+    if not is_whole(outputs / key):
         with _writing(outputs, key, reference.sha256) as keep:
             one_pass.run(plain, reference, "accuracy of the fp32 reference", keep=keep)
+    with suppress(OSError):
+        os.utime(outputs / key)
     return one_pass.run(mine, artifact, "accuracy", against=_Kept(outputs / key))
 
 
@@ -127,6 +135,8 @@ class _Pass:
         finally:
             session.close()
         seconds = time.perf_counter() - begin
+        if against:
+            against.finish()
         if not counts.images:
             raise UsageError(
                 f"none of the {len(self.pictures)} pictures can be decoded; the first: {bad[0][0]} ({bad[0][1]})"
@@ -159,6 +169,7 @@ class _Counts:
     def __init__(self, against: _Kept | None) -> None:
         self.against = against
         self.map: ClassMap | None = None
+        self.not_finite = 0
         self.unclaimed: str | None = None
         self.images = self.right = self.right5 = self.masked = self.outputs = 0
         self.agree = self.lost = self.won = 0
@@ -178,17 +189,20 @@ class _Counts:
         """One batch: indices into the pack, logits (n, classes)."""
         assert self.map is not None
         self.images += len(rows)
-        first = rows.argmax(axis=1)
+        finite = np.isfinite(rows).all(axis=1)
+        self.not_finite += int((~finite).sum())
+        # What is not finite has no first class, and must not be right by chance.
+        first = np.where(finite, rows.argmax(axis=1), -1)
         truth = self.map.of(np.array([pictures.entry(int(i)).label for i in indices]))
         right = first == truth
         self.right += int(right.sum())
         if rows.shape[1] > 5:
             # A picture whose own class is not among the five largest is wrong, however ties fall.
             five = np.argpartition(rows, -5, axis=1)[:, -5:]
-            self.right5 += int((five == truth[:, None]).any(axis=1).sum())
+            self.right5 += int(((five == truth[:, None]).any(axis=1) & finite).sum())
         if self.map.subset:
             allowed = np.asarray(self.map.occurring)
-            self.masked += int((allowed[rows[:, allowed].argmax(axis=1)] == truth).sum())
+            self.masked += int(((allowed[rows[:, allowed].argmax(axis=1)] == truth) & finite).sum())
         if self.against:
             self._compare(indices, rows, first, truth, right)
 
@@ -197,9 +211,9 @@ class _Counts:
     ) -> None:
         assert self.against is not None
         theirs = self.against.next(indices)
-        their_first = theirs.argmax(axis=1)
+        their_first = np.where(np.isfinite(theirs).all(axis=1), theirs.argmax(axis=1), -2)
         was_right = their_first == truth
-        self.agree += int((first == their_first).sum())
+        self.agree += int(((first == their_first) & (first >= 0)).sum())
         self.lost += int((was_right & ~right).sum())
         self.won += int((right & ~was_right).sum())
         a, b = rows.astype(np.float64), theirs.astype(np.float64)
@@ -221,6 +235,8 @@ class _Counts:
             "right5": self.right5 if self.outputs > 5 else None,
             "masked": self.masked if self.map.subset else None,
             "unclaimed": self.unclaimed,
+            "assumed": self.map.assumed,
+            "not_finite": self.not_finite,
             "fidelity": None,
         }
         if self.against:
@@ -238,16 +254,19 @@ class _Counts:
 def _key(case: Case, artifact: Artifact, pictures: Pack) -> str:
     """What the outputs of a reference pass depend on."""
     versions: dict[str, str | None] = {}
-    for package in BACKENDS[case.backend].packages:
+    # Pillow and numpy make the pixels.
+    for package in (*BACKENDS[case.backend].packages, "pillow", "numpy"):
         versions[package] = None
         with suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
     how = artifact.preprocessing or Preprocessing()
     parts = [
+        _VERSION,
+        sorted(cpu_flags()),
         artifact.sha256,
         case.backend,
         case.precision.value,
-        dict(case.options),
+        {name: value for name, value in case.options.items() if name not in CALL_OPTIONS},
         versions,
         how.model_dump(mode="json"),
         pictures.content_sha256,
@@ -270,29 +289,58 @@ class _Writer:
         self.indices += map(int, indices)
         self.rows.write(np.ascontiguousarray(rows, dtype="<f4").tobytes())
 
+    def finish(self, sha256: str) -> None:
+        """All of it on the disk, and the index last."""
+        self.rows.flush()
+        os.fsync(self.rows.fileno())
+        self.rows.close()
+        index = {"sha256": sha256, "width": self.width, "indices": self.indices}
+        with (self.folder / _INDEX).open("w", encoding="utf-8") as file:
+            file.write(json.dumps(index))
+            file.flush()
+            os.fsync(file.fileno())
+
 
 @contextmanager
 def _writing(outputs: Path, key: str, sha256: str) -> Iterator[_Writer]:
     """A writer whose file appears under `key` when all of it was written."""
-    outputs.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=".new-", dir=outputs))
+    try:
+        outputs.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".new-", dir=outputs))
+    except OSError as error:
+        raise _unwritable(outputs, error) from error
     try:
         writer = _Writer(folder)
         try:
             yield writer
+            writer.finish(sha256)
         finally:
             writer.rows.close()
-        index = {"sha256": sha256, "width": writer.width, "indices": writer.indices}
-        (folder / _INDEX).write_text(json.dumps(index), encoding="utf-8")
-        with suppress(OSError):
-            # Somebody else may have written the same meanwhile.
-            os.rename(folder, outputs / key)  # noqa: PTH104 - a folder that is there must stay
+        if not is_whole(outputs / key):
+            shutil.rmtree(outputs / key, ignore_errors=True)
+            # Another process may have written the same meanwhile.
+            with suppress(FileExistsError):
+                folder.rename(outputs / key)
+    except OSError as error:
+        raise _unwritable(outputs, error) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _is_whole(folder: Path) -> bool:
-    return (folder / _INDEX).is_file() and (folder / _ROWS).is_file()
+def _unwritable(outputs: Path, error: OSError) -> PrepareError:
+    return PrepareError(
+        f"{outputs}: the reference's outputs cannot be kept ({error.strerror or error}); make room (zoobench cache prune), or "
+        "set ZOOBENCH_CACHE to another disk"
+    )
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a folder holds all the outputs of a pass: one that a crash or a full disk left is none."""
+    try:
+        index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
+        return (folder / _ROWS).stat().st_size == 4 * int(index["width"]) * len(index["indices"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 class _Kept:
@@ -313,6 +361,13 @@ class _Kept:
             raise UsageError(
                 f"the kept outputs in {self.file.parent} are of other pictures; delete that folder"
             )
-        rows = np.fromfile(self.file, "<f4", n * self.width, offset=4 * self.width * self.at)
+        rows: np.ndarray = np.fromfile(self.file, "<f4", n * self.width, offset=4 * self.width * self.at)
         self.at += n
         return rows.reshape(n, self.width)
+
+    def finish(self) -> None:
+        """Both passes saw the same pictures to the end."""
+        if self.at != len(self.indices):
+            raise UsageError(
+                f"the kept outputs in {self.file.parent} are of more pictures; delete that folder"
+            )

@@ -76,24 +76,31 @@ def _collect(args: dict[str, Any], emit: Emit) -> dict[str, Any]:
     request = DataRequest(**args["request"])
     beside = Pack.open(Path(args["beside"])) if args["beside"] else None
     source = open_source(request)
-    # Pictures of one source are told apart by their ids, those of two by their bytes.
     same = beside is not None and beside.identity == source.identity
-    exclude = frozenset(beside.entry(i).id for i in range(len(beside))) if same and beside else frozenset()
+    exclude = {beside.entry(i).id for i in range(len(beside))} if same and beside is not None else set()
     progress = _every_tenth(lambda done, of: emit("progress", f"{done} of {of} pictures"))
-    try:
-        pack = collect(source, request, Path(args["cache"]), exclude=exclude, progress=progress)
-    except UsageError as error:
-        if not exclude:
-            raise
-        raise UsageError(
-            f"--calibration {request.said}: no pictures are left beside those that are judged ({error}); give others, or "
-            "judge fewer (--samples)"
-        ) from error
-    if beside is not None and (common := overlap(pack, beside)):
-        raise UsageError(
-            f"--calibration {request.said}: {len(common)} of its pictures are among those that are judged (such as "
-            f"{common[0]}), which would flatter int8; give other pictures"
-        )
+    while True:
+        try:
+            pack = collect(
+                source, request, Path(args["cache"]), exclude=frozenset(exclude), progress=progress
+            )
+        except UsageError as error:
+            if not exclude:
+                raise
+            raise UsageError(
+                f"--calibration {request.said}: no pictures are left beside those that are judged ({error}); give others, "
+                "or judge fewer (--samples)"
+            ) from error
+        common = overlap(pack, beside) if beside is not None else []
+        if not common:
+            break
+        if not same:
+            raise UsageError(
+                f"--calibration {request.said}: {len(common)} of its pictures are among those that are judged (such as "
+                f"{common[0]}), which would flatter int8; give other pictures"
+            )
+        # One source may hold a picture twice; nobody chose the second, so another takes its place.
+        exclude |= set(common)
     info = DataInfo(
         label=pack.label,
         identity=dict(pack.identity),
@@ -101,7 +108,8 @@ def _collect(args: dict[str, Any], emit: Emit) -> dict[str, Any]:
         seed=request.seed,
         ids_sha256=pack.ids_sha256,
         content_sha256=pack.content_sha256,
-        notes=tuple(pack.notes),
+        labels_sha256=pack.labels_sha256,
+        notes=tuple(source.notes),
     )
     return {"folder": str(pack.folder), "info": info.model_dump(mode="json")}
 
