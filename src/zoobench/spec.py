@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -83,12 +84,24 @@ def _task_name(said: Any) -> Any:
 
 
 Task = Annotated[Literal["image_classification"], BeforeValidator(_task_name)]
-Labels = Literal["imagenet-1k", "imagenet-1k+background"] | tuple[str, ...]
+Labels = Annotated[
+    Literal["imagenet-1k", "imagenet-1k+background"] | tuple[str, ...],
+    BeforeValidator(lambda said: tuple(said) if isinstance(said, list) else said),
+]
 """The classes of a classifier's outputs: ImageNet's thousand, with a background class before them, or names in order."""
 Library = Literal["timm", "transformers", "onnx", "fake"]
 
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
+
+
+def _tuple(said: Any) -> Any:
+    """TOML and JSON have lists only."""
+    return tuple(said) if isinstance(said, list) else said
+
+
+Pair = Annotated[tuple[int, int], BeforeValidator(_tuple)]
+Floats = Annotated[tuple[float, ...], BeforeValidator(_tuple)]
 
 
 class Preprocessing(Frozen):
@@ -98,28 +111,43 @@ class Preprocessing(Frozen):
     less `mean`, divided by `std`, and its channels put in `channels` order.
     """
 
-    resize: tuple[int, int] | None = Field(default=None, description="height and width; None: left as it is")
+    resize: Pair | None = Field(default=None, description="height and width; None: left as it is")
     fit: Literal["shortest", "longest", "squash"] = Field(
         default="shortest",
         description="what `resize` holds for: the edge that is the shorter in proportion, the longer one, or both",
     )
     interpolation: Interpolation = "bicubic"
-    crop: tuple[int, int] | None = Field(
-        default=None, description="height and width of the centre; None: all of it"
-    )
+    crop: Pair | None = Field(default=None, description="height and width of the centre; None: all of it")
     corner: Literal["round", "floor"] = Field(
         default="round",
         description="the crop's corner, where half a pixel is over: rounded half to even, or down",
     )
-    border: tuple[int, int, int] = Field(
+    border: Annotated[tuple[int, int, int], BeforeValidator(_tuple)] = Field(
         default=(0, 0, 0), description="grey levels beside a smaller picture"
     )
     scale: float = 1 / 255
     offset: float = 0.0
-    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
-    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    mean: Floats = (0.485, 0.456, 0.406)
+    std: Floats = (0.229, 0.224, 0.225)
     channels: Literal["rgb", "bgr", "grey"] = "rgb"
     source: str = Field(default="stated", description="where these numbers come from")
+
+    @model_validator(mode="after")
+    def _can_be_done(self) -> Preprocessing:
+        for name, size in (("resize", self.resize), ("crop", self.crop)):
+            if size is not None and not all(1 <= edge <= 8192 for edge in size):
+                raise ValueError(f"{name} must hold a height and a width from 1 to 8192, not {list(size)}")
+        channels = 1 if self.channels == "grey" else 3
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) < channels:
+                raise ValueError(
+                    f"{name} must hold {channels} numbers for {self.channels}, not {len(values)}"
+                )
+        if not all(math.isfinite(v) for v in (*self.mean, *self.std, self.scale, self.offset)) or not all(
+            self.std
+        ):
+            raise ValueError("mean, std, scale and offset must be finite, and std not 0")
+        return self
 
 
 class ModelSpec(Frozen):
