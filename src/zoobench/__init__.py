@@ -16,17 +16,27 @@ from typing import TYPE_CHECKING, Any
 from zoobench._version import __version__
 
 if TYPE_CHECKING:
-    from zoobench.api import load_results, run
+    from zoobench.api import load_results, pictures, run
     from zoobench.catalog import MODEL_REGISTRY
     from zoobench.driver import Settings
     from zoobench.results.record import Record
     from zoobench.spec import ModelSpec
 
-__all__ = ["MODEL_REGISTRY", "ModelSpec", "Record", "Settings", "__version__", "load_results", "run"]
+__all__ = [
+    "MODEL_REGISTRY",
+    "ModelSpec",
+    "Record",
+    "Settings",
+    "__version__",
+    "load_results",
+    "pictures",
+    "run",
+]
 
 _HOMES = {
     "run": "zoobench.api",
     "load_results": "zoobench.api",
+    "pictures": "zoobench.api",
     "MODEL_REGISTRY": "zoobench.catalog",
     "ModelSpec": "zoobench.spec",
     "Record": "zoobench.results.record",

@@ -79,6 +79,8 @@ def request(
     Raises:
         UsageError: an unknown name or an impossible value.
     """
+    if data is not None and not isinstance(data, Data):
+        raise UsageError(f"data={data!r}: give zoobench.pictures({data!r})")
     entries = MODEL_REGISTRY if registry is None else {**MODEL_REGISTRY, **load_registry(registry)}
     named = [model for model in models if isinstance(model, str)]
     ready = [model for model in models if isinstance(model, ModelSpec)]

@@ -296,3 +296,20 @@ def test_other_labels_of_the_same_pictures_are_another_question(tmp_path: Path) 
         found.append(collect(open_source(asked), asked, tmp_path / f"cache{len(found)}"))
     assert len({pack.content_sha256 for pack in found}) == 1
     assert found[0].labels_sha256 == found[2].labels_sha256 != found[1].labels_sha256
+
+
+@pytest.mark.parametrize("change", [('"label": 0', '"label": 1'), ('"label": 1', '"label": 77')])
+def test_labels_that_changed_on_disk_are_noticed_and_mended(
+    folder: Path, cache: Path, change: tuple[str, str]
+) -> None:
+    place = packed(folder, cache).folder
+    index = place / INDEX_FILE
+    index.write_text(index.read_text().replace(*change))
+    with pytest.raises(PrepareError, match="labels are not those that were packed"):
+        Pack.open(place)
+
+
+def test_a_pipe_is_no_dataset(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.parquet")
+    with pytest.raises(UsageError, match=r"neither a folder nor a \.parquet file"):
+        open_source(DataRequest(str(tmp_path / "pipe.parquet")))

@@ -226,3 +226,14 @@ def test_memory_is_that_of_some_pictures_and_not_of_a_row_group(
     reads.clear()
     list(found.read([Pick(0, 0)]))
     assert sum(reads) < 0.2 * whole
+
+
+def test_unsigned_labels_are_labels(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    file = tmp_path / "u8.parquet"
+    labels = pa.array([0, 1, None], pa.uint8())
+    pq.write_table(pa.table({"image": [b"a", b"b", b"c"], "label": labels}), file)
+    [block] = open_source(DataRequest(str(file))).labels()
+    assert block.labels.tolist() == [0, 1, -1]

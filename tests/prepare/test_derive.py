@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from tests.prepare.small_nets import pictures, squeezed_net
 
@@ -109,6 +110,7 @@ def test_int8_is_an_artifact_of_its_own(source, tmp_path, calibration):
     assert found.calibration == (calibration.label if calibration else "noise")
     assert found.validation.passed and found.validation.tolerance is None
     assert found.ladder["rungs"] and found.ladder["words"] in found.notes
+    onnx.checker.check_model(str(found.path / found.file))
     assert (tmp_path / "int8" / "reference.npz").is_file()
 
 

@@ -111,3 +111,19 @@ def test_channels_and_borders():
     assert task.item(red, grey).shape == (1, 4, 4)
     assert task.item(red, grey)[0, 0, 0] == pytest.approx((76 - 0.5) / 2, abs=0.6)
     assert item.flags["C_CONTIGUOUS"] and flipped.flags["C_CONTIGUOUS"]
+
+
+def test_a_strip_that_would_fill_the_memory_is_refused():
+    with pytest.raises(ValueError, match="would become"):
+        ImageClassification().item(
+            Image.new("L", (5_000_000, 1)).convert("RGB"), Preprocessing(resize=(256, 256), crop=(224, 224))
+        )
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"std": (0.0, 1.0, 1.0)}, {"scale": float("nan")}, {"resize": (-5, 10)}, {"mean": ()}, {"crop": (0, 0)}],
+)
+def test_nonsense_is_refused_before_anything_is_measured(wrong):
+    with pytest.raises(ValueError, match="must"):
+        Preprocessing(**wrong)

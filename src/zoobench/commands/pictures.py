@@ -82,6 +82,7 @@ class DataFlags:
         ):
             if value is not None and self.dataset is None and self.calibration is None:
                 raise UsageError(f"{flag} {value} is about --dataset or --calibration; neither is given")
+        self._check_margin()
         for flag, count in (("--samples", self.samples), ("--calibration-samples", self.calibration_samples)):
             if count is not None and count < 1:
                 raise UsageError(f"{flag} {count}: at least 1 picture is needed")
@@ -97,6 +98,13 @@ class DataFlags:
             calibration_split=self.calibration_split,
             max_drop=share(self.max_drop, "--max-drop"),
         )
+
+    def _check_margin(self) -> None:
+        # "0.5" may be meant as half a point, and would be fifty.
+        if not self.max_drop.strip().endswith("%"):
+            raise UsageError(
+                f"--max-drop {self.max_drop!r}: the unit is missing; write {self.max_drop.strip()}%"
+            )
 
 
 Pictures = Annotated[DataFlags | None, Parameter(name="*")]

@@ -194,7 +194,8 @@ def _open_path(path: Path, request: DataRequest) -> Source:
                 " those flags out"
             )
         return open_folder(path, request.split)
-    if path.is_file() and path.suffix.lower() != ".parquet":
+    # Opening a pipe would wait for ever.
+    if not path.is_dir() and (not path.is_file() or path.suffix.lower() != ".parquet"):
         raise UsageError(
             f"{printable(request.said)} is neither a folder nor a .parquet file: give a folder with one sub-folder"
             " a class, or parquet files"

@@ -16,6 +16,7 @@ import numpy as np
 from zoobench.data.decode import UndecodableError, decode
 from zoobench.data.pack import Pack
 from zoobench.errors import PrepareError, UsageError, printable
+from zoobench.prepare.explain import first_line
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -116,7 +117,11 @@ def _items(
             picture = decode(pack.read(index))
         except UndecodableError as error:
             return str(error)
-        return np.asarray(transform(picture), np.float32)
+        try:
+            return np.asarray(transform(picture), np.float32)
+        except (ValueError, OverflowError) as error:
+            # A strip of a million pixels by one, enlarged until its short edge fits.
+            return f"cannot be prepared: {first_line(error)}"
 
     waiting: deque[tuple[int, Future[np.ndarray | str]]] = deque()
     upcoming = iter(range(len(pack)))

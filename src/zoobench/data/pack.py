@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -34,7 +34,7 @@ from zoobench.spec import stable_hash
 IMAGES_FILE = "images.bin"
 INDEX_FILE = "index.jsonl"
 PACK_FILE = "pack.json"
-VERSION = 1
+VERSION = 2
 """Counts up when the same request is packed into something else."""
 
 Progress = Callable[[int, int], None]
@@ -91,6 +91,8 @@ class Pack:
             if manifest["version"] != VERSION:
                 raise ValueError(f"its version is {manifest['version']}, this zoobench reads {VERSION}")
             end = entries[-1].offset + entries[-1].length
+            if manifest["labels_sha256"] != _labels(manifest["classes"], entries):
+                raise ValueError("its labels are not those that were packed")
             size = (folder / IMAGES_FILE).stat().st_size
             stated = manifest["ids_sha256"], manifest["content_sha256"]
             if size != end or (_ids(entries), _content(entries)) != stated:
@@ -121,7 +123,7 @@ class Pack:
     @cached_property
     def labels_sha256(self) -> str:
         """Over the class names and each picture's id and class: equal where the same is asked of the same pictures."""
-        return stable_hash([list(self.classes), [[entry.id, entry.label] for entry in self._entries]])
+        return _labels(self.classes, self._entries)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -253,6 +255,7 @@ def _write(
         "request": asdict(request),
         "ids_sha256": _ids(entries),
         "content_sha256": _content(entries),
+        "labels_sha256": _labels(source.classes, entries),
     }
     with _explained_disk(cache):
         for name in (IMAGES_FILE, INDEX_FILE):
@@ -313,6 +316,10 @@ def _read_at(file: int, entry: Entry) -> bytes:
 
 def _ids(entries: list[Entry]) -> str:
     return stable_hash(sorted(entry.id for entry in entries))
+
+
+def _labels(classes: Sequence[str], entries: Sequence[Entry]) -> str:
+    return stable_hash([list(classes), [[entry.id, entry.label] for entry in entries]])
 
 
 def _content(entries: list[Entry]) -> str:

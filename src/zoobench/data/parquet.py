@@ -325,7 +325,8 @@ class ParquetSource:
             for group in range(file.metadata.num_row_groups):
                 values = file.read_row_group(group, columns=[column], use_threads=False).column(column)
                 if pa.types.is_integer(values.type):
-                    numbers = values.fill_null(-1).to_numpy().astype(np.int64)
+                    # An unsigned column has no −1.
+                    numbers = values.cast(pa.int64()).fill_null(-1).to_numpy().astype(np.int64)
                     groups.append(np.where(numbers < 0, -1, numbers))
                 else:
                     groups.append(np.array(values.to_pylist(), dtype=object))

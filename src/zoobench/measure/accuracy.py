@@ -9,6 +9,8 @@ from zoobench.measure.proportions import drop, share
 from zoobench.outcome import Accuracy, DropDecision, Fidelity, Reason
 from zoobench.spec import Artifact, Evaluation
 
+BENT = 0.8
+"""Cosine to fp32's outputs below which a precision has bent a picture's outputs, whatever class comes first."""
 RANDOM_WEIGHTS = "random weights: what they get right says nothing of the model"
 NOISE_CALIBRATED = "calibrated on noise: give --calibration"
 
@@ -104,6 +106,12 @@ def accuracy_warnings(accuracy: Accuracy | None, unassessed: str | None) -> Iter
             message=f"{accuracy.undecodable} of {accuracy.images + accuracy.undecodable} pictures could not be decoded and "
             f"were left out: {', '.join(accuracy.undecodable_ids[:3])}",
         )
+    if accuracy.fidelity and accuracy.fidelity.cosine_min < BENT and accuracy.unclaimed is None:
+        yield Reason(
+            code="outputs_bent",
+            message=f"the outputs of one picture have a cosine of {accuracy.fidelity.cosine_min:.2f} to fp32's: whatever the "
+            "classes say, this file computes something else there; try another --calibration or another runtime",
+        )
     yield from _published(accuracy)
     yield from _dropped(accuracy)
 
@@ -139,5 +147,5 @@ def _dropped(accuracy: Accuracy) -> Iterator[Reason]:
         needed = f"; about {lost.images_needed:,} pictures would decide" if lost.images_needed else ""
         yield Reason(
             code="accuracy_undecided",
-            message=f"{what}: whether that is more than the {100 * lost.max_drop:g} allowed is open{needed} (--samples)",
+            message=f"{what}: whether that is more than the {100 * lost.max_drop:g} allowed is open{needed}; give more labelled pictures",
         )

@@ -340,10 +340,15 @@ def convert_fp16(source: Path, target: Path) -> Quantized:
 
 
 def save_model(model: Any, target: Path) -> None:
-    """Write `model` whole or not at all, without what tells where and how it was made (stack traces, paths)."""
+    """Write `model` whole or not at all, sorted, without what tells where and how it was made (stack traces, paths)."""
     import onnx
+    from onnxruntime.quantization.onnx_model import ONNXModel
 
     onnx_graph.strip_provenance(model)
+    # The quantizer appends what it adds; ONNX wants nodes after those that they read, though ONNX Runtime does not mind.
+    ordered = ONNXModel(model)
+    ordered.topological_sort()
+    model = ordered.model
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_name(f".{target.name}.{os.getpid()}.unfinished")
     try:

@@ -37,6 +37,9 @@ def accuracy_section(rows: Sequence[Row]) -> list[Block]:
         (Column("Top-1 (%)", "right"), top1_cell),
         (Column("Top-5 (%)", "right"), lambda r: _percent(r.top5)),
     ]
+    if len({r.data_sha256 for r in shown}) > 1:
+        # Figures of other pictures must not be read side by side.
+        fields.insert(3, (Column("Pictures"), lambda r: f"{r.pictures} of {r.data_label}"))
     if any(r.top1_masked is not None for r in shown):
         fields.append((Column("Top-1 masked (%)", "right"), lambda r: _percent(r.top1_masked)))
     if any(r.published_top1 is not None for r in shown):

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _SEED = 20_240_229
+_MOST_PIXELS = 100_000_000
+"""Of a picture on its way: 300 MB, and several threads may have one."""
 
 
 class ImageClassification:
@@ -49,6 +51,10 @@ class ImageClassification:
             picture = picture.convert("L")
         if how.resize is not None:
             size = _resized(picture.height, picture.width, how)
+            if size[0] * size[1] > _MOST_PIXELS:
+                raise ValueError(
+                    f"{picture.height} × {picture.width} would become {size[0]} × {size[1]} pixels"
+                )
             picture = picture.resize((size[1], size[0]), Image.Resampling[how.interpolation.upper()])
         if how.crop is not None:
             picture = _centre(picture, how.crop, how)

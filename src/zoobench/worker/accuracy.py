@@ -5,6 +5,7 @@ It comes last in a worker's life, because pictures and outputs would spoil the m
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -282,19 +283,27 @@ class _Writer:
         self.rows = (folder / _ROWS).open("wb")
         self.indices: list[int] = []
         self.width = 0
+        self.digest = hashlib.sha256()
 
     def add(self, indices: np.ndarray, rows: np.ndarray) -> None:
         """One batch."""
         self.width = rows.shape[1]
         self.indices += map(int, indices)
-        self.rows.write(np.ascontiguousarray(rows, dtype="<f4").tobytes())
+        content = np.ascontiguousarray(rows, dtype="<f4").tobytes()
+        self.digest.update(content)
+        self.rows.write(content)
 
     def finish(self, sha256: str) -> None:
         """All of it on the disk, and the index last."""
         self.rows.flush()
         os.fsync(self.rows.fileno())
         self.rows.close()
-        index = {"sha256": sha256, "width": self.width, "indices": self.indices}
+        index = {
+            "sha256": sha256,
+            "width": self.width,
+            "indices": self.indices,
+            "rows_sha256": self.digest.hexdigest(),
+        }
         with (self.folder / _INDEX).open("w", encoding="utf-8") as file:
             file.write(json.dumps(index))
             file.flush()
@@ -338,7 +347,8 @@ def is_whole(folder: Path) -> bool:
     """Whether a folder holds all the outputs of a pass: one that a crash or a full disk left is none."""
     try:
         index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
-        return (folder / _ROWS).stat().st_size == 4 * int(index["width"]) * len(index["indices"])
+        with (folder / _ROWS).open("rb") as rows:
+            return hashlib.file_digest(rows, "sha256").hexdigest() == str(index["rows_sha256"])
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
