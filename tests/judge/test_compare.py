@@ -347,3 +347,13 @@ def test_when_nothing_compares_it_is_5_whatever_was_asked() -> None:
     assert exit_code([], DEFAULT_FAIL_ON) == 5
     assert exit_code(changes(Change.NOT_COMPARABLE, Change.FAILING), ()) == 5
     assert exit_code(changes(Change.SAME, Change.FAILING), ()) == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [("backend", Change.NOT_COMPARABLE), ("precision", Change.NOT_COMPARABLE), ("run", Change.NEWLY_FAILING)],
+)
+def test_what_a_side_does_not_run_at_all_is_no_new_failure(kind: str, change: Change) -> None:
+    skipped = make_failure(status=Status.SKIPPED, stage="plan", message="pytorch does not run int8 here")
+    found = compared(make_record(), skipped, kind=kind)
+    assert found.change is change and "does not run int8" in found.message
