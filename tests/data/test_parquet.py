@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -38,10 +39,11 @@ def labels(source: Source) -> list[list[int]]:
     return [block.labels.tolist() for block in source.labels()]
 
 
-def refused(kind: type[ZoobenchError], words: str, call: Callable[[], object]) -> None:
-    with pytest.raises(kind, match=words) as error:
+def refusal(kind: type[ZoobenchError], call: Callable[[], object]) -> str:
+    """What the call is refused with."""
+    with pytest.raises(kind) as error:
         call()
-    assert "\n" not in str(error.value)
+    return str(error.value)
 
 
 def test_row_groups_are_blocks_and_rows_have_ids(source: Callable[..., Source]) -> None:
@@ -173,7 +175,8 @@ def test_columns_can_be_named(source: Callable[..., Source]) -> None:
 def test_what_cannot_be_told_is_one_line(
     source: Callable[..., Source], data: bytes, asked: dict[str, str], words: str
 ) -> None:
-    refused(UsageError, words, lambda: source(data, **asked).classes)
+    said = refusal(UsageError, lambda: source(data, **asked).classes)
+    assert re.search(words, said) and "\n" not in said
 
 
 @pytest.mark.parametrize(
@@ -186,12 +189,14 @@ def test_what_cannot_be_told_is_one_line(
     ],
 )
 def test_what_is_damaged_is_one_line(source: Callable[..., Source], data: bytes, words: str) -> None:
-    refused(PrepareError, words, lambda: source(data).labels())
+    said = refusal(PrepareError, lambda: source(data).labels())
+    assert re.search(words, said) and "\n" not in said
 
 
 def test_pictures_that_are_not_in_the_file(source: Callable[..., Source]) -> None:
     found = source(parquet_of([PICTURES[0], None], [0, 0]))
-    refused(PrepareError, "no picture in row 1", lambda: list(found.read([Pick(0, 0), Pick(0, 1)])))
+    said = refusal(PrepareError, lambda: list(found.read([Pick(0, 0), Pick(0, 1)])))
+    assert "no picture in row 1" in said and "\n" not in said
 
 
 def test_without_pyarrow_the_line_says_what_to_install(
@@ -200,7 +205,7 @@ def test_without_pyarrow_the_line_says_what_to_install(
     found = source(parquet_of(PICTURES, LABELS))
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    refused(UsageError, "pip install pyarrow", lambda: found.labels())
+    assert "pip install pyarrow" in refusal(UsageError, found.labels)
 
 
 def test_memory_is_that_of_some_pictures_and_not_of_a_row_group(

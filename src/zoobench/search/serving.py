@@ -108,7 +108,7 @@ class _Tests:
             and (one.effort, one.max_case_time_s) == (record.effort, record.max_case_time_s)
         ]
 
-    def test_s(self, asked: Request) -> float:
+    def time_of_one_s(self, asked: Request) -> float:
         """How long one test may go on, seconds."""
         return load_test_s(effort_plan(asked.effort, self.settings))
 
@@ -122,7 +122,7 @@ def _max_rate(request: Request, label: str, tests: _Tests) -> tuple[list[Record]
     if trouble is None:
         tests.observer.note(f"{label}: offline {capacity:.3g} items/s")
     tried: list[Tried] = []
-    queries, test_s = early_stop_queries(percent / 100, 0), tests.test_s(request)
+    queries, test_s = early_stop_queries(percent / 100, 0), tests.time_of_one_s(request)
     floor = _SPARE * queries / test_s
     while trouble is None and (rate := next_rate(tried, capacity, floor)) is not None:
         asked = at_rate(request, rate)
