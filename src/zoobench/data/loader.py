@@ -21,8 +21,8 @@ from zoobench.prepare.explain import first_line
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_NICE = 10
-"""Of a decoding thread: a ninth of a plain thread's weight where both want the same CPU, and all of it where none does."""
+_NICE = 19
+"""Of a decoding thread: a seventieth of a plain thread's weight where both want the same CPU, and all of it where none does."""
 
 Transform = Callable[["Image"], np.ndarray]
 """From an RGB picture to one item; called in several threads at once."""
