@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -88,3 +89,28 @@ def test_the_input_and_its_batch(tmp_path: Path) -> None:
 def test_weighted_nodes(tmp_path: Path) -> None:
     assert onnx_graph.has_weighted(onnx.load(perceptron(tmp_path / "p.onnx")), ["MatMul"])
     assert not onnx_graph.has_weighted(onnx.load(squeezed_net(tmp_path / "n.onnx")), ["MatMul"])
+
+
+def test_before_a_stride_is_what_runs_on_larger_pictures() -> None:
+    def conv(x: str, y: str) -> Any:
+        return helper.make_node("Conv", [x, f"{y}_w"], [y], name=y)
+
+    def shaped(name: str, height: int) -> Any:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, 4, height, height])
+
+    graph = helper.make_graph(
+        [conv("x", "a"), helper.make_node("Relu", ["a"], ["r"], name="r"), conv("squeezed", "s"), conv("r", "b"), conv("b", "c")],
+        "g",
+        [shaped("x", 30)],
+        [shaped("c", 2)],
+        [helper.make_tensor(f"{n}_w", TensorProto.FLOAT, [1], [0.0]) for n in "asbc"],
+        value_info=[shaped("a", 15), shaped("r", 15), shaped("s", 1), shaped("b", 4)],
+    )  # fmt: skip
+    model = helper.make_model(graph)
+    assert onnx_graph.before_stride(model, 2) == set()
+    # 30 ÷ 8 is 4 when a convolution pads, and what squeeze-excite makes does not count.
+    assert onnx_graph.excluded_nodes(model, ("before_stride_8",), "net") == {"a", "r", "s"}
+    assert onnx_graph.before_stride(model, 15) == {"a", "r", "s", "b"}
+    assert onnx_graph.before_stride(model, 32) == set(), "nothing is so small"
+    with pytest.raises(PrepareError, match="no node 'before_stride_0'"):
+        onnx_graph.excluded_nodes(model, ("before_stride_0",), "net")

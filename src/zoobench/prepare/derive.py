@@ -71,7 +71,7 @@ def derived_recipe(key: str, source: Artifact, calibration: Calibration | None) 
         how = source.preprocessing.model_dump(mode="json") if source.preprocessing and calibration else None
         calibrated = {"pictures": calibration.sha256 if calibration else None, "preprocessing": how}
     return {
-        "recipe": 3,
+        "recipe": 4,
         "key": key,
         "from": source.sha256,
         "weights": source.weights,

@@ -5,6 +5,7 @@ Models are `onnx.ModelProto`. Functions that change one say so; the others only 
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
@@ -14,6 +15,7 @@ from zoobench.errors import PrepareError
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 """Operators whose second input is a weight, where it is constant."""
 
+_STRIDE = re.compile(r"before_stride_([1-9][0-9]{0,3})")
 _POOLING = ("GlobalAveragePool", "ReduceMean")
 
 
@@ -108,11 +110,13 @@ def excluded_nodes(model: Any, exclude: Iterable[str], what: str) -> set[str]:
             found |= squeeze_excite(model)
         elif word == "first_last":
             found |= first_last(model)
+        elif stride := _STRIDE.fullmatch(word):
+            found |= before_stride(model, int(stride[1]))
         elif word in names:
             found.add(word)
         else:
             raise PrepareError(
-                f"{what} has no node {word!r} to exclude; name one of its nodes, squeeze_excite or first_last"
+                f"{what} has no node {word!r} to exclude; name one of its nodes, squeeze_excite, first_last or before_stride_16"
             )
     return found
 
@@ -146,6 +150,24 @@ def first_last(model: Any) -> set[str]:
     return {weighted[0], weighted[-1]} if weighted else set()
 
 
+def before_stride(model: Any, stride: int) -> set[str]:
+    """Nodes before the first with weights whose output is `stride` times less high than the input; none where none is.
+
+    Heights must be known, and the nodes stand in the order in which they run.
+    """
+    constants = _constants(model)
+    heights = _heights(model)
+    inputs = [heights.get(value.name, 0) for value in model.graph.input if value.name not in constants]
+    most = -(-max(inputs, default=0) // stride)
+    before: set[str] = set()
+    for node in model.graph.node:
+        # What follows a pool over the whole picture, such as squeeze-excite, has a height of 1.
+        if node.op_type in WEIGHTED and 1 < heights.get(node.output[0], 0) <= most:
+            return before
+        before.add(node.name)
+    return set()
+
+
 def nodes_around(model: Any, tensors: Iterable[str]) -> set[str]:
     """Names of the nodes that make or read one of `tensors`: without them it stays in fp32."""
     wanted = set(tensors)
@@ -170,9 +192,19 @@ def strip_provenance(model: Any) -> None:
 
 
 def _ranks(model: Any) -> dict[str, int]:
+    return {name: len(dims) for name, dims in _shapes(model).items()}
+
+
+def _heights(model: Any) -> dict[str, int]:
+    """Third axis of what has four and is known."""
+    shapes = _shapes(model).items()
+    return {name: dims[2].dim_value for name, dims in shapes if len(dims) == 4 and dims[2].dim_value}
+
+
+def _shapes(model: Any) -> dict[str, Any]:
     graph = model.graph
     return {
-        value.name: len(value.type.tensor_type.shape.dim)
+        value.name: value.type.tensor_type.shape.dim
         for value in (*graph.value_info, *graph.input, *graph.output)
         if value.type.tensor_type.HasField("shape")
     }

@@ -60,7 +60,8 @@ class Recipe(Frozen):
     )
     exclude: tuple[str, ...] = Field(
         default=(),
-        description="nodes left in fp32: `squeeze_excite`, `first_last`, or names of `make_ready`'s nodes",
+        description="nodes left in fp32: `squeeze_excite`, `first_last`, `before_stride_N` (until pictures are N times smaller), or names of "
+        "`make_ready`'s nodes",
     )
 
 

@@ -59,7 +59,7 @@ def ladder_table(ladder: Mapping[str, Any]) -> Table:
         failed = rung["error"]
         table.add_row(
             _text(rung["recipe"]["name"]),
-            "—" if failed or rung["speed"] is None else f"{rung['speed']:.2f} × fp32",
+            "—" if failed or rung["speed"] is None else f"{rung['speed']:.2f}{_beside(rung)} × fp32",
             "—" if failed or rung["agreement"] is None else format_share(rung["agreement"]),
             "—" if failed or rung["cosine"] is None else f"{rung['cosine']:.4f}",
             format_bytes(rung["size_bytes"]),
@@ -76,7 +76,16 @@ def ladder_table(ladder: Mapping[str, Any]) -> Table:
                 )
             ),
         )
+    if ladder.get("judged"):
+        table.caption = (
+            f"class and cosine against fp32's, on {ladder['judged']} items that none was calibrated on"
+        )
     return table
+
+
+def _beside(rung: Mapping[str, Any]) -> str:
+    interval = rung.get("speed_interval")
+    return f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else ""
 
 
 def arms_table(arms: Sequence[tuple[str, Path, int, datetime]]) -> RenderableType:
