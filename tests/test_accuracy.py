@@ -19,6 +19,7 @@ from tests.real_models import (
 
 from zoobench import api
 from zoobench.driver import Settings
+from zoobench.errors import UsageError
 from zoobench.executors.local import LocalExecutor
 from zoobench.outcome import DropDecision, Status
 from zoobench.results.record import Record
@@ -163,6 +164,23 @@ def test_what_a_registry_says_of_the_pictures_makes_it_another_question(place, d
         "measured anew, not taken from the results"
     )
     assert again.accuracy.top1 == before.accuracy.top1
+
+
+def test_pictures_that_do_not_fit_the_input_are_refused_before_anything_is_measured(place, digits):
+    model, _, test = digits
+    registry = place.folder / "misfit.toml"
+    registry.write_text(
+        f'[misfit]\npath = "{model}"\npreprocessing = {{ crop = [16, 16], channels = "grey" }}\n'
+    )
+    with pytest.raises(UsageError, match=r"pictures of 1 × 16 × 16, and its input is 1 × 32 × 32"):
+        api.run(
+            ["misfit"],
+            backends=["onnx_cpu"],
+            data=api.pictures(str(test)),
+            registry=registry,
+            settings=Settings(results_dir=place.folder / "misfit", wait=True),
+            executor=place.executor,
+        )
 
 
 def test_cells_that_share_a_pass_share_its_warnings(place, digits):

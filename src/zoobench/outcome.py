@@ -68,7 +68,7 @@ def wrong_answers(verdict: Verdict | None) -> tuple[Reason, ...]:
 class CaseError(Frozen):
     """Where and why a case stopped."""
 
-    stage: str = Field(description="prepare, start, load, first_call, check, warm_up, slot, memory, profile")
+    stage: str = Field(description="prepare, start, load, first_call, check, warm_up, slot, memory, accuracy")
     message: str
     type: str | None = None
     stderr_tail: str | None = None

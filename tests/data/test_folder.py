@@ -140,3 +140,25 @@ def test_a_picture_that_went_away_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "cat/0.png").unlink()
     with pytest.raises(PrepareError, match=r"cat/0.png cannot be read \(No such file"):
         list(source.read([Pick(0, 0)]))
+
+
+def test_what_no_picture_can_be_is_said_with_its_name(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "pets", {"cat": 1})
+    with (folder / "cat/sparse.png").open("wb") as file:
+        file.truncate(1 << 40)
+    source = opened(folder)
+    with pytest.raises(PrepareError, match=r"sparse\.png has 1,099,511,627,776 bytes and is no picture"):
+        list(source.read([Pick(0, 0), Pick(0, 1)]))
+
+
+def test_a_link_to_itself_is_one_clear_line(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "pets", {"cat": 1})
+    (folder / "cat/loop.png").symlink_to(folder / "cat/loop.png")
+    with pytest.raises(PrepareError, match=r"loop\.png cannot be read"):
+        opened(folder).labels()
+
+
+def test_a_folder_that_is_called_as_a_split_is_named_with_the_one_above(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "pets/test", {"cat": 1})
+    assert opened(folder).label == "pets/test"
+    assert opened(folder).identity["name"] == "test", "what is above differs between machines"

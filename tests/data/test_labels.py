@@ -80,7 +80,9 @@ def test_names_of_a_models_own() -> None:
 
 
 def test_numbers_on_a_model_with_other_labels_only_if_the_counts_fit() -> None:
-    assert class_map(["0", "1"], 2, ["cat", "dog"]).outputs == (0, 1)
+    found = class_map(["0", "1"], 2, ["cat", "dog"])
+    assert found.outputs == (0, 1)
+    assert "were taken for the places of the model's labels (0 is 'cat')" in found.assumed
     with pytest.raises(UsageError, match="numbers without names"):
         class_map(["0", "1"], 3, ["cat", "dog", "cow"])
 

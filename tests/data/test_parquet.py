@@ -194,9 +194,15 @@ def test_what_is_damaged_is_one_line(source: Callable[..., Source], data: bytes,
 
 
 def test_pictures_that_are_not_in_the_file(source: Callable[..., Source]) -> None:
-    found = source(parquet_of([PICTURES[0], None], [0, 0]))
+    found = source(parquet_of([None, None], [0, 0]))
     said = refusal(PrepareError, lambda: list(found.read([Pick(0, 0), Pick(0, 1)])))
-    assert "no picture in row 1" in said and "\n" not in said
+    assert "no picture in row 0" in said and "\n" not in said
+
+
+def test_one_picture_that_lacks_is_like_one_that_does_not_decode(source: Callable[..., Source]) -> None:
+    found = source(parquet_of([PICTURES[0], None], [0, 0]))
+    contents = [content for *_, content in found.read([Pick(0, 0), Pick(0, 1)])]
+    assert contents == [PICTURES[0], b""]
 
 
 def test_without_pyarrow_the_line_says_what_to_install(

@@ -258,3 +258,19 @@ def test_a_figure_that_is_not_the_published_one_is_said(pack, tmp_path):
     assert list(accuracy_warnings(near, None)) == []
     [said] = accuracy_warnings(None, "the worker died")
     assert said.code == "no_accuracy" and "the worker died" in said.message
+
+
+def test_outputs_that_are_no_row_of_classes_are_refused(pack, tmp_path):
+    class Boxes(Reading):
+        def bind(self, inputs: Mapping[str, np.ndarray]) -> Callable[[], dict[str, np.ndarray]]:
+            return lambda: {"boxes": np.zeros((BATCH, 6, 20), np.float32)}
+
+    with pytest.raises(UsageError, match="shape 8 × 6 × 20: not one number a class"):
+        judge(pack, tmp_path, {"a": Boxes()})
+
+    class Pooled(Reading):
+        def bind(self, inputs: Mapping[str, np.ndarray]) -> Callable[[], dict[str, np.ndarray]]:
+            call = super().bind(inputs)
+            return lambda: {"logits": call()["logits"][:, :, None, None]}
+
+    assert judge(pack, tmp_path, {"a": Pooled()})["right"] == 23

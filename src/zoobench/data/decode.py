@@ -6,6 +6,7 @@ import io
 import logging
 import struct
 import warnings
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from zoobench.errors import ZoobenchError, printable
@@ -67,12 +68,10 @@ def _too_large(what: str) -> str:
 def _upright(image: Image) -> Image:
     from PIL import ImageOps
 
-    try:
+    # Where its data are damaged, only which side is up is not known.
+    with suppress(SyntaxError, ValueError, TypeError, LookupError, OSError, struct.error):
         # In place: its copy of an upright picture costs a sixth of decoding it.
         ImageOps.exif_transpose(image, in_place=True)
-    except (SyntaxError, ValueError, TypeError, LookupError, OSError, struct.error):
-        # The pixels are whole; only which side is up is not known.
-        pass
     return image
 
 

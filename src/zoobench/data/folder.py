@@ -11,13 +11,15 @@ import numpy as np
 
 from zoobench.data import Block, Pick
 from zoobench.data.local import LocalFile, content_digest, files_below, state_digest, unreadable
-from zoobench.errors import UsageError, printable
+from zoobench.errors import PrepareError, UsageError, printable
 
 SUFFIXES = frozenset(
     (".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 )
 DEFAULT_SPLITS = ("test", "val", "validation")
 _SPLITS = frozenset((*DEFAULT_SPLITS, "train"))
+_MOST_BYTES = 1 << 30
+"""Of a file: a sparse one of terabytes would take all memory, and no picture is so large."""
 
 
 def open_folder(path: Path, split: str | None) -> FolderSource:
@@ -27,9 +29,9 @@ def open_folder(path: Path, split: str | None) -> FolderSource:
         UsageError: no such split, several and none said, or no pictures in sub-folders.
         PrepareError: it cannot be read.
     """
-    root = path.resolve()
     said = printable(str(path))
     try:
+        root = path.resolve()
         below = {entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
     except OSError as error:
         raise unreadable(path, error) from error
@@ -49,7 +51,8 @@ def open_folder(path: Path, split: str | None) -> FolderSource:
             f"{printable(str(path / split if split else path))} has no pictures in sub-folders: give a folder with one"
             " sub-folder a class, or parquet files"
         )
-    return FolderSource(root.name, split, files)
+    title = f"{root.parent.name}/{root.name}" if root.name in _SPLITS and root.parent.name else root.name
+    return FolderSource(root.name, split, files, title)
 
 
 def _listed(names: set[str]) -> str:
@@ -61,8 +64,10 @@ class FolderSource:
 
     notes: tuple[str, ...] = ()
 
-    def __init__(self, name: str, split: str | None, files: Sequence[LocalFile]) -> None:
-        self._name, self._split = name, split
+    def __init__(
+        self, name: str, split: str | None, files: Sequence[LocalFile], title: str | None = None
+    ) -> None:
+        self._name, self._split, self._title = name, split, title or name
         self._by_class: dict[str, list[LocalFile]] = {}
         for file in files:
             self._by_class.setdefault(file.name.partition("/")[0], []).append(file)
@@ -70,8 +75,8 @@ class FolderSource:
 
     @property
     def label(self) -> str:
-        """The folder's name and the split."""
-        return f"{printable(self._name)} {self._split or ''}".strip()
+        """The folder's name, with that of the one above where it says more than `test` would; and the split."""
+        return f"{printable(self._title)} {self._split or ''}".strip()
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -107,6 +112,10 @@ class FolderSource:
         """
         for block, row in picks:
             file = self._by_class[self.classes[block]][row]
+            if file.size > _MOST_BYTES:
+                raise PrepareError(
+                    f"{printable(str(file.path))} has {file.size:,} bytes and is no picture: take it out of the dataset"
+                )
             try:
                 content = file.path.read_bytes()
             except OSError as error:

@@ -166,7 +166,12 @@ def _to_names(classes: Sequence[str], labels: Sequence[str]) -> ClassMap:
                 f"the dataset's {len(classes)} classes are numbers without names, and the model has {len(labels)}"
                 " outputs with other labels: only as many numbers as outputs could be matched"
             )
-        return ClassMap(tuple(numbers), subset=False)
+        return ClassMap(
+            tuple(numbers),
+            subset=False,
+            assumed="the dataset's classes are numbers, and were taken for the places of the model's labels "
+            f"(0 is {printable(labels[0])!r})",
+        )
     synonyms = {entry.wnid: entry.synonyms for entry in imagenet_classes()}
     direct = {}
     for name in classes:

@@ -184,12 +184,13 @@ class ParquetSource:
                 values = batch.column(0) if self._image_is_plain else batch.column(0).field("bytes")
                 while row is not None and row < start + len(values):
                     content = values[row - start].as_py()
-                    if not content:
+                    if not content and len(values) > 1 and values.null_count == len(values):
                         raise PrepareError(
                             f"{self._shelf.title}: {name} has no picture in row {row} of row group {group}: its"
                             " pictures are files elsewhere; give the folder that holds them"
                         )
-                    yield content
+                    # A single one that is lacking is counted and named like one that does not decode.
+                    yield content or b""
                     row = next(wanted, None)
                 if row is None:
                     return

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from zoobench.backends import artifact_key
 from zoobench.driver.recorder import Recorder
 from zoobench.driver.settings import Observer
+from zoobench.errors import UsageError
 from zoobench.executors import Collected, Executor
 from zoobench.measure.accuracy import accuracy_warnings
 from zoobench.outcome import Accuracy, Status
@@ -60,6 +61,24 @@ class Accuracies:
         lost = found.fidelity.drop if found.fidelity else None
         if lost is None or lost.max_drop == self.pictures.max_drop:
             self.known[self._key(record, found.artifact_sha256, found.meaning_sha256)] = found
+
+    def check(self, artifact: Artifact) -> None:
+        """Refuse before anything is measured what every pass would fail with.
+
+        Raises:
+            UsageError: prepared as is stated, pictures do not have the shape of the model's input.
+        """
+        how = artifact.preprocessing
+        if self.pictures.evaluation is None or how is None:
+            return
+        size = how.crop or (how.resize if how.fit == "squash" else None)
+        channels = 1 if how.channels == "grey" else 3
+        wanted = artifact.input_shape
+        if size is not None and wanted != (channels, *size):
+            raise UsageError(
+                f"{artifact.model}: its preprocessing ({how.source}) makes pictures of {_by((channels, *size))}, and its input "
+                f"is {_by(wanted)}; state what fits in a registry (preprocessing = {{ … }})"
+            )
 
     def fits(self, record: Record, artifact: Artifact) -> bool:
         """Whether the record holds the accuracy that is asked for now of `artifact`; true where none is asked for."""
@@ -125,6 +144,10 @@ class Accuracies:
         return (
             record.machine.fingerprint, sha256, meaning, against, case.backend, case.precision, options, case.arm, runtimes,
         )  # fmt: skip
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return " × ".join(map(str, shape))
 
 
 def _same_pictures(one: DataInfo, other: DataInfo) -> bool:

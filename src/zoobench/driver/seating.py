@@ -64,6 +64,7 @@ def sort_out(
 
                 read_inputs(recorder.settings.inputs, artifact.input_name, artifact.input_shape)
                 fitting.add(artifact.sha256)
+            accuracies.check(artifact)
             if artifact.fixed_batch not in (None, case.batch):
                 refused.append(_fixed(case, artifact, recorder))
                 continue

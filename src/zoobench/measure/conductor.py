@@ -381,6 +381,8 @@ def _evaluate(player: _Player, evaluation: Evaluation, stage: Stage) -> None:
     assert player.worker is not None
     case = player.seat.case
     stage.on_progress(case, "accuracy")
+    # Where an interruption will say that it happened.
+    player.stage = "accuracy"
     begin = time.perf_counter()
     reference = evaluation.reference
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -158,6 +159,10 @@ def _outputs(session: Session, artifact: Artifact, tensors: np.ndarray, batch: i
     if n < batch:
         tensors = np.concatenate([tensors, np.repeat(tensors[-1:], batch - n, axis=0)])
     found = np.asarray(next(iter(session.bind({artifact.input_name: tensors})().values())))
+    if max(found.shape[1:], default=1) != math.prod(found.shape[1:]):
+        raise UsageError(
+            f"its first output has the shape {' × '.join(map(str, found.shape))}: not one number a class; accuracy is for classifiers"
+        )
     rows = found.reshape(len(found), -1)[:n].astype(np.float32, copy=False)
     if rows.shape[1] < 2:
         raise UsageError(f"its output has {rows.shape[1]} value a picture: no classes to choose from")
