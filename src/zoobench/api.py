@@ -11,7 +11,7 @@ from zoobench import machine
 from zoobench.backends import BACKENDS, DEFAULT_BACKENDS, artifact_key
 from zoobench.catalog import MODEL_REGISTRY, find, load_registry
 from zoobench.data import DataRequest
-from zoobench.driver import Observer, Settings, execute
+from zoobench.driver import Observer, Settings, exclusive, execute
 from zoobench.errors import PrepareError, UsageError
 from zoobench.executors import Executor, open_executor
 from zoobench.plan import Data, Request, check
@@ -285,6 +285,7 @@ def quantize(
     weights: WeightsPolicy = WeightsPolicy.AUTO,
     registry: Path | None = None,
     allow_pickle: bool = False,
+    wait: bool = False,
     observer: Observer | None = None,
 ) -> tuple[Artifact, Path]:
     """Make a file of another precision for one runtime, and compare it with fp32 by running both.
@@ -294,6 +295,7 @@ def quantize(
             `MODEL.PRECISION.onnx` (or `.xml`) in the current folder.
         precision: one that `backend` has files of its own for: `int8`, `int8_dynamic`, `fp16`.
         calibration: pictures for int8, see `pictures`; None: noise.
+        wait: for another measurement on this machine to end.
 
     Returns:
         The artifact (`ladder` says which recipes were tried) and the file that was written.
@@ -323,6 +325,7 @@ def quantize(
         allow_pickle=allow_pickle,
         observer=observer or Quiet(),
         calibration=calibration,
+        wait=wait,
     )
     assert artifact.file is not None
     name = f"{_file_name(spec)}.{chosen.value}{Path(artifact.file).suffix}"
@@ -337,10 +340,11 @@ def _prepared(
     allow_pickle: bool,
     observer: Observer,
     calibration: DataRequest | None = None,
+    wait: bool = False,
 ) -> Artifact:
     executor = open_executor("local")
     # Preparing would spoil what a run measures meanwhile.
-    with machine.measurement_lock():
+    with exclusive(Settings(wait=wait), observer):
         pictures = (
             executor.collect(calibration, beside=None, on_progress=observer.preparing)
             if calibration

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.show.records import MACHINE, OTHER_MACHINE, make_failure, make_record
+from tests.show.records import MACHINE, OTHER_MACHINE, make_accuracy, make_failure, make_record
 
 from zoobench.judge.compare import DEFAULT_FAIL_ON, VARYING, Change, Comparison, compare, exit_code, hard_keys
 from zoobench.measure.stats import describe
@@ -357,3 +357,20 @@ def test_what_a_side_does_not_run_at_all_is_no_new_failure(kind: str, change: Ch
     skipped = make_failure(status=Status.SKIPPED, stage="plan", message="pytorch does not run int8 here")
     found = compared(make_record(), skipped, kind=kind)
     assert found.change is change and "does not run int8" in found.message
+
+
+def test_what_a_change_costs_in_accuracy_stands_beside_it() -> None:
+    a = make_record(p50=10.0, accuracy=make_accuracy(760, artifact_sha256="b" * 64))
+    b = make_record(p50=5.0, precision="int8", accuracy=make_accuracy(640, lost=140, won=20))
+    notes = compared(a, b, slots(10.0), slots(5.0), kind="precision").differences
+    assert (
+        "top-1 76.0% [73.3, 78.5] → 64.0% [61.0, 66.9] of 1000 pictures of timm/mini-imagenet@1a2b3c4 test"
+        in notes
+    )
+    [drop] = [note for note in notes if "drops by" in note]
+    assert drop.startswith("top-1 drops by 12.00 points [9.6") and drop.endswith("with 1 allowed: fail")
+    other = b.accuracy.data.model_copy(update={"content_sha256": "0" * 64, "label": "others"})
+    b = b.model_copy(update={"accuracy": b.accuracy.model_copy(update={"data": other})})
+    notes = compared(a, b, slots(10.0), slots(5.0), kind="precision").differences
+    assert any("accuracies are of other pictures" in note for note in notes)
+    assert not any("top-1" in note for note in notes)

@@ -103,3 +103,19 @@ def test_the_chart_lives_at_the_ends_of_the_scale(right):
         row_of(make_record("b", p50=1.0, accuracy=make_accuracy(right))),
     ]
     assert "nan" not in accuracy_chart(rows).svg
+
+
+def test_the_terminal_says_whether_the_drop_passes_and_the_report_by_which_margin(tmp_path):
+    [table, *_] = console_table(zoo())
+    [at] = [i for i, column in enumerate(table.columns) if str(column.header) == "Drop"]
+    assert {str(cell) for cell in table.columns[at].cells} == {"—", "⚠ inconclusive", "❌ fail"}
+    assert "passes where its whole interval lies below 1 points" in markdown(tmp_path, zoo())
+
+
+def test_what_loses_too_much_is_not_the_fastest_and_an_open_drop_is_said(tmp_path):
+    text = markdown(tmp_path, zoo())
+    assert "fastest: mobilenetv2_100 · onnx_cpu · fp32 · batch 1" in text, "its int8 fails"
+    only = [r for r in zoo() if r.case.model == "resnet18"]
+    assert "int8 · batch 1, 3.20 ms (drop of top-1 against fp32: ⚠ inconclusive)" in markdown(
+        tmp_path / "b", only
+    )

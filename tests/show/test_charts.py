@@ -11,7 +11,7 @@ from zoobench.outcome import VerdictValue
 from zoobench.results.query import latest_cells
 from zoobench.results.record import Record
 from zoobench.results.row import row_of
-from zoobench.show.charts import Chart, latency_chart, speedup_chart, throughput_chart
+from zoobench.show.charts import Chart, latency_chart, series_colours, speedup_chart, throughput_chart
 from zoobench.show.svg import fit, round_ticks, text_width
 from zoobench.show.view import View, views_of
 
@@ -122,3 +122,12 @@ def test_fit_cuts_to_the_width() -> None:
     assert fit("resnet18", 100) == "resnet18"
     assert fit("x" * 100, 100).endswith("…")
     assert text_width(fit("模" * 100, 100)) <= 100
+
+
+def test_a_precision_has_the_same_colour_whatever_stands_beside_it() -> None:
+    alone = series_colours(["onnx_cpu · int8"])
+    assert series_colours(["onnx_cpu", "onnx_cpu · bf16", "onnx_cpu · int8"])[2] == alone[0]
+    assert (
+        len(set(series_colours(["onnx_cpu", "onnx_cpu (a=1)", "onnx_cpu · int8", "onnx_cpu (a=1) · int8"])))
+        == 4
+    )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.judge.profiled import PLAIN, against, evidence, fp32, int8, rung
-from tests.show.records import make_record, write_results
+from tests.show.records import make_accuracy, make_record, write_results
 
 from zoobench.judge.explain import explain
 from zoobench.outcome import VerdictValue
@@ -137,7 +137,11 @@ def test_the_report_says_why_where_a_precision_does_not_pay(
 ) -> None:
     results = write_results(tmp_path / "results", [fp32(), int8(p50)])
     text = write_report(results, tmp_path / "RESULTS.md").report.read_text("utf-8")
-    assert ("### Why\n\neffnet · onnx_cpu · int8 · batch 1 (valid):" in text) is is_told
+    assert ("\neffnet · onnx_cpu · int8 · batch 1 (valid):" in text) is is_told
+    assert ("All of them pay" in text) is not is_told
+    beside = text[text.index("### Precisions against fp32") :]
+    row = next(line for line in beside.splitlines() if line.startswith("| effnet"))
+    assert ("| yes |" in row) is not is_told, row
     assert (f"zoobench explain run-1 effnet onnx_cpu int8 batch=1 --results-dir {results}" in text) is is_told
 
 
@@ -145,6 +149,16 @@ def test_the_worst_comes_first_in_a_report_and_an_ambiguous_cell_goes_by_its_id(
     other = {"options": {"graph_optimization": "basic"}}
     cells = [fp32(), int8(7.7), fp32(**other), int8(12.0, **other)]
     text = write_report(write_results(tmp_path / "r", cells), tmp_path / "R.md").report.read_text("utf-8")
-    why = text[text.index("### Why") :]
+    why = text[text.index("\neffnet · ") :]
     assert why.index("does not pay") < why.index("undecided")
     assert f"zoobench explain run-1 {cells[3].case.id} --results-dir" in why
+
+
+def test_what_it_costs_in_accuracy_is_said() -> None:
+    said = told(int8(5.0, accuracy=make_accuracy(755, lost=14, won=9)), fp32())["What it gets right:"]
+    assert said.startswith("Top-1 is 75.50 [72.74, 78.06]% of 1000 pictures of timm/mini-imagenet@")
+    assert "gives fp32's class to 97.0% of them, with a cosine of 0.9700 at least" in said
+    assert "The drop against fp32 is 0.50 [-0.46, 1.46] points with 1 allowed: inconclusive (about " in said
+    assert "--dataset tells" in told(int8(5.0), fp32())["What it gets right:"]
+    unclaimed = told(int8(5.0, accuracy=make_accuracy(None, lost=3)), fp32())["What it gets right:"]
+    assert unclaimed.startswith("No accuracy is claimed: random weights") and "points" not in unclaimed

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from zoobench import api
 from zoobench.commands.flags import AsJson, Flag
@@ -13,7 +16,7 @@ from zoobench.spec import Artifact, Precision, WeightsPolicy
 def quantize(
     model: str,
     *,
-    precision: Precision = Precision.INT8,
+    precision: Annotated[Precision, Parameter(show_choices=False)] = Precision.INT8,
     backend: str = "onnx_cpu",
     calibration: str | None = None,
     calibration_samples: int | None = None,
@@ -21,6 +24,7 @@ def quantize(
     weights: WeightsPolicy = WeightsPolicy.AUTO,
     registry: Path | None = None,
     allow_pickle: Flag = False,
+    wait: Flag = False,
     as_json: AsJson = False,
 ) -> int:
     """Make an int8 or fp16 file of one model; says which recipes were tried.
@@ -30,7 +34,7 @@ def quantize(
     model
         A name, Hub id, local folder or .onnx file.
     precision
-        int8, int8_dynamic or fp16: what the backend has files of its own for.
+        int8, int8_dynamic or fp16 (onnx_cuda): what the backend has files of its own for.
     backend
         The runtime that the file is for: onnx_cpu, openvino, onnx_cuda.
     calibration
@@ -38,13 +42,15 @@ def quantize(
     calibration_samples
         How many of them; default: 200, or all where there are fewer.
     output
-        The file to write; default: MODEL.PRECISION.onnx here.
+        The file to write; default: MODEL.PRECISION.onnx here. OpenVINO's are two, .xml and beside it .bin.
     weights
         auto, pretrained or random.
     registry
         A TOML or Python file with models of your own.
     allow_pickle
         Accept a model that has only a pickle.
+    wait
+        Wait for another measurement on this machine to end.
     as_json
         Print the manifest as JSON.
     """
@@ -62,6 +68,7 @@ def quantize(
             weights=weights,
             registry=registry,
             allow_pickle=allow_pickle,
+            wait=wait,
             observer=observer,
         )
     if as_json:

@@ -201,9 +201,34 @@ def _noted(a: Record, b: Record, varying: Collection[str]) -> Iterable[str]:
         first, second, varying
     ):
         yield f"{key} {_short(first[key])} → {_short(second[key])}"
+    yield from _in_accuracy(a, b)
     for side, record in (("A", a), ("B", b)):
         if record.verdict and record.verdict.value is VerdictValue.UNSTABLE:
             yield f"{side} is unstable: {', '.join(reason.code for reason in record.verdict.reasons)}"
+
+
+def _in_accuracy(a: Record, b: Record) -> Iterable[str]:
+    """What the change costs beside time, where both were judged on the same pictures."""
+    before, after = a.accuracy, b.accuracy
+    if before is None or after is None:
+        return
+    one, other = before.data, after.data
+    if (one.content_sha256, one.labels_sha256) != (other.content_sha256, other.labels_sha256):
+        yield f"accuracies are of other pictures ({one.label} and {other.label}), so they are not compared"
+        return
+    if before.top1 and after.top1:
+        tops = " → ".join(
+            f"{100 * s.value:.1f}% [{100 * s.interval[0]:.1f}, {100 * s.interval[1]:.1f}]"
+            for s in (before.top1, after.top1)
+        )
+        yield f"top-1 {tops} of {after.images} pictures of {other.label}"
+    drop = after.fidelity.drop if after.fidelity else None
+    if drop and after.fidelity and after.fidelity.reference_sha256 == before.artifact_sha256:
+        low, high = (100 * edge for edge in drop.interval)
+        yield (
+            f"top-1 drops by {100 * drop.value:.2f} points [{low:.2f}, {high:.2f}] with {100 * drop.max_drop:g} allowed: "
+            f"{drop.decision.value}"
+        )
 
 
 def _short(value: Any) -> str:

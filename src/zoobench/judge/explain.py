@@ -10,7 +10,17 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from zoobench.judge.compare import VARYING, compare, incomparable
-from zoobench.outcome import Evidence, Interval, KernelKind, KernelTime, NodeTime, Slot, Status, VerdictValue
+from zoobench.outcome import (
+    Accuracy,
+    Evidence,
+    Interval,
+    KernelKind,
+    KernelTime,
+    NodeTime,
+    Slot,
+    Status,
+    VerdictValue,
+)
 from zoobench.results.record import Record
 from zoobench.spec import Precision
 
@@ -133,6 +143,7 @@ class Ladder:
     rungs: tuple[Tried, ...]
     met: bool
     on_noise: bool
+    judged: int | None
 
     @property
     def chosen(self) -> Tried | None:
@@ -218,6 +229,7 @@ class Explanation:
     roofline_bound: str | None
     ladder: Ladder | None
     versus: Versus | None
+    accuracy: Accuracy | None
 
     def kind(self, name: KernelKind) -> Portion | None:
         """The kernels of one kind together."""
@@ -309,6 +321,7 @@ def explain(
         roofline_bound=record.roofline_bound,
         ladder=ladder,
         versus=_versus(record, slots, *counterpart) if counterpart else None,
+        accuracy=record.accuracy,
     )
 
 
@@ -414,7 +427,7 @@ def _ladder(record: Record) -> Ladder | None:
             )
         )
     noise = bool(record.artifact and record.artifact.calibrated_on_noise)
-    return Ladder(tuple(tried), bool(told.get("met")), noise)
+    return Ladder(tuple(tried), bool(told.get("met")), noise, told.get("judged"))
 
 
 def _versus(record: Record, slots: Sequence[Slot], fp32: Record, fp32_slots: Sequence[Slot]) -> Versus:

@@ -103,6 +103,7 @@ class Row:
     drop_won: Annotated[int | None, _at("accuracy", "fidelity", "drop", "won")] = None
     mcnemar_p: Annotated[float | None, _at("accuracy", "fidelity", "drop", "mcnemar_p")] = None
     drop_decision: Annotated[DropDecision | None, _at("accuracy", "fidelity", "drop", "decision")] = None
+    max_drop: Annotated[float | None, _at("accuracy", "fidelity", "drop", "max_drop")] = None
     images_needed: Annotated[int | None, _at("accuracy", "fidelity", "drop", "images_needed")] = None
     verdict: Annotated[VerdictValue | None, _at("verdict", "value")] = None
     reasons: Annotated[tuple[Reason, ...], _at("verdict", "reasons")] = ()

@@ -5,19 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Sequence
 
-from zoobench.outcome import DropDecision
 from zoobench.results.row import Row
-from zoobench.show.charts import Chart, series_colours, series_of
+from zoobench.show.charts import Chart, in_series_order, series_colours, series_of
 from zoobench.show.document import Block, Column, Heading, Paragraph, plain
 from zoobench.show.numbers import DASH, format_megabytes, format_number
 from zoobench.show.svg import DIM, GRID, INK, Drawing, fit, round_ticks, text_width
-from zoobench.show.tables import Field, backend_label, make_table, model_label, top1_cell
+from zoobench.show.tables import Field, backend_label, drop_word, make_table, model_label, top1_cell
 
-_WORDS = {
-    DropDecision.PASS: "pass",
-    DropDecision.FAIL: "❌ fail",
-    DropDecision.INCONCLUSIVE: "⚠ inconclusive",
-}
 _MOST_POINTS = 40
 
 
@@ -84,6 +78,10 @@ def _sentences(rows: Sequence[Row]) -> list[str]:
     told[
         "Intervals are Wilson's, 95%; a drop's is Agresti and Min's, over the pictures on which the two disagree."
     ] = None
+    for margin in dict.fromkeys(r.max_drop for r in rows if r.max_drop is not None):
+        told[
+            f"A drop passes where its whole interval lies below {100 * margin:g} points, and fails where it lies above."
+        ] = None
     for why in dict.fromkeys(r.unclaimed for r in rows if r.unclaimed):
         told[f"Where there is a dash no accuracy is claimed: {why}."] = None
     return list(told)
@@ -107,10 +105,8 @@ def _p(row: Row) -> str:
 
 
 def _decision(row: Row) -> str:
-    if row.drop_decision is None:
-        return DASH
     needed = f" (≈ {row.images_needed:,} pictures would decide)" if row.images_needed else ""
-    return _WORDS[row.drop_decision] + needed
+    return drop_word(row) + needed
 
 
 def pareto_front(rows: Sequence[Row]) -> list[Row]:
@@ -150,9 +146,8 @@ _LEFT, _TOP, _WIDTH, _HEIGHT, _RIGHT, _BELOW = 66.0, 56.0, 560.0, 320.0, 150.0, 
 
 def _scatter(rows: Sequence[Row], front: Sequence[Row], caption: str) -> str:
     out = Drawing()
-    colours = dict(
-        zip(names := list(dict.fromkeys(map(series_of, rows))), series_colours(names), strict=True)
-    )
+    names = in_series_order({series_of(row) for row in rows})
+    colours = dict(zip(names, series_colours(names), strict=True))
     left = _LEFT
     for name, colour in colours.items():
         out.rect(left, 16, 12, 12, colour)

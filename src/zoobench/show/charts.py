@@ -29,6 +29,8 @@ _COLOURS = {
 """One colour a backend in every chart: Okabe and Ito's palette (2008), its yellow darkened to stand on white."""
 
 _OTHER_COLOUR = "#7A7A7A"
+_PALER = {"tf32": 0.2, "bf16": 0.3, "fp16": 0.4, "int8": 0.55, "int8_dynamic": 0.7}
+"""Precision → share of white in its backend's colour."""
 _PAD, _GAP, _LEGEND, _TITLE, _AXIS = 14, 22, 28, 22, 42
 """Pixels: around the picture, between panels, heights of the legend, of a panel's title, of its lower axis."""
 
@@ -276,7 +278,7 @@ class _Scope:
             if place[1] in series and place[2] in batches:
                 inside.setdefault(place, row)
         models = list(dict.fromkeys(map(plain, models)))
-        return cls(list(inside.values()), models, sorted(series, key=_series_order), batches, remark + more)
+        return cls(list(inside.values()), models, in_series_order(series), batches, remark + more)
 
     @property
     def colours(self) -> dict[str, str]:
@@ -320,14 +322,20 @@ def _series_order(series: str) -> tuple[int, str]:
 
 
 def series_colours(series: Sequence[str]) -> list[str]:
-    """The backend's colour; its further precisions and options are paler by steps."""
-    seen: dict[str, int] = {}
+    """The backend's colour, paler by precision, so that both are the same in every chart; and by steps for further options."""
+    seen: dict[tuple[str, float], int] = {}
     colours = []
     for name in series:
         backend = _backend(name)
-        step = seen[backend] = seen.get(backend, -1) + 1
-        colours.append(_paler(_COLOURS.get(backend, _OTHER_COLOUR), min(step * 0.35, 0.7)))
+        paler = next((_PALER[part] for part in name.split(" · ")[1:] if part in _PALER), 0.0)
+        step = seen[backend, paler] = seen.get((backend, paler), -1) + 1
+        colours.append(_paler(_COLOURS.get(backend, _OTHER_COLOUR), min(paler + step * 0.12, 0.8)))
     return colours
+
+
+def in_series_order(series: Iterable[str]) -> list[str]:
+    """The order of legends: backends as everywhere, then by name."""
+    return sorted(series, key=_series_order)
 
 
 def _paler(colour: str, share: float) -> str:

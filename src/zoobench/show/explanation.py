@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from zoobench.judge.explain import Difference, Explanation, explain, find_counterpart
+from zoobench.judge.explain import Difference, Explanation, Versus, explain, find_counterpart
 from zoobench.results.query import Loaded, load_run
 from zoobench.results.record import Record
 from zoobench.results.row import Row
 from zoobench.results.select import Selection
 from zoobench.results.store import RUNS
 from zoobench.show.document import Block, Column, Command, Heading, Items, Paragraph, Table, plain
-from zoobench.show.numbers import DASH, format_interval, format_number, format_ratio, format_share
-from zoobench.show.tables import rich_table
+from zoobench.show.numbers import DASH, format_interval, format_ms, format_number, format_ratio, format_share
+from zoobench.show.tables import Field, case_fields, drop_word, make_table, rich_table
 from zoobench.show.view import View
 from zoobench.show.why import paragraph, sentences
 from zoobench.spec import Precision
 
 MOST_OPERATORS, MOST_NODES = 12, 8
-MOST_CELLS = 12
-"""Cells that a report explains."""
+MOST_CELLS, MOST_BESIDE = 12, 200
+"""Cells that a report explains, and that its table of precisions holds."""
 _KINDS = {
     "int8": "on bytes",
     "conversion": "converting",
@@ -205,8 +205,37 @@ def _right(*heads: str) -> tuple[Column, ...]:
     return tuple(Column(head, "right") for head in heads)
 
 
+def _beside_fp32(beside: Sequence[tuple[Row, Explanation]]) -> Table:
+    """One line a precision of a cell: both medians, the speed-up with its interval, and what is lost."""
+    by_row = {id(row): told.versus for row, told in beside}
+
+    def of(show: Callable[[Versus], str]) -> Callable[[Row], str]:
+        return lambda row: DASH if (versus := by_row[id(row)]) is None else show(versus)
+
+    rows = [row for row, _ in beside]
+    fields: list[Field] = [
+        *case_fields(rows),
+        (Column("Batch", "right"), lambda r: str(r.batch)),
+        (Column("fp32 p50 (ms)", "right"), of(lambda v: format_ms(v.p50_ms))),
+        (Column("p50 (ms)", "right"), lambda r: format_ms(r.p50_ms)),
+        (Column("Speed-up", "right"), of(_speed_up)),
+        (Column("Pays"), of(lambda v: {"pays": "yes", "costs": "❌ no"}.get(v.pays or "", v.pays or DASH))),
+        (Column("Drop of top-1"), drop_word),
+    ]
+    return make_table(fields, rows)
+
+
+def _speed_up(versus: Versus) -> str:
+    if versus.ratio is None or versus.interval is None:
+        return DASH
+    low, high = versus.interval
+    return (
+        f"{format_ratio(1 / versus.ratio)} {format_interval((1 / high, 1 / low), 1 / versus.ratio)}".rstrip()
+    )
+
+
 def why_section(view: View, results_dir: Path, problems: list[str]) -> list[Block]:
-    """For every precision that does not pay against fp32 a paragraph why, and the command that tells more.
+    """Every precision beside fp32; for those that do not pay a paragraph why, and the command that tells more.
 
     Args:
         problems: gets what could not be read on the way.
@@ -216,6 +245,7 @@ def why_section(view: View, results_dir: Path, problems: list[str]) -> list[Bloc
     asked = [row for row in view.believable if row.precision != Precision.FP32.value]
     if not asked:
         return []
+    beside: list[tuple[Row, Explanation]] = []
     found: list[tuple[Explanation, Record]] = []
     side = _records_of(view, asked, results_dir)
     at = {(r.run_id, r.measurement_key, r.recorded_at): r for r in side.records}
@@ -227,13 +257,21 @@ def why_section(view: View, results_dir: Path, problems: list[str]) -> list[Bloc
         told = explain(record, side.slots(record), (counterpart, side.slots(counterpart)))
         if told.versus and told.versus.pays in ("costs", "undecided"):
             found.append((told, record))
+        beside.append((row, told))
     problems += [problem for problem in side.problems if problem not in problems]
-    if not found:
+    if not beside:
         return []
+    blocks: list[Block] = [Heading(3, "Precisions against fp32"), _beside_fp32(beside[:MOST_BESIDE])]
+    if len(beside) > MOST_BESIDE:
+        blocks.append(Paragraph(f"{len(beside) - MOST_BESIDE} more rows are in results.csv."))
+    if all(told.versus and told.versus.pays == "pays" for _, told in beside):
+        blocks.append(Paragraph("All of them pay; `zoobench explain` tells by what."))
+    if not found:
+        return blocks
     found.sort(key=lambda pair: pair[0].versus is not None and pair[0].versus.pays != "costs")
     more = len(found) - MOST_CELLS
     return [
-        Heading(3, "Why"),
+        *blocks,
         *(Paragraph(paragraph(one)) for one, _ in found[:MOST_CELLS]),
         *([Paragraph(f"{more} more precisions do not pay.")] if more > 0 else []),
         Paragraph("Every cell's operators and nodes, beside those of fp32:"),

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
-from zoobench.outcome import Status, VerdictValue
+from zoobench.outcome import DropDecision, Status, VerdictValue
 from zoobench.results.row import Row
 from zoobench.show.document import Block, Column, Heading, Items, Paragraph, Table
 from zoobench.show.numbers import (
@@ -25,6 +25,7 @@ from zoobench.show.tables import (
     backend_label,
     case_fields,
     documented_table,
+    drop_word,
     make_table,
     notes_table,
     scenario_label,
@@ -269,8 +270,10 @@ def summary_sentence(views: Sequence[View]) -> str:
         return f"{text}, on {len(views)} machines, which are never ranked together."
     if not views[0].believable:
         return f"{text}, on {views[0].title}; no number among them can be believed."
-    best = min(views[0].believable, key=lambda r: r.median)
-    return f"{text}, on {views[0].title}; fastest: {best.label}, {_p50(best)} ms."
+    # What loses too much against fp32 is nobody's choice, however fast.
+    best = min(views[0].believable, key=lambda r: (r.drop_decision is DropDecision.FAIL, r.median))
+    drop = "" if best.drop_decision is None else f" (drop of top-1 against fp32: {drop_word(best)})"
+    return f"{text}, on {views[0].title}; fastest: {best.label}, {_p50(best)} ms{drop}."
 
 
 def _count(n: int, noun: str) -> str:

@@ -23,7 +23,7 @@ COLUMNS = (
     "mean_in_flight", "roofline_fraction", "roofline_bound", "artifact_sha256", "data", "data_sha256", "pictures",
     "undecodable", "outputs", "data_classes", "top1", "top1_low", "top1_high", "top5", "top1_masked", "published_top1",
     "unclaimed", "agreement", "cosine_min", "drop", "drop_low", "drop_high", "mcnemar_p", "drop_decision",
-    "images_needed", "effort", "run_id", "recorded_at", "measurement_key",
+    "images_needed", "max_drop", "effort", "run_id", "recorded_at", "measurement_key",
     "later_attempt", "error_stage", "error_message",
 )  # fmt: skip
 
@@ -57,7 +57,7 @@ def _values(cell: Cell) -> tuple[Value, ...]:
         r.roofline_bound, r.artifact_sha256, r.data_label, r.data_sha256, r.pictures, r.undecodable, r.outputs,
         r.data_classes, r.top1, *_ends(r.top1_interval), r.top5, r.top1_masked, r.published_top1, r.unclaimed, r.agreement,
         r.cosine_min, r.drop, *_ends(r.drop_interval), r.mcnemar_p, r.drop_decision.value if r.drop_decision else None,
-        r.images_needed, r.effort, r.run_id, r.recorded_at, r.measurement_key,
+        r.images_needed, r.max_drop, r.effort, r.run_id, r.recorded_at, r.measurement_key,
         cell.later.status.value if cell.later else None, r.error_stage, r.error_message,
     )  # fmt: skip
 

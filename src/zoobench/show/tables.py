@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from zoobench.outcome import UNSTABLE_CODES, Reason, Status, VerdictValue
+from zoobench.outcome import UNSTABLE_CODES, DropDecision, Reason, Status, VerdictValue
 from zoobench.results.query import Cell, latest_cells
 from zoobench.results.record import Record
 from zoobench.results.row import Row, row_of
@@ -25,6 +25,11 @@ from zoobench.spec import LOAD_OPTIONS, OptionValue, Precision
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
+_DROPS = {
+    DropDecision.PASS: "pass",
+    DropDecision.FAIL: "❌ fail",
+    DropDecision.INCONCLUSIVE: "⚠ inconclusive",
+}
 MARKS = {VerdictValue.VALID: "valid", VerdictValue.UNSTABLE: "⚠ unstable", VerdictValue.INVALID: "❌ invalid"}
 
 
@@ -171,7 +176,8 @@ def documented_table(cells: Iterable[Cell], notes: Notes, *, narrow: bool = Fals
     """The documented table of the cells of one machine and one batch size, as ordered; skips are left out.
 
     Args:
-        narrow: leave the accuracy's column out where no accuracy was measured, as on a terminal.
+        narrow: as on a terminal, where no section on accuracy follows: no column for it where none was measured, and whether
+            the drop against fp32 passes beside it.
     """
     shown = [c for c in cells if c.row.status is not Status.SKIPPED]
     later = {id(c.row): c.later for c in shown if c.later is not None}
@@ -194,6 +200,8 @@ def documented_table(cells: Iterable[Cell], notes: Notes, *, narrow: bool = Fals
             if narrow and not any(c.row.pictures for c in shown)
             else [(Column("Top-1 (%)", "right"), top1_cell)]
         ),
+        # A report tells the drop in a section of its own.
+        *([(Column("Drop"), drop_word)] if narrow and any(c.row.drop_decision for c in shown) else []),
         (Column("Size (MB)", "right"), lambda r: format_megabytes(r.size_bytes)),
         (Column("Peak memory (MB)", "right"), lambda r: format_megabytes(r.peak_bytes)),
         (Column("Verdict"), verdict),
@@ -221,6 +229,11 @@ def top1_cell(row: Row) -> str:
         return DASH
     low, high = row.top1_interval
     return f"{100 * row.top1:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def drop_word(row: Row) -> str:
+    """Whether top-1 drops by less than was allowed against fp32: `pass`, `❌ fail`, `⚠ inconclusive`."""
+    return DASH if row.drop_decision is None else _DROPS[row.drop_decision]
 
 
 def by_batch(cells: Iterable[Cell]) -> dict[int, list[Cell]]:

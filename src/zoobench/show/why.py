@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from zoobench.judge.explain import Difference, Explanation, Leftover, Tried, Versus
+from zoobench.outcome import Interval
 from zoobench.show.document import LONGEST_TEXT
 from zoobench.show.numbers import format_interval, format_number, format_ratio, format_share
 
@@ -30,6 +31,7 @@ def sentences(found: Explanation) -> tuple[Sentence, ...]:
         (term, " ".join(said))
         for term, said in (
             ("Does it pay:", list(_pays(found))),
+            ("What it gets right:", list(_right(found))),
             ("Can it be believed:", list(_doubts(found))),
             ("Where the time goes:", list(_where(found))),
             ("Faster than in fp32:", list(_faster(found))),
@@ -51,7 +53,7 @@ def paragraph(found: Explanation) -> str:
     for term in ("Faster than in fp32:", "Slower than in fp32:"):
         if term in told:
             text += f" {term} {told[term]}"
-    for said in (*_overhead(found), *_leftovers(found)):
+    for said in (*_right(found), *_overhead(found), *_leftovers(found)):
         # A block of a report is clipped; a whole sentence less is better than half of one.
         if len(text) + 1 + len(said) <= LONGEST_TEXT:
             text += f" {said}"
@@ -78,6 +80,34 @@ def _pays(found: Explanation) -> Iterator[str]:
             f"{format_ratio(1 / versus.ratio)} its speed ({_HOW.get(versus.kind or '', versus.kind)}"
             f"{'' if versus.same_run else ', in different runs'})."
         )
+
+
+def _right(found: Explanation) -> Iterator[str]:
+    accuracy = found.accuracy
+    if accuracy is None:
+        if found.precision != "fp32":
+            yield "Not measured: --dataset tells what it costs in accuracy."
+        return
+    if accuracy.top1 is None:
+        yield f"No accuracy is claimed: {accuracy.unclaimed}."
+    else:
+        yield f"Top-1 is {_points(accuracy.top1.value, accuracy.top1.interval)}% of {accuracy.images} pictures of {accuracy.data.label}."
+    if (fidelity := accuracy.fidelity) is None:
+        return
+    yield (
+        f"It gives fp32's class to {format_share(fidelity.agreement.value)} of them, with a cosine of {fidelity.cosine_min:.4f} at least."
+    )
+    if (drop := fidelity.drop) is not None:
+        needed = f" (about {drop.images_needed:,} pictures would decide)" if drop.images_needed else ""
+        yield (
+            f"The drop against fp32 is {_points(drop.value, drop.interval)} points with {100 * drop.max_drop:g} allowed: "
+            f"{drop.decision.value}{needed}."
+        )
+
+
+def _points(share: float, interval: Interval) -> str:
+    low, high = interval
+    return f"{100 * share:.2f} [{100 * low:.2f}, {100 * high:.2f}]"
 
 
 def _doubts(found: Explanation) -> Iterator[str]:
@@ -209,7 +239,8 @@ def _tried(found: Explanation) -> Iterator[str]:
     chosen = ladder.chosen
     if chosen is not None:
         fell_short = "" if ladder.met else ", though no recipe met what was asked"
-        yield f"{chosen.name} was chosen{fell_short}."
+        judged = f", judged on {ladder.judged} items" if ladder.judged else ""
+        yield f"{chosen.name} was chosen{judged}{fell_short}."
     if ladder.on_noise:
         yield "It was calibrated on noise, so the agreement says little."
 
