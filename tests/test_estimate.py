@@ -25,3 +25,11 @@ def test_loadgen_tests_have_a_length_of_their_own():
 def test_loadgen_tests_share_the_time_of_a_case():
     plan = with_max_case_time(EFFORTS[Effort.STANDARD], 6)
     assert least_s(plan, scenario="offline") - least_s(plan) == pytest.approx(6 - plan.min_time_s)
+
+
+def test_what_pictures_and_recipes_add_is_said():
+    data = api.pictures("pets", samples=500)
+    asked = api.request(["resnet18"], backends=["onnx_cpu"], precisions=["fp32", "int8"], data=data)
+    found = estimate(asked, INVENTORY, EFFORTS[Effort.QUICK], lambda model: None)
+    assert found.besides[0] == "2 accuracy passes over 500 pictures of pets, a picture's latency for each"
+    assert found.besides[1].startswith("1 searches for an int8 recipe")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from zoobench import plan
-from zoobench.backends import BACKENDS
+from zoobench.backends import BACKENDS, artifact_key
 from zoobench.measure.effort import EffortPlan, for_load_tests
-from zoobench.plan import Inventory, Request
-from zoobench.spec import LOADGEN_SCENARIOS, Case, ModelSpec
+from zoobench.plan import Inventory, Plan, Request
+from zoobench.spec import LOADGEN_SCENARIOS, Case, ModelSpec, Precision
 
 _START_S = {"torch": 6.0, "onnx": 1.5, "fake": 0.0}
 """Starting a worker, importing its runtime and loading a model: rough, on two cores."""
@@ -42,12 +42,14 @@ class Estimate:
         skips: (label, reason) of each that would not.
         downloads: of the models that come from the Hub; those that lie in its cache are not fetched again.
         seconds: shortest and longest time for measuring, without downloads and exports.
+        besides: what comes on top and nobody can foresee, in words.
     """
 
     cells: tuple[dict[str, Any], ...]
     skips: tuple[tuple[str, str], ...]
     downloads: tuple[Download, ...]
     seconds: tuple[float, float]
+    besides: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
@@ -91,7 +93,26 @@ def estimate(
             if model.name in used and model.hf_id and model.path is None
         ),
         seconds=(low, high),
+        besides=tuple(_besides(request, planned)),
     )
+
+
+def _besides(request: Request, planned: Plan) -> Iterator[str]:
+    """Accuracy and int8's recipes go at the model's own speed, which is what is to be found out."""
+    pictures = request.data.evaluation
+    if pictures and planned.cases:
+        many = f"{pictures.samples:,}" if pictures.samples else "all"
+        passes = len(
+            {(c.model, artifact_key(c.backend, c.precision), c.backend, c.precision) for c in planned.cases}
+        )
+        yield f"{passes} accuracy passes over {many} pictures of {pictures.said}, a picture's latency for each"
+    ladders = {
+        (c.model, artifact_key(c.backend, c.precision))
+        for c in planned.cases
+        if c.precision is Precision.INT8
+    }
+    if ladders:
+        yield f"{len(ladders)} searches for an int8 recipe, up to 4 min each; one that was made before is not made again"
 
 
 def _timed_s(case: Case, effort: EffortPlan) -> tuple[float, float]:

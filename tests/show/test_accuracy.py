@@ -109,7 +109,7 @@ def test_the_terminal_says_whether_the_drop_passes_and_the_report_by_which_margi
     [table, *_] = console_table(zoo())
     [at] = [i for i, column in enumerate(table.columns) if str(column.header) == "Drop"]
     assert {str(cell) for cell in table.columns[at].cells} == {"—", "⚠ inconclusive", "❌ fail"}
-    assert "passes where its whole interval lies below 1 points" in markdown(tmp_path, zoo())
+    assert "passes where its whole interval lies below 1 point," in markdown(tmp_path, zoo())
 
 
 def test_what_loses_too_much_is_not_the_fastest_and_an_open_drop_is_said(tmp_path):

@@ -39,7 +39,7 @@ def test_latency_has_a_bar_for_each_believable_cell_and_units_on_its_axis() -> N
     shown = texts(chart)
     assert {"batch 1", "batch 4", "batch 8", "p50 (ms)", "resnet18", "9.53"} <= set(shown)
     assert "190" not in shown  # the invalid cell
-    assert chart is not None and "Pale bars are unstable" in chart.caption
+    assert chart is not None and "Pale bars in a frame are unstable" in chart.caption
 
 
 def test_one_backend_has_one_colour_in_every_chart() -> None:

@@ -41,13 +41,13 @@ def accuracy_section(rows: Sequence[Row]) -> list[Block]:
     if any(r.agreement is not None for r in shown):
         fields += [
             (Column("Drop against fp32 (points)", "right"), _drop),
+            (Column("Drop"), _decision),
             (Column("McNemar p", "right"), _p),
             (Column("Same class as fp32 (%)", "right"), lambda r: _percent(r.agreement)),
             (
                 Column("Smallest cosine", "right"),
                 lambda r: DASH if r.cosine_min is None else f"{r.cosine_min:.4f}",
             ),
-            (Column("Drop"), _decision),
         ]
     fields += [
         (Column("Size (MB)", "right"), lambda r: format_megabytes(r.size_bytes)),
@@ -80,7 +80,7 @@ def _sentences(rows: Sequence[Row]) -> list[str]:
     ] = None
     for margin in dict.fromkeys(r.max_drop for r in rows if r.max_drop is not None):
         told[
-            f"A drop passes where its whole interval lies below {100 * margin:g} points, and fails where it lies above."
+            f"A drop passes where its whole interval lies below {100 * margin:g} point{'s' * (margin != 0.01)}, and fails where it lies above."
         ] = None
     for why in dict.fromkeys(r.unclaimed for r in rows if r.unclaimed):
         told[f"Where there is a dash no accuracy is claimed: {why}."] = None

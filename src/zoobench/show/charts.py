@@ -73,7 +73,7 @@ def latency_chart(rows: Sequence[Row]) -> Chart | None:
         marks[_place(row)] = _Mark(row.median, row.p50_interval_ms, format_number(row.p50_ms), opacity)
     caption = "Median latency (p50, ms, shorter is better) with its 95% interval."
     if any(mark.opacity < 1 for mark in marks.values()):
-        caption += " Pale bars are unstable."
+        caption += " Pale bars in a frame are unstable."
     caption += scope.remark
     return Chart("latency", _rows_of_panels(scope, marks, "p50 (ms)", _bar, caption), caption)
 
@@ -108,6 +108,12 @@ def _bar(
     out: Drawing, mark: _Mark, y: float, height: float, at: Callable[[float], float], colour: str
 ) -> None:
     out.rect(at(0), y + 0.5, at(mark.value) - at(0), height - 1.5, colour, mark.opacity)
+    if mark.opacity < 1:
+        # A frame of its own colour: pale alone could be taken for another precision.
+        corners = [
+            (x, y + dy) for x, dy in ((at(0), 0.5), (at(mark.value), 0.5), (at(mark.value), height - 1))
+        ]
+        out.path([*corners, (at(0), height - 1 + y), corners[0]], colour)
     _whisker(out, mark, y + height / 2 - 0.25, at, INK)
 
 

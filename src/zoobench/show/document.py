@@ -227,8 +227,8 @@ p.strong { background: var(--strong); border-left: 4px solid #0072b2; padding: .
   font-weight: 600; }
 li { margin: .2rem 0; overflow-wrap: anywhere; }
 .wide { overflow-x: auto; margin: .8rem 0; }
-table { border-collapse: collapse; font-size: .9rem; min-width: 60%; }
-th, td { padding: .35rem .7rem; text-align: left; border-bottom: 1px solid var(--line); vertical-align: top;
+table { border-collapse: collapse; font-size: .84rem; min-width: 60%; }
+th, td { padding: .3rem .5rem; text-align: left; border-bottom: 1px solid var(--line); vertical-align: top;
   overflow-wrap: break-word; max-width: 34rem; }
 th { color: var(--dim); font-weight: 600; border-bottom-width: 2px; }
 tbody tr:nth-child(even) { background: var(--band); }

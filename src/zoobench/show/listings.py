@@ -133,6 +133,7 @@ def estimate_tables(found: Estimate) -> list[RenderableType]:
         out.append(downloads)
     low, high = found.seconds
     out.append(f"measuring takes {_minutes(low)} to {_minutes(high)}, downloads and exports not counted")
+    out += [_text(f"besides: {what}") for what in found.besides]
     return out
 
 
