@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from tests.loopback_hub import LoopbackHub
 
-from zoobench.prepare import hub_connection
+from zoobench.hub import connection
 
 # huggingface_hub reads some of these once, when it is imported, and HTTP clients read the proxies.
 for _name in (
@@ -47,5 +47,5 @@ def loopback_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lo
     with LoopbackHub() as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-        monkeypatch.setattr(hub_connection, "_probed", {})
+        monkeypatch.setattr(connection, "_probed", {})
         yield hub

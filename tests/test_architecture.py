@@ -70,7 +70,7 @@ def _quoted(cell: str) -> frozenset[str]:
 
 
 def sources() -> dict[str, ast.Module]:
-    """Module name within the package (`prepare`, `prepare.hub`, `__init__`) → its tree."""
+    """Module name within the package (`prepare`, `prepare.cache`, `__init__`) → its tree."""
     found = {}
     for file in sorted(PACKAGE.rglob("*.py")):
         parts = file.relative_to(PACKAGE).with_suffix("").parts

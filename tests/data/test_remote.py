@@ -15,7 +15,7 @@ from zoobench.data import DataRequest, Pick, Source, open_source, remote
 from zoobench.data.pack import collect
 from zoobench.data.remote import BLOCK_BYTES, HubFile
 from zoobench.errors import HubError, HubUnreachableError, UsageError
-from zoobench.prepare import hub, hub_connection
+from zoobench.hub import connection, snapshots
 
 pytest.importorskip("pyarrow")
 
@@ -29,8 +29,8 @@ FILE = NOISE(10 * BLOCK_BYTES + 123)
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "BACK_OFF_S", 0.001)
-    monkeypatch.setattr(hub, "_PAUSE_S", 0.001)
-    monkeypatch.setattr(hub_connection, "_probed", {})
+    monkeypatch.setattr(snapshots, "_PAUSE_S", 0.001)
+    monkeypatch.setattr(connection, "_probed", {})
 
 
 def dataset(count: int = 12, **more: bytes) -> dict[str, bytes]:

@@ -13,7 +13,8 @@ import pytest
 from tests.loopback_hub import LoopbackHub, tiny_timm_repo, tiny_transformers_repo
 
 from zoobench.errors import HubError, HubUnreachableError, PrepareError
-from zoobench.prepare import ArtifactCache, Prepared, hub, load_artifact, prepare_model
+from zoobench.hub import snapshots
+from zoobench.prepare import ArtifactCache, Prepared, load_artifact, prepare_model
 from zoobench.prepare.build import build_onnx, load_reference, save_reference
 from zoobench.prepare.cache import content_of
 from zoobench.prepare.eager import reference_outputs
@@ -60,9 +61,9 @@ def builders(monkeypatch: pytest.MonkeyPatch) -> Builders:
 
 @pytest.fixture
 def online(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "resolve", lambda hf_id, revision: COMMIT)
+    monkeypatch.setattr(snapshots, "resolve", lambda hf_id, revision: COMMIT)
     monkeypatch.setattr(
-        hub, "download", lambda hf_id, commit, **_: hub.Snapshot(Path(), hf_id, commit, (), 0)
+        snapshots, "download", lambda hf_id, commit, **_: snapshots.Snapshot(Path(), hf_id, commit, (), 0)
     )
 
 
@@ -72,7 +73,7 @@ def _unreachable(*_: Any, **__: Any) -> Any:
 
 @pytest.fixture
 def offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "resolve", _unreachable)
+    monkeypatch.setattr(snapshots, "resolve", _unreachable)
 
 
 KNOWN = ModelSpec(name="m", hf_id="timm/test_resnet.r160_in1k")
@@ -110,7 +111,7 @@ def test_auto_falls_back_to_random_weights_and_says_why(
 def test_a_hub_that_goes_away_in_mid_download_counts_as_unreachable(
     tmp_path: Path, builders: Builders, online: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub, "download", _unreachable)
+    monkeypatch.setattr(snapshots, "download", _unreachable)
     assert prepare(KNOWN, tmp_path).artifacts["torch"].weights == "random"
     with pytest.raises(HubUnreachableError):
         prepare(KNOWN, tmp_path, WeightsPolicy.PRETRAINED)
@@ -132,7 +133,7 @@ def test_a_hub_that_refuses_is_an_error_under_auto_too(
     def refuse(*_: Any) -> Any:
         raise HubError("401")
 
-    monkeypatch.setattr(hub, "resolve", refuse)
+    monkeypatch.setattr(snapshots, "resolve", refuse)
     with pytest.raises(HubError, match="401"):
         prepare(KNOWN, tmp_path)
     assert builders.made == []
@@ -148,7 +149,7 @@ def test_pretrained_is_an_error_without_a_hub(tmp_path: Path, builders: Builders
 def test_random_never_asks_the_hub(
     tmp_path: Path, builders: Builders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub, "resolve", None)
+    monkeypatch.setattr(snapshots, "resolve", None)
     prepared = prepare(KNOWN, tmp_path, WeightsPolicy.RANDOM)
     assert prepared.artifacts["onnx"].weights == "random"
     assert prepared.notes == ()
@@ -191,7 +192,7 @@ def test_another_seed_commit_or_version_is_another_artifact(
         prepare(KNOWN, tmp_path, **random, seed=1).folders["torch"],  # type: ignore[arg-type]
         prepare(KNOWN, tmp_path).folders["torch"],
     }
-    monkeypatch.setattr(hub, "resolve", lambda hf_id, revision: "d" * 40)
+    monkeypatch.setattr(snapshots, "resolve", lambda hf_id, revision: "d" * 40)
     folders.add(prepare(KNOWN, tmp_path).folders["torch"])
     assert len(folders) == 4
     builders.made.clear()
@@ -318,7 +319,7 @@ def test_a_cache_hit_imports_nothing_heavy(tmp_path: Path, builders: Builders) -
     prepare(ModelSpec(name="m", architecture="test_resnet"), tmp_path, WeightsPolicy.RANDOM)
     ran = subprocess.run(
         [sys.executable, "-c", CACHED, str(tmp_path)],
-        env={"PYTHONPATH": str(Path(hub.__file__).parents[2]), "PATH": ""},
+        env={"PYTHONPATH": str(Path(snapshots.__file__).parents[2]), "PATH": ""},
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert (ran.returncode, ran.stderr) == (0, "")

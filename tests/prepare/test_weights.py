@@ -14,10 +14,10 @@ from safetensors.torch import load_file, save_file
 
 from zoobench.backends.torch_module import load_torch_module
 from zoobench.errors import PrepareError
+from zoobench.hub.snapshots import local_snapshot
 from zoobench.prepare.cache import content_of
 from zoobench.prepare.calibrate import calibrate, require_alive
 from zoobench.prepare.eager import costs_of, reference_outputs
-from zoobench.prepare.hub import local_snapshot
 from zoobench.prepare.weights import (
     LoadedModel,
     architecture_of,

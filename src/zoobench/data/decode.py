@@ -9,8 +9,7 @@ import warnings
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from zoobench.errors import ZoobenchError, printable
-from zoobench.prepare.explain import first_line
+from zoobench.errors import ZoobenchError, first_line, printable
 
 if TYPE_CHECKING:
     from PIL.Image import Image

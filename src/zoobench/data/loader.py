@@ -15,8 +15,7 @@ import numpy as np
 
 from zoobench.data.decode import UndecodableError, decode
 from zoobench.data.pack import Pack
-from zoobench.errors import PrepareError, UsageError, printable
-from zoobench.prepare.explain import first_line
+from zoobench.errors import PrepareError, UsageError, first_line, printable
 
 if TYPE_CHECKING:
     from PIL.Image import Image

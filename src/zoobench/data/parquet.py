@@ -15,8 +15,7 @@ import numpy as np
 from zoobench.data import Block, DataRequest, Pick
 from zoobench.data.layout import card_features, choose, class_names, parts_of
 from zoobench.data.local import LocalFile, content_digest, files_below, local_file, state_digest, unreadable
-from zoobench.errors import PrepareError, UsageError, printable
-from zoobench.prepare.explain import explained
+from zoobench.errors import PrepareError, UsageError, explained, printable
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from zoobench.data import DataRequest
 from zoobench.data.parquet import CARD_FILE, ParquetSource
 from zoobench.errors import HubError, HubUnreachableError, UsageError
-from zoobench.prepare.hub import ask, check_names, stays_inside
-from zoobench.prepare.hub_cache import COMMIT, ModelCache
-from zoobench.prepare.hub_connection import (
+from zoobench.hub.cache import COMMIT, ModelCache
+from zoobench.hub.connection import (
     ANSWER_TIMEOUT_S,
     TransientHubError,
     endpoint,
@@ -24,7 +23,8 @@ from zoobench.prepare.hub_connection import (
     refusal,
     require_reachable,
 )
-from zoobench.prepare.hub_transfer import MAX_STALLED
+from zoobench.hub.snapshots import ask, check_names, stays_inside
+from zoobench.hub.transfer import MAX_STALLED
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import DatasetInfo

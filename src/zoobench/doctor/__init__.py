@@ -50,7 +50,7 @@ def examine(
 
     Args:
         probe: asks the backends in a probe worker; None: only what is installed is looked at.
-        hub: asks the Hub, such as `prepare.hub_connection.describe_reachability`; None: it is left out.
+        hub: asks the Hub, such as `hub.connection.describe_reachability`; None: it is left out.
         results_dir: where results will be written; it need not exist.
         gpu: the GPU part.
     """

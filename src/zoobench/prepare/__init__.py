@@ -17,8 +17,8 @@ from zoobench.prepare.cache import ArtifactCache, load_artifact, recipe_key
 from zoobench.spec import Artifact, Frozen, ModelSpec, Precision, WeightsPolicy
 
 if TYPE_CHECKING:
+    from zoobench.hub.snapshots import Snapshot
     from zoobench.prepare.derive import Calibration
-    from zoobench.prepare.hub import Snapshot
 
 __all__ = ["ArtifactCache", "Prepared", "load_artifact", "prepare_model"]
 
@@ -189,10 +189,10 @@ def _derived(
 def _source(
     spec: ModelSpec, weights: WeightsPolicy, allow_pickle: bool, seed: int, progress: Progress
 ) -> _Source:
-    from zoobench.prepare import hub
+    from zoobench.hub import snapshots
 
     if spec.path is not None:
-        snapshot = hub.local_snapshot(spec.path, allow_pickle=allow_pickle)
+        snapshot = snapshots.local_snapshot(spec.path, allow_pickle=allow_pickle)
         return _Source("local", {"content": snapshot.commit}, lambda: snapshot)
     hf_id = spec.hf_id
     if weights is WeightsPolicy.RANDOM:
@@ -202,11 +202,11 @@ def _source(
     if hf_id is None:
         raise PrepareError(f"{spec.name} names no model on the Hub; add an hf_id, or use --weights random")
     progress(f"asking the Hub for {hf_id}")
-    commit = hub.resolve(hf_id, spec.revision)
+    commit = snapshots.resolve(hf_id, spec.revision)
 
     def fetch() -> Snapshot:
         progress(f"downloading {hf_id} at {commit[:8]}")
-        return hub.download(hf_id, commit, allow_pickle=allow_pickle, progress=_every_tenth(progress))
+        return snapshots.download(hf_id, commit, allow_pickle=allow_pickle, progress=_every_tenth(progress))
 
     return _Source("pretrained", {"hf_id": hf_id, "commit": commit}, fetch)
 

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoobench.backends.torch_module import WEIGHTS_FILE, load_torch_module
-from zoobench.errors import PrepareError
+from zoobench.errors import PrepareError, explained
 from zoobench.prepare.cache import content_of
 from zoobench.prepare.eager import costs_of, reference_outputs
-from zoobench.prepare.explain import explained
 from zoobench.prepare.export import Exported, export_onnx
 from zoobench.prepare.preprocessing import labels_of
 from zoobench.prepare.validate import Validated, validate_onnx
@@ -25,7 +24,7 @@ from zoobench.tasks import open_task
 if TYPE_CHECKING:
     import numpy as np
 
-    from zoobench.prepare.hub import Snapshot
+    from zoobench.hub.snapshots import Snapshot
 
 
 def build_torch(

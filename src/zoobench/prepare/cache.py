@@ -25,8 +25,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from zoobench.errors import PrepareError
-from zoobench.prepare.explain import first_line
+from zoobench.errors import PrepareError, first_line
 from zoobench.spec import MANIFEST_FILE, REFERENCE_FILE, Artifact, stable_hash
 
 _DAY_S = 86_400.0

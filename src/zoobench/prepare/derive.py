@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoobench.errors import PrepareError
+from zoobench.errors import PrepareError, explained
 from zoobench.machine.cpus import cpu_flags
 from zoobench.prepare.build import load_reference, save_reference
 from zoobench.prepare.cache import content_of
-from zoobench.prepare.explain import explained
 from zoobench.prepare.quantize import Quantized, convert_fp16, quantize_dynamic, saturates
 from zoobench.prepare.validate import validate_onnx
 from zoobench.prepare.versions import ONNX_FILE_PACKAGES, versions

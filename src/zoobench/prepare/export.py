@@ -15,8 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from zoobench.errors import PrepareError
-from zoobench.prepare.explain import first_line
+from zoobench.errors import PrepareError, first_line
 from zoobench.prepare.opset import EXPORTER_FLOOR, NoWayDown, lowered, opset_of
 
 MODEL_FILE = "model.onnx"

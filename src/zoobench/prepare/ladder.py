@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from zoobench.errors import PrepareError
+from zoobench.errors import PrepareError, explained, first_line
 from zoobench.outcome import Interval
 from zoobench.prepare import onnx_graph
-from zoobench.prepare.explain import explained, first_line
 from zoobench.prepare.quantize import Recipe, calibrate_ranges, make_ready, write_quantized
 from zoobench.prepare.validate import run_in_batches
 from zoobench.spec import Frozen

@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from zoobench.errors import PrepareError
+from zoobench.errors import PrepareError, explained, first_line
 from zoobench.prepare.build import save_reference
 from zoobench.prepare.cache import content_of
-from zoobench.prepare.explain import explained, first_line
 from zoobench.prepare.opset import opset_of
 from zoobench.prepare.preprocessing import assumed, imagenet_by_count
 from zoobench.prepare.validate import (

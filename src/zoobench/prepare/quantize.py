@@ -22,10 +22,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from zoobench.errors import PrepareError
+from zoobench.errors import PrepareError, explained
 from zoobench.machine.cpus import cpu_flags
 from zoobench.prepare import onnx_graph
-from zoobench.prepare.explain import explained
 from zoobench.spec import Frozen
 
 if TYPE_CHECKING:

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import zoobench.backends.openvino  # noqa: F401 - it keeps openvino and nncf from calling home
-from zoobench.errors import PrepareError
-from zoobench.prepare.explain import explained
+from zoobench.errors import PrepareError, explained
 from zoobench.prepare.quantize import Quantized
 
 if TYPE_CHECKING:

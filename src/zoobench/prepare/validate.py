@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoobench.prepare.explain import explained
+from zoobench.errors import explained
 from zoobench.spec import TOLERANCE, Precision, Validation
 from zoobench.tasks import open_task
 

@@ -12,16 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from zoobench.backends.torch_module import CONFIG_FILE, WEIGHTS_FILE, build_module, ready
-from zoobench.errors import PrepareError
+from zoobench.errors import PrepareError, explained
 from zoobench.prepare.calibrate import calibrate, require_alive
 from zoobench.prepare.eager import reference_outputs
-from zoobench.prepare.explain import explained
 from zoobench.prepare.preprocessing import assumed, of_timm, of_transformers
 from zoobench.spec import ModelSpec, Preprocessing
 from zoobench.tasks import open_task
 
 if TYPE_CHECKING:
-    from zoobench.prepare.hub import Snapshot
+    from zoobench.hub.snapshots import Snapshot
 
 _CALIBRATION_ITEMS = 16
 _TIMM_ORIGINS = frozenset(

@@ -126,9 +126,9 @@ def _every_tenth(tell: Callable[[int, int], None]) -> Callable[[int, int], None]
 
 def _download_bytes(spec: ModelSpec) -> int | None:
     """What the Hub would send, bytes; None for a model that names none there."""
-    from zoobench.prepare import hub
+    from zoobench.hub import snapshots
 
     if spec.hf_id is None:
         return None
-    commit = hub.resolve(spec.hf_id, spec.revision)
-    return sum(size for _, size in hub.plan_download(spec.hf_id, commit))
+    commit = snapshots.resolve(spec.hf_id, spec.revision)
+    return sum(size for _, size in snapshots.plan_download(spec.hf_id, commit))

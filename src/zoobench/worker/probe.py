@@ -21,7 +21,7 @@ class ProbeRole:
 
             return measure_ceilings(args["runtime"], threads=args["threads"])
         if verb == "reach":
-            from zoobench.prepare.hub import describe_reachability
+            from zoobench.hub.snapshots import describe_reachability
 
             reached, text = describe_reachability()
             return {"reached": reached, "text": text}

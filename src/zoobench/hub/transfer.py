@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zoobench.errors import HubError
-from zoobench.prepare.hub_cache import ModelCache
-from zoobench.prepare.hub_connection import ANSWER_TIMEOUT_S, TransientHubError, endpoint, one_line, refusal
+from zoobench.hub.cache import ModelCache
+from zoobench.hub.connection import ANSWER_TIMEOUT_S, TransientHubError, endpoint, one_line, refusal
 
 Progress = Callable[[str, int, int], None]
 """Called with (file name, bytes so far, bytes in all), at most once per MiB."""

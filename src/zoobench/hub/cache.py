@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoobench.prepare.hub_connection import Kind
+from zoobench.hub.connection import Kind
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 

@@ -18,8 +18,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
 
 from zoobench.errors import HubError, HubUnreachableError, PrepareError, UsageError
-from zoobench.prepare.hub_cache import COMMIT, ModelCache
-from zoobench.prepare.hub_connection import (
+from zoobench.hub.cache import COMMIT, ModelCache
+from zoobench.hub.connection import (
     ANSWER_TIMEOUT_S,
     Kind,
     TransientHubError,
@@ -29,7 +29,7 @@ from zoobench.prepare.hub_connection import (
     hub_errors,
     require_reachable,
 )
-from zoobench.prepare.hub_transfer import Progress, RemoteFile, fetch
+from zoobench.hub.transfer import Progress, RemoteFile, fetch
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

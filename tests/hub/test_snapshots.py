@@ -15,7 +15,7 @@ import pytest
 from tests.loopback_hub import LoopbackHub, tiny_timm_repo, tiny_transformers_repo
 
 from zoobench.errors import HubError, HubUnreachableError, PrepareError, UsageError
-from zoobench.prepare import hub, hub_connection, hub_transfer
+from zoobench.hub import connection, snapshots, transfer
 
 ID = "org/tiny"
 WEIGHTS = bytes(range(256)) * 4000
@@ -30,13 +30,13 @@ FILES = {
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub_transfer, "BACK_OFF_S", 0.001)
-    monkeypatch.setattr(hub, "_PAUSE_S", 0.001)
-    monkeypatch.setattr(hub_connection, "_probed", {})
+    monkeypatch.setattr(transfer, "BACK_OFF_S", 0.001)
+    monkeypatch.setattr(snapshots, "_PAUSE_S", 0.001)
+    monkeypatch.setattr(connection, "_probed", {})
 
 
-def _fetch(hf_id: str = ID, **options: object) -> hub.Snapshot:
-    return hub.download(hf_id, hub.resolve(hf_id, None), **options)  # type: ignore[arg-type]
+def _fetch(hf_id: str = ID, **options: object) -> snapshots.Snapshot:
+    return snapshots.download(hf_id, snapshots.resolve(hf_id, None), **options)  # type: ignore[arg-type]
 
 
 def _closed_port() -> int:
@@ -62,13 +62,18 @@ def _one_line(error: pytest.ExceptionInfo[Exception], *parts: str) -> None:
 def test_a_branch_a_tag_and_the_default_resolve_to_their_commits(loopback_hub: LoopbackHub) -> None:
     newest = loopback_hub.add(ID, FILES)
     tagged = loopback_hub.add(ID, {**FILES, "config.json": b"{}"}, branch="v1")
-    assert hub.resolve(ID, None) == hub.resolve(ID, "main") == hub.resolve(ID, newest) == newest
-    assert hub.resolve(ID, "v1") == tagged != newest
+    assert (
+        snapshots.resolve(ID, None)
+        == snapshots.resolve(ID, "main")
+        == snapshots.resolve(ID, newest)
+        == newest
+    )
+    assert snapshots.resolve(ID, "v1") == tagged != newest
 
 
 def test_the_plan_takes_configuration_and_safetensors_only(loopback_hub: LoopbackHub) -> None:
     commit = loopback_hub.add(ID, {**FILES, "preprocessor_config.json": b"{}"})
-    assert hub.plan_download(ID, commit) == [
+    assert snapshots.plan_download(ID, commit) == [
         ("config.json", 24),
         ("preprocessor_config.json", 2),
         ("model.safetensors", len(WEIGHTS)),
@@ -101,7 +106,7 @@ def test_shards_come_down_with_their_index(loopback_hub: LoopbackHub) -> None:
     assert set(_fetch().files) == set(files)
     del files["model-00002-of-00002.safetensors"]
     with pytest.raises(PrepareError) as error:
-        hub.plan_download(ID, loopback_hub.add(ID, files))
+        snapshots.plan_download(ID, loopback_hub.add(ID, files))
     _one_line(error, "1 of 2")
 
 
@@ -149,8 +154,8 @@ def test_a_second_download_asks_nothing(loopback_hub: LoopbackHub) -> None:
     commit = loopback_hub.add(ID, FILES)
     first = _fetch()
     loopback_hub.requests.clear()
-    assert hub.resolve(ID, commit) == commit
-    assert hub.download(ID, commit) == first
+    assert snapshots.resolve(ID, commit) == commit
+    assert snapshots.download(ID, commit) == first
     assert not loopback_hub.requests
 
 
@@ -162,7 +167,7 @@ def test_what_other_tools_left_out_or_cut_short_is_fetched(loopback_hub: Loopbac
     for name in ("config.json", "model.safetensors"):
         cut = Path(hf_hub_download(ID, name, cache_dir=tmp_path / "hf" / "hub", endpoint=loopback_hub.url))
     cut.resolve().write_bytes(WEIGHTS[:1000])
-    snapshot = hub.download(ID, commit)
+    snapshot = snapshots.download(ID, commit)
     assert {name: (snapshot.folder / name).read_bytes() for name in snapshot.files} == {
         name: files[name] for name in ("config.json", "preprocessor_config.json", "model.safetensors")
     }
@@ -210,7 +215,7 @@ def test_the_next_run_goes_on_where_the_last_one_gave_up(loopback_hub: LoopbackH
     with pytest.raises(HubError) as error:
         _fetch()
     _one_line(error, "cut after 300000 of 1024000 bytes of model.safetensors", "run again")
-    assert len(loopback_hub.asked_for("model.safetensors")) == 1 + hub_transfer.MAX_STALLED
+    assert len(loopback_hub.asked_for("model.safetensors")) == 1 + transfer.MAX_STALLED
     loopback_hub.heal(ID)
     loopback_hub.requests.clear()
     assert (_fetch().folder / "model.safetensors").read_bytes() == WEIGHTS
@@ -223,7 +228,7 @@ def test_a_server_that_always_starts_over_and_cuts_is_given_up(loopback_hub: Loo
     loopback_hub.fault(ID, "no_range")
     with pytest.raises(HubError, match="was cut"):
         _fetch()
-    assert len(loopback_hub.asked_for("model.safetensors")) == 1 + hub_transfer.MAX_STALLED
+    assert len(loopback_hub.asked_for("model.safetensors")) == 1 + transfer.MAX_STALLED
 
 
 def test_a_server_without_ranges_still_delivers(loopback_hub: LoopbackHub) -> None:
@@ -236,10 +241,10 @@ def test_a_server_without_ranges_still_delivers(loopback_hub: LoopbackHub) -> No
 def test_a_cut_while_asking_gets_a_second_chance(loopback_hub: LoopbackHub) -> None:
     commit = loopback_hub.add(ID, FILES)
     loopback_hub.fault(ID, "cut", where="api", after=10, times=1)
-    assert hub.resolve(ID, None) == commit
+    assert snapshots.resolve(ID, None) == commit
     loopback_hub.fault(ID, "cut", where="api", after=10)
     with pytest.raises(HubError) as error:
-        hub.resolve(ID, None)
+        snapshots.resolve(ID, None)
     _one_line(error, "cut the connection")
     assert not isinstance(error.value, HubUnreachableError)
 
@@ -270,8 +275,8 @@ def test_a_longer_answer_than_listed_is_refused(loopback_hub: LoopbackHub, tmp_p
 
 
 def test_an_endless_answer_is_not_written_down(tmp_path: Path) -> None:
-    file = hub_transfer.RemoteFile("model.safetensors", 5000, "0" * 64, "0" * 40)
-    hub_transfer._write(itertools.repeat(bytes(1000)), 0, file, tmp_path / "partial", None)
+    file = transfer.RemoteFile("model.safetensors", 5000, "0" * 64, "0" * 40)
+    transfer._write(itertools.repeat(bytes(1000)), 0, file, tmp_path / "partial", None)
     assert (tmp_path / "partial").stat().st_size == 6000
 
 
@@ -307,7 +312,7 @@ def test_an_answer_about_another_commit_is_refused(
     body = json.dumps({"id": ID, "sha": "0" * 40, "siblings": []}).encode()
     monkeypatch.setattr("tests.loopback_hub._Handler._send_info", lambda h, *_: h._send(200, body))
     with pytest.raises(HubError) as error:
-        hub.download(ID, commit)
+        snapshots.download(ID, commit)
     _one_line(error, commit, "0" * 40)
 
 
@@ -325,12 +330,12 @@ def test_names_that_leave_the_folder_are_refused(
 def test_a_pickle_needs_permission(loopback_hub: LoopbackHub) -> None:
     commit = loopback_hub.add(ID, {"config.json": b"{}", "pytorch_model.bin": b"pickle"})
     with pytest.raises(PrepareError) as error:
-        hub.download(ID, commit)
+        snapshots.download(ID, commit)
     _one_line(error, "pytorch_model.bin", "--allow-pickle")
     assert not loopback_hub.asked_for("pytorch_model.bin")
-    assert "pytorch_model.bin" in hub.download(ID, commit, allow_pickle=True).files
+    assert "pytorch_model.bin" in snapshots.download(ID, commit, allow_pickle=True).files
     with pytest.raises(PrepareError, match="--allow-pickle"):
-        hub.download(ID, commit)
+        snapshots.download(ID, commit)
 
 
 @pytest.mark.parametrize(
@@ -343,7 +348,7 @@ def test_a_repository_without_a_model_says_what_it_lacks(
         name: FILES[name] for name in ("config.json", "model.safetensors", "model.onnx") if name != missing
     }
     with pytest.raises(PrepareError) as error:
-        hub.plan_download(ID, loopback_hub.add(ID, files))
+        snapshots.plan_download(ID, loopback_hub.add(ID, files))
     _one_line(error, words)
 
 
@@ -364,17 +369,17 @@ def test_a_full_disk_is_noticed_before_and_while(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch, pytest.raises(PrepareError) as error:
-        patch.setattr(hub, "fetch", full)
+        patch.setattr(snapshots, "fetch", full)
         _fetch()
     _one_line(error, "No space left on device", "HF_HOME")
     with monkeypatch.context() as patch, pytest.raises(PrepareError) as error:
-        patch.setattr(hub.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000}))
+        patch.setattr(snapshots.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000}))
         _fetch()
     _one_line(error, "are free", "HF_HOME")
     _fetch()
     with monkeypatch.context() as patch, pytest.raises(PrepareError) as error:
-        patch.setattr(hub.ModelCache, "remember_ref", full)
-        hub.resolve(ID, None)
+        patch.setattr(snapshots.ModelCache, "remember_ref", full)
+        snapshots.resolve(ID, None)
     _one_line(error, "No space left on device", "HF_HOME")
 
 
@@ -412,7 +417,7 @@ def test_a_gated_model_tells_where_to_accept_the_terms(loopback_hub: LoopbackHub
     loopback_hub.add(ID, FILES)
     loopback_hub.fault(ID, "gated")
     with pytest.raises(HubError) as error:
-        hub.resolve(ID, None)
+        snapshots.resolve(ID, None)
     _one_line(error, "gated", f"{loopback_hub.url}/{ID}", "HF_TOKEN")
 
 
@@ -428,11 +433,11 @@ def test_a_listed_file_that_is_not_delivered_is_named(
 
 def test_an_unknown_model_and_an_unknown_revision_differ(loopback_hub: LoopbackHub) -> None:
     with pytest.raises(HubError) as error:
-        hub.resolve(ID, None)
+        snapshots.resolve(ID, None)
     _one_line(error, "does not exist")
     loopback_hub.add(ID, FILES)
     with pytest.raises(HubError) as error:
-        hub.resolve(ID, "v9")
+        snapshots.resolve(ID, "v9")
     _one_line(error, "no revision 'v9'")
 
 
@@ -452,7 +457,7 @@ def test_garbage_is_told_from_a_hub(
         "tests.loopback_hub._Handler._send_info", lambda handler, *_: handler._send(200, body)
     )
     with pytest.raises(HubError) as error:
-        hub.resolve(ID, None)
+        snapshots.resolve(ID, None)
     _one_line(error, "does not answer like a Hub", "HF_ENDPOINT")
 
 
@@ -461,7 +466,7 @@ def test_the_token_reaches_the_hub_but_not_its_storage(
 ) -> None:
     loopback_hub.add(ID, FILES, token="hf_secret")
     with pytest.raises(HubError) as error:
-        hub.resolve(ID, None)
+        snapshots.resolve(ID, None)
     _one_line(error, "HF_TOKEN")
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     _fetch()
@@ -472,14 +477,14 @@ def test_the_token_reaches_the_hub_but_not_its_storage(
 @pytest.mark.parametrize("hf_id", ["../evil", "a/b/c", "a b/c", "", "a/..", "-a/b"])
 def test_impossible_ids_are_refused_without_asking(loopback_hub: LoopbackHub, hf_id: str) -> None:
     with pytest.raises(UsageError, match=re.escape(repr(hf_id))):
-        hub.resolve(hf_id, None)
+        snapshots.resolve(hf_id, None)
     assert not loopback_hub.requests
 
 
 @pytest.mark.parametrize("revision", ["../../x", "/etc", "a..b", "-x", "a b", "", "x/"])
 def test_impossible_revisions_are_refused_without_asking(loopback_hub: LoopbackHub, revision: str) -> None:
     with pytest.raises(UsageError, match=re.escape(repr(revision))):
-        hub.resolve(ID, revision)
+        snapshots.resolve(ID, revision)
     assert not loopback_hub.requests
 
 
@@ -491,14 +496,14 @@ def test_offline_the_cache_answers(loopback_hub: LoopbackHub, monkeypatch: pytes
     online = _fetch()
     loopback_hub.requests.clear()
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert hub.resolve(ID, None) == hub.resolve(ID, commit) == commit
+    assert snapshots.resolve(ID, None) == snapshots.resolve(ID, commit) == commit
     assert _fetch() == online
     for revision in ("v1", "0" * 40):
         with pytest.raises(HubUnreachableError) as error:
-            hub.resolve(ID, revision)
+            snapshots.resolve(ID, revision)
         _one_line(error, "HF_HUB_OFFLINE")
     with pytest.raises(HubUnreachableError, match="org/other"):
-        hub.resolve("org/other", None)
+        snapshots.resolve("org/other", None)
     assert not loopback_hub.requests
 
 
@@ -512,7 +517,7 @@ def test_an_unfinished_download_does_not_count_as_cached(
     with pytest.raises(HubError):
         _fetch()
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert hub.resolve(ID, None) == old
+    assert snapshots.resolve(ID, None) == old
 
 
 def test_without_a_network_the_cache_answers_too(
@@ -521,8 +526,8 @@ def test_without_a_network_the_cache_answers_too(
     commit = loopback_hub.add(ID, FILES)
     online = _fetch()
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{_closed_port()}")
-    assert hub.resolve(ID, None) == commit
-    assert hub.download(ID, commit) == online
+    assert snapshots.resolve(ID, None) == commit
+    assert snapshots.download(ID, commit) == online
 
 
 def test_a_refused_connection_fails_at_once_and_is_remembered(
@@ -533,10 +538,10 @@ def test_a_refused_connection_fails_at_once_and_is_remembered(
     tried: list[object] = []
     connect = socket.create_connection
     monkeypatch.setattr(socket, "create_connection", lambda *a, **k: (tried.append(a), connect(*a, **k))[1])
-    monkeypatch.setattr(hub.time, "sleep", lambda _: pytest.fail("it waits"))
+    monkeypatch.setattr(snapshots.time, "sleep", lambda _: pytest.fail("it waits"))
     for _ in range(3):
         with pytest.raises(HubUnreachableError) as error:
-            hub.resolve(ID, None)
+            snapshots.resolve(ID, None)
         _one_line(error, "cannot be reached", "refused", "HF_ENDPOINT")
     assert len(tried) == 1
 
@@ -548,30 +553,30 @@ def test_a_redirect_to_nowhere_is_one_models_trouble(
 
     loopback_hub.add(ID, FILES)
     with (
-        pytest.raises(hub_connection.TransientHubError, match="does not answer"),
-        hub_connection.hub_errors(ID),
+        pytest.raises(connection.TransientHubError, match="does not answer"),
+        connection.hub_errors(ID),
     ):
         raise httpx2.ConnectError("refused")
-    assert hub.resolve(ID, None), "the Hub itself is there for the next model"
+    assert snapshots.resolve(ID, None), "the Hub itself is there for the next model"
 
 
 def test_silence_is_waited_for_once_and_not_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path))
-    monkeypatch.setattr(hub_connection, "CONNECT_TIMEOUT_S", 0.05)
-    monkeypatch.setattr(hub, "ANSWER_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(connection, "CONNECT_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(snapshots, "ANSWER_TIMEOUT_S", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
         for _ in range(2):
             with pytest.raises(HubUnreachableError) as error:
-                hub.resolve(ID, None)
+                snapshots.resolve(ID, None)
             _one_line(error, "cannot be reached", "timed out")
         silent.settimeout(0.2)
         taken = []
         with pytest.raises(TimeoutError):
             while True:
                 taken.append(silent.accept()[0])
-        for connection in taken:
-            connection.close()
+        for client in taken:
+            client.close()
     assert len(taken) == 2, "the probe and one request; the second model must not ask again"
 
 
@@ -579,8 +584,8 @@ def test_a_name_server_that_never_answers_does_not_hold_us(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path))
-    monkeypatch.setenv("HF_ENDPOINT", "http://hub.invalid")
-    monkeypatch.setattr(hub_connection, "CONNECT_TIMEOUT_S", 0.05)
+    monkeypatch.setenv("HF_ENDPOINT", "http://snapshots.invalid")
+    monkeypatch.setattr(connection, "CONNECT_TIMEOUT_S", 0.05)
     never = threading.Event()
 
     def wait(*_: object, **__: object) -> None:
@@ -589,34 +594,34 @@ def test_a_name_server_that_never_answers_does_not_hold_us(
 
     monkeypatch.setattr(socket, "create_connection", wait)
     with pytest.raises(HubUnreachableError, match=r"no answer within 0\.05 s"):
-        hub.resolve(ID, None)
+        snapshots.resolve(ID, None)
     never.set()
 
 
 def test_the_proxy_is_what_must_be_reachable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    assert hub_connection._first_hop("https://huggingface.co") == ("proxy.example", 3128)
-    assert hub_connection._first_hop("https://127.0.0.1:8080") == ("127.0.0.1", 8080)
+    assert connection._first_hop("https://huggingface.co") == ("proxy.example", 3128)
+    assert connection._first_hop("https://127.0.0.1:8080") == ("127.0.0.1", 8080)
 
 
 @pytest.mark.parametrize("where", ["huggingface.co", "ftp://x", "http://", "http://x:99999"])
 def test_an_endpoint_that_is_no_address_is_named(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     monkeypatch.setenv("HF_ENDPOINT", where)
     with pytest.raises(UsageError, match="HF_ENDPOINT"):
-        hub.describe_reachability()
+        snapshots.describe_reachability()
 
 
 def test_the_doctor_hears_how_the_hub_is(loopback_hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch) -> None:
-    well, line = hub.describe_reachability()
+    well, line = snapshots.describe_reachability()
     assert well and line.startswith(f"{loopback_hub.url} answers in")
     monkeypatch.setattr("tests.loopback_hub._Handler._answer", lambda handler: handler.send_error(503))
-    assert hub.describe_reachability()[0] is False
+    assert snapshots.describe_reachability()[0] is False
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{_closed_port()}")
-    well, line = hub.describe_reachability()
+    well, line = snapshots.describe_reachability()
     assert not well and "cannot be reached" in line
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    well, line = hub.describe_reachability()
+    well, line = snapshots.describe_reachability()
     assert not well and "HF_HUB_OFFLINE" in line
 
 
@@ -633,22 +638,22 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_local_folder_is_identified_by_its_content(folder: Path) -> None:
-    first = hub.local_snapshot(folder)
+    first = snapshots.local_snapshot(folder)
     assert (first.hf_id, first.files) == ("mine", ("config.json", "model.safetensors"))
     assert re.fullmatch("[0-9a-f]{40}", first.commit)
     (folder / "README.md").write_text("other words")
-    assert hub.local_snapshot(folder) == first
+    assert snapshots.local_snapshot(folder) == first
     (folder / "model.safetensors").write_bytes(WEIGHTS[::-1])
-    assert hub.local_snapshot(folder).commit != first.commit
+    assert snapshots.local_snapshot(folder).commit != first.commit
 
 
 @pytest.mark.parametrize("missing", ["config.json", "model.safetensors"])
 def test_a_local_folder_must_hold_a_model(folder: Path, missing: str) -> None:
     (folder / missing).unlink()
     with pytest.raises(PrepareError, match=re.escape(str(folder))):
-        hub.local_snapshot(folder)
+        snapshots.local_snapshot(folder)
     with pytest.raises(PrepareError, match="is no folder"):
-        hub.local_snapshot(folder / missing)
+        snapshots.local_snapshot(folder / missing)
 
 
 def test_links_may_not_leave_a_local_folder(folder: Path, tmp_path: Path) -> None:
@@ -656,11 +661,11 @@ def test_links_may_not_leave_a_local_folder(folder: Path, tmp_path: Path) -> Non
     (folder / "config.json").unlink()
     (folder / "config.json").symlink_to(tmp_path / "secret")
     with pytest.raises(PrepareError, match=r"config\.json .* out of the folder"):
-        hub.local_snapshot(folder)
+        snapshots.local_snapshot(folder)
     (folder / "real.json").write_bytes(b"{}")
     (folder / "config.json").unlink()
     (folder / "config.json").symlink_to("real.json")
-    assert hub.local_snapshot(folder).total_bytes == 2 + len(WEIGHTS)
+    assert snapshots.local_snapshot(folder).total_bytes == 2 + len(WEIGHTS)
 
 
 def test_a_file_system_without_links_gets_copies(
