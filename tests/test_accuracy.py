@@ -21,7 +21,7 @@ from zoobench import api
 from zoobench.driver import Settings
 from zoobench.errors import UsageError
 from zoobench.executors.local import LocalExecutor
-from zoobench.outcome import DropDecision, Status
+from zoobench.outcome import DropDecision, Status, VerdictValue
 from zoobench.results.record import Record
 from zoobench.spec import Artifact
 from zoobench.tasks.image_classification import ImageClassification
@@ -134,6 +134,12 @@ def test_the_same_question_is_answered_from_the_results_and_another_is_not(place
     [again] = place.run(model, **same)
     # Down to the pass's own time: whatever became of the latency on a busy machine, no picture was looked at again.
     assert again.accuracy == measured["onnx_cpu", "fp32", 1].accuracy
+    int8 = measured["onnx_cpu", "int8", 1]
+    [judged] = place.run(model, **{**same, "precisions": ["int8"], "max_drop": 0.9})
+    assert judged.accuracy.fidelity.drop.max_drop == 0.9
+    assert judged.run_id == int8.run_id or int8.verdict.value is VerdictValue.INVALID, (
+        "counts were judged anew"
+    )
     [other] = place.run(model, **{**same, "dataset": str(train), "samples": 40})
     assert (
         other.accuracy.images == 40

@@ -31,5 +31,5 @@ def test_what_pictures_and_recipes_add_is_said():
     data = api.pictures("pets", samples=500)
     asked = api.request(["resnet18"], backends=["onnx_cpu"], precisions=["fp32", "int8"], data=data)
     found = estimate(asked, INVENTORY, EFFORTS[Effort.QUICK], lambda model: None)
-    assert found.besides[0] == "2 accuracy passes over 500 pictures of pets, a picture's latency for each"
-    assert found.besides[1].startswith("1 searches for an int8 recipe")
+    assert found.besides[0] == "accuracy on 500 pictures of pets: 2 passes, a picture's latency each"
+    assert found.besides[1].startswith("the search for a recipe of 1 int8 file, up to")

@@ -248,6 +248,7 @@ def export(
     weights: WeightsPolicy = WeightsPolicy.AUTO,
     registry: Path | None = None,
     allow_pickle: bool = False,
+    wait: bool = False,
     observer: Observer | None = None,
 ) -> tuple[Artifact, Path]:
     """Export one model to ONNX and validate it by running it.
@@ -255,6 +256,7 @@ def export(
     Args:
         output: the file to write, with its external data beside it; None: `MODEL.onnx` in the current folder.
         opset: None: the catalog's.
+        wait: for another measurement on this machine to end.
 
     Returns:
         The artifact (its `validation` says how it compared with PyTorch) and the file that was written.
@@ -269,8 +271,9 @@ def export(
         if not 7 <= opset <= 30:
             raise UsageError(f"--opset {opset} is out of range; 7 to 30 exist")
         spec = spec.model_copy(update={"opset": opset})
+    _check_output(output, spec, ".onnx")
     artifact = _prepared(
-        spec, "onnx", weights=weights, allow_pickle=allow_pickle, observer=observer or Quiet()
+        spec, "onnx", weights=weights, allow_pickle=allow_pickle, observer=observer or Quiet(), wait=wait
     )
     return artifact, _copied(artifact, output or Path(f"{_file_name(spec)}.onnx"))
 
@@ -318,6 +321,7 @@ def quantize(
             else f"--precision {chosen.value}: {backend} has files of its own for {known}"
         )
     spec = request([model], registry=registry).models[0]
+    _check_output(output, spec, ".xml" if backend == "openvino" else ".onnx")
     artifact = _prepared(
         spec,
         artifact_key(backend, chosen),
@@ -330,6 +334,19 @@ def quantize(
     assert artifact.file is not None
     name = f"{_file_name(spec)}.{chosen.value}{Path(artifact.file).suffix}"
     return artifact, _copied(artifact, output or Path(name))
+
+
+def _check_output(output: Path | None, spec: ModelSpec, ending: str) -> None:
+    """Refuse what would overwrite the model itself, or could not be found again under its ending."""
+    if output is None:
+        return
+    if output.suffix.lower() != ending:
+        raise UsageError(f"--output {output}: the file is written in the format of {ending}; end its name so")
+    if output.exists() and not output.is_file():
+        raise UsageError(f"--output {output} is there and no file; name another")
+    source = Path(spec.path).resolve() if spec.path else None
+    if source is not None and source in (output.resolve(), *output.resolve().parents):
+        raise UsageError(f"--output {output} is the model itself or lies in its folder; name another place")
 
 
 def _prepared(

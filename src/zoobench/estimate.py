@@ -105,14 +105,16 @@ def _besides(request: Request, planned: Plan) -> Iterator[str]:
         passes = len(
             {(c.model, artifact_key(c.backend, c.precision), c.backend, c.precision) for c in planned.cases}
         )
-        yield f"{passes} accuracy passes over {many} pictures of {pictures.said}, a picture's latency for each"
+        most = "up to " if pictures.at_most else ""
+        yield f"accuracy on {most}{many} pictures of {pictures.said}: {passes} {'pass' if passes == 1 else 'passes'}, a picture's latency each"
     ladders = {
         (c.model, artifact_key(c.backend, c.precision))
         for c in planned.cases
         if c.precision is Precision.INT8
     }
     if ladders:
-        yield f"{len(ladders)} searches for an int8 recipe, up to 4 min each; one that was made before is not made again"
+        files = f"{len(ladders)} int8 file{'s' * (len(ladders) != 1)}"
+        yield f"the search for a recipe of {files}, up to 4 min each where it was not made before"
 
 
 def _timed_s(case: Case, effort: EffortPlan) -> tuple[float, float]:

@@ -84,9 +84,20 @@ def _task_name(said: Any) -> Any:
 
 
 Task = Annotated[Literal["image_classification"], BeforeValidator(_task_name)]
+
+
+def _label_names(said: Any) -> Any:
+    """TOML and JSON have lists only; a name that says nothing is a mistake."""
+    if not isinstance(said, list | tuple):
+        return said
+    if not said or any(isinstance(name, str) and not name.strip() for name in said):
+        raise ValueError("labels must hold one name for each output, none of them empty")
+    return tuple(said)
+
+
 Labels = Annotated[
     Literal["imagenet-1k", "imagenet-1k+background"] | tuple[str, ...],
-    BeforeValidator(lambda said: tuple(said) if isinstance(said, list) else said),
+    BeforeValidator(_label_names),
 ]
 """The classes of a classifier's outputs: ImageNet's thousand, with a background class before them, or names in order."""
 Library = Literal["timm", "transformers", "onnx", "fake"]
@@ -102,6 +113,10 @@ def _tuple(said: Any) -> Any:
 
 Pair = Annotated[tuple[int, int], BeforeValidator(_tuple)]
 Floats = Annotated[tuple[float, ...], BeforeValidator(_tuple)]
+
+
+_LEAST_STEP = 1e-6
+"""What one grey level of 255 becomes at least; at most the inverse."""
 
 
 class Preprocessing(Frozen):
@@ -147,6 +162,12 @@ class Preprocessing(Frozen):
             self.std
         ):
             raise ValueError("mean, std, scale and offset must be finite, and std not 0")
+        steps = [abs(self.scale / std) for std in self.std]
+        if not all(_LEAST_STEP <= step <= 1 / _LEAST_STEP for step in steps):
+            raise ValueError(
+                f"scale / std is {min(steps):g} to {max(steps):g}, which leaves nothing of a grey level or bursts it; "
+                "usual is 1 / 255 over 0.2"
+            )
         return self
 
 

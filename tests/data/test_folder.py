@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.data.pictures import folder_of, picture
 
-from zoobench.data import DataRequest, Pick, Source, open_source
+from zoobench.data import DataRequest, Pick, Source, check_local, open_source
 from zoobench.errors import PrepareError, UsageError
 
 
@@ -162,3 +162,19 @@ def test_a_folder_that_is_called_as_a_split_is_named_with_the_one_above(tmp_path
     folder = folder_of(tmp_path / "pets/test", {"cat": 1})
     assert opened(folder).label == "pets/test"
     assert opened(folder).identity["name"] == "test", "what is above differs between machines"
+
+
+@pytest.mark.parametrize(
+    "said", ["", "nope", "./nope", "a/b/c", "http://x/y", "/dev/null", "empty", "pets@main"]
+)
+def test_a_plan_refuses_what_can_be_seen_not_to_be(
+    said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    folder_of(tmp_path / "pets", {"cat": 1})
+    with pytest.raises(UsageError):
+        check_local(DataRequest(said))
+    check_local(DataRequest("pets"))
+    check_local(DataRequest("owner/name"))
+    check_local(DataRequest("mini-imagenet"))

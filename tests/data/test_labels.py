@@ -118,3 +118,8 @@ def test_what_does_not_fit_is_one_line(
     with pytest.raises(UsageError, match=words) as error:
         class_map(classes, outputs, labels)
     assert "\n" not in str(error.value)
+
+
+def test_numbers_beside_names_are_in_no_order() -> None:
+    with pytest.raises(UsageError, match="some of the dataset's classes are numbers and some names"):
+        class_map(["1", "2", "zero"], 3, None)

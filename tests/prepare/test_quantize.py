@@ -260,3 +260,11 @@ def test_fp16_keeps_float32_at_its_ends(net: Path, tmp_path: Path) -> None:
     assert (made.quantized_nodes, made.float_nodes, made.notes) == (15, 0, ())
     assert_near_with_any_batch(net, tmp_path / "fp16.onnx", 0.9999)
     assert MACHINE_PATH.encode() not in (tmp_path / "fp16.onnx").read_bytes()
+
+
+def test_weights_that_all_stay_in_fp32_are_no_int8_file(net: Path, tmp_path: Path) -> None:
+    weighted = tuple(n.name for n in onnx.load(net).graph.node if n.op_type in ("Conv", "Gemm", "MatMul"))
+    recipe = WHOLE.model_copy(update={"exclude": weighted})
+    with pytest.raises(PrepareError, match="leaves every weight in fp32"):
+        quantize_static(net, tmp_path / "out.onnx", recipe, [pictures(4)])
+    assert not (tmp_path / "out.onnx").exists()

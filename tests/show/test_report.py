@@ -110,7 +110,7 @@ def test_a_later_failure_is_told_beside_the_older_numbers(tmp_path: Path) -> Non
 
 def test_nothing_believable_is_said(tmp_path: Path) -> None:
     _, text = report(tmp_path, [make_record(verdict=VerdictValue.INVALID, reasons=[("x", "y")])])
-    assert "no number among them can be believed" in text
+    assert "no latency among them can be believed" in text
     _, text = report(tmp_path / "other", [make_failure()])
     assert "0 cells measured" in text
 

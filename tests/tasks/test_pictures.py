@@ -127,3 +127,9 @@ def test_a_strip_that_would_fill_the_memory_is_refused():
 def test_nonsense_is_refused_before_anything_is_measured(wrong):
     with pytest.raises(ValueError, match="must"):
         Preprocessing(**wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"scale": 0.0}, {"std": (1e-40, 1.0, 1.0)}, {"std": (1e30, 1.0, 1.0)}])
+def test_what_leaves_nothing_of_a_picture_is_refused(wrong):
+    with pytest.raises(ValueError, match="leaves nothing of a grey level or bursts it"):
+        Preprocessing(**wrong)

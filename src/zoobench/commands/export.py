@@ -18,6 +18,7 @@ def export(
     weights: WeightsPolicy = WeightsPolicy.AUTO,
     registry: Path | None = None,
     allow_pickle: Flag = False,
+    wait: Flag = False,
     as_json: AsJson = False,
 ) -> int:
     """Export one model to ONNX and compare it with its reference.
@@ -36,6 +37,8 @@ def export(
         A TOML or Python file with models of your own.
     allow_pickle
         Accept a model that has only a pickle.
+    wait
+        Wait for another measurement on this machine to end.
     as_json
         Print the manifest as JSON.
     """
@@ -49,6 +52,7 @@ def export(
             weights=weights,
             registry=registry,
             allow_pickle=allow_pickle,
+            wait=wait,
             observer=observer,
         )
     check = artifact.validation

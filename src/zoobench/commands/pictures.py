@@ -41,7 +41,7 @@ class DataFlags:
     calibration_split
         Of the calibration pictures.
     max_drop
-        How many points of top-1 a precision may lose against fp32.
+        How much of top-1 a precision may lose against fp32: 1%, which is one point, unless said.
     """
 
     dataset: str | None = None
@@ -53,7 +53,7 @@ class DataFlags:
     calibration: str | None = None
     calibration_samples: int | None = None
     calibration_split: str | None = None
-    max_drop: str = "1%"
+    max_drop: str | None = None
 
     def data(self) -> Data:
         """What they ask for.
@@ -64,6 +64,7 @@ class DataFlags:
         for flag, value in (
             ("--samples", self.samples),
             ("--split", self.split),
+            ("--max-drop", self.max_drop),
         ):
             if value is not None and self.dataset is None:
                 raise UsageError(
@@ -82,7 +83,6 @@ class DataFlags:
         ):
             if value is not None and self.dataset is None and self.calibration is None:
                 raise UsageError(f"{flag} {value} is about --dataset or --calibration; neither is given")
-        self._check_margin()
         for flag, count in (("--samples", self.samples), ("--calibration-samples", self.calibration_samples)):
             if count is not None and count < 1:
                 raise UsageError(f"{flag} {count}: at least 1 picture is needed")
@@ -96,15 +96,23 @@ class DataFlags:
             calibration=self.calibration,
             calibration_samples=self.calibration_samples,
             calibration_split=self.calibration_split,
-            max_drop=share(self.max_drop, "--max-drop"),
+            max_drop=margin_of(self.max_drop or "1%"),
         )
 
-    def _check_margin(self) -> None:
-        # "0.5" may be meant as half a point, and would be fifty.
-        if not self.max_drop.strip().endswith("%"):
-            raise UsageError(
-                f"--max-drop {self.max_drop!r}: the unit is missing; write {self.max_drop.strip()}%"
-            )
+
+def margin_of(said: str) -> float:
+    """`--max-drop` as a share.
+
+    Raises:
+        UsageError: it has no unit, or cannot be.
+    """
+    # "0.5" may be meant as half a point, and would be fifty.
+    if not said.strip().endswith("%"):
+        raise UsageError(f"--max-drop {said!r}: the unit is missing; write {said.strip()}%")
+    found = share(said, "--max-drop")
+    if not 0 < found < 1:
+        raise UsageError(f"--max-drop {said}: more than 0% and less than 100%")
+    return found
 
 
 Pictures = Annotated[DataFlags | None, Parameter(name="*")]

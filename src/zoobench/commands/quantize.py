@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -84,10 +85,18 @@ def quantize(
     for note in artifact.notes:
         print(note)
     print(
-        "what it gets right and how fast it is says `zoobench run --precisions fp32 "
-        f"{artifact.precision.value} --backends {backend} --dataset …`"
+        f"what it gets right and how fast it is says `zoobench run --models {shlex.quote(model)} --backends {backend} "
+        f"--precisions fp32 {artifact.precision.value} --dataset …{_calibration(calibration, calibration_samples)}`"
     )
     return 0
+
+
+def _calibration(calibration: str | None, samples: int | None) -> str:
+    if calibration is None:
+        return ""
+    return f" --calibration {shlex.quote(calibration)}" + (
+        f" --calibration-samples {samples}" if samples else ""
+    )
 
 
 def _calibrated(artifact: Artifact) -> str:

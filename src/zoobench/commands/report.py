@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
+from zoobench.commands.pictures import margin_of
 from zoobench.errors import UsageError
 
 _FORMATS: dict[str, Literal["md", "html", "json"]] = {
@@ -21,6 +22,7 @@ def report(
     results_dir: Path = Path("results"),
     output: Path = Path("RESULTS.md"),
     format: Literal["md", "html", "json"] | None = None,  # noqa: A002 - the flag's documented name
+    max_drop: str | None = None,
 ) -> int:
     """Write a report (Markdown, HTML or JSON) from stored results.
 
@@ -32,6 +34,8 @@ def report(
         The file to write; results.csv and the charts go beside it.
     format
         Default: told from the ending of --output.
+    max_drop
+        Judge every drop of top-1 by this margin (1% is one point); default: by the one of its run. Not for JSON.
     """
     from zoobench.show.report import write_report
 
@@ -41,6 +45,9 @@ def report(
         raise UsageError(
             f"--output {output}: the ending names no format; use .md, .html or .json, or give --format"
         )
-    files = write_report(results_dir, output, chosen)
+    if max_drop is not None and chosen == "json":
+        raise UsageError("--max-drop is for md and html; JSON holds the records as they are")
+    margin = None if max_drop is None else margin_of(max_drop)
+    files = write_report(results_dir, output, chosen, max_drop=margin)
     print(f"wrote {files.report}" + "".join(f", {extra}" for extra in files.beside), file=sys.stderr)
     return 0

@@ -14,6 +14,7 @@ from zoobench.commands.flags import AsJson, Flag, Names, Numbers
 from zoobench.commands.options import runtime_options
 from zoobench.commands.pictures import DataFlags, Pictures
 from zoobench.commands.printing import print_json, print_rich
+from zoobench.data import check_local
 from zoobench.errors import INTERRUPTED_EXIT, USAGE_EXIT, UsageError
 from zoobench.executors import open_executor
 from zoobench.machine import usable_cpu_count
@@ -215,6 +216,9 @@ def _dry_run(request: Request, settings: Settings, *, as_json: bool) -> int:
 
     executor = open_executor("local")
     check(request, cpus := usable_cpu_count())
+    for asked in (request.data.evaluation, request.data.calibration):
+        if asked is not None:
+            check_local(asked)
     inventory = Inventory(cpus, executor.probe(request.backends))
     random = settings.weights is WeightsPolicy.RANDOM
     weigh = (lambda _: None) if random else executor.weigh
@@ -227,14 +231,16 @@ def _dry_run(request: Request, settings: Settings, *, as_json: bool) -> int:
 
 
 def _exit_code(records: Sequence[Record]) -> int:
-    """0 when every cell was measured, 1 when one failed, 2 when nothing could be, 130 when interrupted."""
+    """0 when every cell was measured, 1 when one failed or an accuracy was asked for in vain, 2 when nothing could be, 130
+    when interrupted."""
     statuses = {record.status for record in records}
     if Status.INTERRUPTED in statuses:
         return INTERRUPTED_EXIT
     if Status.OK not in statuses:
         measured = any(record.latency for record in records)
         return 1 if measured or not _all_refused(records) else USAGE_EXIT
-    return 0 if statuses <= {Status.OK, Status.SKIPPED} else 1
+    without = any(w.code == "no_accuracy" for r in records if r.verdict for w in r.verdict.warnings)
+    return 0 if statuses <= {Status.OK, Status.SKIPPED} and not without else 1
 
 
 def _doubt(records: Sequence[Record]) -> str | None:

@@ -18,7 +18,7 @@ from zoobench.errors import UsageError, printable
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Block", "DataRequest", "Pick", "Source", "open_source"]
+__all__ = ["Block", "DataRequest", "Pick", "Source", "check_local", "open_source"]
 
 _PATH_STARTS = ("/", "./", "../", "~")
 
@@ -167,6 +167,20 @@ def open_source(request: DataRequest) -> Source:
 
     request = replace(request, split=request.split or known.split, config=request.config or known.config)
     return open_hub(known.hf_id, revision or known.revision, request, known.notes)
+
+
+def check_local(request: DataRequest) -> None:
+    """Refuse what can be seen not to be without asking the Hub: for a run that is only planned.
+
+    Raises:
+        UsageError, PrepareError: as `open_source` and its `labels`.
+    """
+    said = request.said.partition("@")[0]
+    may_be_on_the_hub = said.lower() in SHORT_NAMES or (
+        said.count("/") == 1 and not said.startswith(_PATH_STARTS) and not said.endswith(".parquet")
+    )
+    if _existing(request.said) is not None or not may_be_on_the_hub:
+        open_source(request).labels()
 
 
 def _existing(said: str) -> Path | None:

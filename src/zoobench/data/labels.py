@@ -111,6 +111,11 @@ def _by_position(classes: Sequence[str], outputs: int) -> ClassMap:
             f" what they are, such as {IMAGENET}"
         )
     numbers = _numbers(classes)
+    if numbers is None and any(_numbers([name]) for name in classes):
+        raise UsageError(
+            "the model does not say what its outputs mean, and some of the dataset's classes are numbers and some names: name "
+            "them alike"
+        )
     if numbers is None:
         return ClassMap(
             tuple(range(outputs)),

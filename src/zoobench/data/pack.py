@@ -208,6 +208,9 @@ def _finished(folder: Path) -> Pack | None:
         return None
     try:
         found = Pack.open(folder)
+        # Reading them all costs seconds in ten thousand, and a bit that fell shows here, where it is mended.
+        for index in range(len(found)):
+            found.read(index)
     except PrepareError:
         return None
     # A cache that may only be read serves all the same.

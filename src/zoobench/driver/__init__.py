@@ -76,6 +76,11 @@ def execute(request: Request, settings: Settings, executor: Executor, observer: 
             recorder.preparations[preparation.model.name] = preparation
         accuracies = Accuracies(pictures, recorder)
         done, groups, refused = sort_out(planned, recorder, accuracies)
+        if accuracies.rejudged:
+            observer.note(
+                f"the drop of {accuracies.rejudged} cells that were measured before is judged by "
+                f"{100 * pictures.max_drop:g}% here; their records keep the margin of their run (report --max-drop)"
+            )
         observer.planned(len(done) + len(refused) + sum(map(len, groups)), len(done))
         yield from done
         if groups or refused:

@@ -15,6 +15,7 @@ from zoobench.driver.recorder import Recorder
 from zoobench.driver.settings import Observer
 from zoobench.errors import UsageError
 from zoobench.executors import Collected, Executor
+from zoobench.judge.margin import judged_record
 from zoobench.measure.accuracy import accuracy_warnings
 from zoobench.outcome import Accuracy, Status
 from zoobench.plan import Data
@@ -52,15 +53,16 @@ class Accuracies:
     pictures: Pictures
     recorder: Recorder
     known: dict[Hashable, Accuracy] = field(default_factory=dict)
+    rejudged: int = 0
 
     def learn(self, record: Record) -> None:
         """Remember what a record holds, where it is of the pictures that were asked for."""
         found, asked = record.accuracy, self.pictures.evaluation
         if found is None or asked is None or not _same_pictures(found.data, asked.info):
             return
-        lost = found.fidelity.drop if found.fidelity else None
-        if lost is None or lost.max_drop == self.pictures.max_drop:
-            self.known[self._key(record, found.artifact_sha256, found.meaning_sha256)] = found
+        judged = judged_record(record, self.pictures.max_drop).accuracy
+        assert judged is not None
+        self.known[self._key(record, found.artifact_sha256, found.meaning_sha256)] = judged
 
     def check(self, artifact: Artifact) -> None:
         """Refuse before anything is measured what every pass would fail with.
@@ -71,10 +73,11 @@ class Accuracies:
         how = artifact.preprocessing
         if self.pictures.evaluation is None or how is None:
             return
-        size = how.crop or (how.resize if how.fit == "squash" else None)
         channels = 1 if how.channels == "grey" else 3
         wanted = artifact.input_shape
-        if size is not None and wanted != (channels, *size):
+        # Without a crop the size may be each picture's own.
+        size = how.crop or (how.resize if how.fit == "squash" else None) or wanted[1:]
+        if wanted != (channels, *size):
             raise UsageError(
                 f"{artifact.model}: its preprocessing ({how.source}) makes pictures of {_by((channels, *size))}, and its input "
                 f"is {_by(wanted)}; state what fits in a registry (preprocessing = {{ … }})"
@@ -91,10 +94,13 @@ class Accuracies:
             return False
         reference = self.recorder.reference(record.case)
         against = found.fidelity.reference_sha256 if found.fidelity else None
-        lost = found.fidelity.drop if found.fidelity else None
-        return against == (reference.sha256 if reference else None) and (
-            lost is None or lost.max_drop == self.pictures.max_drop
-        )
+        return against == (reference.sha256 if reference else None)
+
+    def judged(self, record: Record) -> Record:
+        """The record by the margin that is asked for now; it was not measured again for that."""
+        fresh = judged_record(record, self.pictures.max_drop) if self.pictures.evaluation else record
+        self.rejudged += fresh is not record
+        return fresh
 
     def seats(self, seats: Sequence[Seat]) -> list[Seat]:
         """The seats, with an evaluation where one is due. Asked just before the group is measured."""

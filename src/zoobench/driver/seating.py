@@ -70,7 +70,7 @@ def sort_out(
                 continue
             before = existing.get(recorder.key(case))
             if before and accuracies.fits(before, artifact):
-                done.append(before)
+                done.append(accuracies.judged(before))
             else:
                 seats.append(Seat(case, artifact, BACKENDS[case.backend].provider, inputs))
         if seats:

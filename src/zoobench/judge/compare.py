@@ -182,7 +182,7 @@ def _failure(record: Record) -> str | None:
 
 def _failing(name: str, a: str | None, b: str | None) -> Comparison:
     if a and b:
-        return Comparison(name, Change.FAILING, f"no number on either side: {b}")
+        return Comparison(name, Change.FAILING, f"no number to believe on either side: {b}")
     if b:
         return Comparison(name, Change.NEWLY_FAILING, f"A has a number, B has none: {b}")
     return Comparison(name, Change.FIXED, f"B has a number, A had none: {a}")

@@ -130,6 +130,7 @@ class Tried:
     name: str
     speed: float | None
     agreement: float | None
+    cosine: float | None
     chosen: bool
     same_as: str | None
     error: str | None
@@ -420,6 +421,7 @@ def _ladder(record: Record) -> Ladder | None:
                 name=str(recipe.get("name", at + 1)),
                 speed=rung.get("speed"),
                 agreement=rung.get("agreement"),
+                cosine=rung.get("cosine"),
                 chosen=at == told.get("chosen"),
                 same_as=rung.get("same_as"),
                 error=rung.get("error"),

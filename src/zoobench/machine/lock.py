@@ -90,7 +90,7 @@ def _acquire(descriptor: int, timeout_s: float | None, on_wait: Callable[[str], 
         now = time.monotonic()
         if deadline is not None and now >= deadline:
             raise BusyError(
-                f"another measurement holds this machine: {_holder(descriptor)}; wait for it (run and guard take --wait) or stop it"
+                f"another measurement holds this machine: {_holder(descriptor)}; wait for it (--wait) or stop it"
             )
         if on_wait is not None and not told:
             on_wait(_holder(descriptor))

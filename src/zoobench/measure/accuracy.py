@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from zoobench.measure.proportions import drop, share
-from zoobench.outcome import Accuracy, DropDecision, Fidelity, Reason
+from zoobench.outcome import Accuracy, Drop, DropDecision, Fidelity, Reason
 from zoobench.spec import Artifact, Evaluation
 
 BENT = 0.8
 """Cosine to fp32's outputs below which a precision has bent a picture's outputs, whatever class comes first."""
+DROP_CODES = frozenset({"accuracy_drop", "accuracy_undecided"})
 RANDOM_WEIGHTS = "random weights: what they get right says nothing of the model"
 NOISE_CALIBRATED = "calibrated on noise: give --calibration"
 
@@ -58,6 +59,8 @@ def _unclaimed(raw: Mapping[str, Any], artifact: Artifact) -> str | None:
         return RANDOM_WEIGHTS
     if artifact.calibrated_on_noise:
         return NOISE_CALIBRATED
+    if raw["not_finite"] == raw["images"]:
+        return "the outputs of every picture hold NaN or infinity"
     told: str | None = raw["unclaimed"]
     return told
 
@@ -97,8 +100,8 @@ def accuracy_warnings(accuracy: Accuracy | None, unassessed: str | None) -> Iter
     if str(accuracy.preprocessing.get("source", "")).startswith("assumed"):
         yield Reason(
             code="preprocessing_assumed",
-            message="how the model wants its pictures, and what its outputs mean, is not told by its file, so ImageNet's "
-            "usual was taken; state both in a registry (preprocessing = { … }, labels = … )",
+            message="how the model wants its pictures is not told by its file, so ImageNet's usual was taken; state it in a "
+            "registry (preprocessing = { … }), and labels = … where its outputs are not ImageNet's classes",
         )
     if accuracy.undecodable:
         yield Reason(
@@ -113,7 +116,7 @@ def accuracy_warnings(accuracy: Accuracy | None, unassessed: str | None) -> Iter
             "classes say, this file computes something else there; try another --calibration or another runtime",
         )
     yield from _published(accuracy)
-    yield from _dropped(accuracy)
+    yield from drop_warnings(accuracy.fidelity.drop if accuracy.fidelity else None)
 
 
 def _published(accuracy: Accuracy) -> Iterator[Reason]:
@@ -135,8 +138,8 @@ def _published(accuracy: Accuracy) -> Iterator[Reason]:
         )
 
 
-def _dropped(accuracy: Accuracy) -> Iterator[Reason]:
-    lost = accuracy.fidelity.drop if accuracy.fidelity else None
+def drop_warnings(lost: Drop | None) -> Iterator[Reason]:
+    """What a reader of a drop that does not pass must know; `DROP_CODES` has the codes."""
     if lost is None or lost.decision is DropDecision.PASS:
         return
     low, high = (100 * edge for edge in lost.interval)

@@ -90,10 +90,12 @@ class ArtifactCache:
     def lookup(self, key: str) -> Artifact | None:
         """The artifact that recipe `key` gave, or None when it is not here or is damaged; marks it as used.
 
-        Files are compared by name and size; `verify` compares their content.
+        Its content is read and compared: what is measured goes into the record under this sha256.
         """
         entry = self._read(key)
         if entry is None or not _intact(self._content(entry), entry["files"]):
+            return None
+        if not self.verify(entry["manifest"]["sha256"]):
             return None
         # A cache that may only be read serves all the same.
         with suppress(OSError):

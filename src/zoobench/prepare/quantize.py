@@ -231,6 +231,10 @@ def write_quantized(
                 f"{what}: the recipe {recipe.name!r} quantizes no node; it names "
                 f"{', '.join(recipe.op_types + recipe.extra_op_types)} and leaves out {len(excluded)} nodes"
             )
+        if not _weights_in_bytes(model):
+            raise PrepareError(
+                f"{what}: the recipe {recipe.name!r} leaves every weight in fp32, so nothing would be gained"
+            )
         save_model(model, target)
     notes = []
     if left:
@@ -263,6 +267,15 @@ def _counted(model: Any) -> tuple[int, Counter[str]]:
         else:
             left[node.op_type] += 1
     return quantized, left
+
+
+def _weights_in_bytes(model: Any) -> bool:
+    """Whether a node with weights has them out of a DequantizeLinear."""
+    from_bytes = {o for n in model.graph.node if n.op_type == "DequantizeLinear" for o in n.output}
+    return any(
+        node.op_type in onnx_graph.WEIGHTED and from_bytes.issuperset(node.input[:2])
+        for node in model.graph.node
+    )
 
 
 def quantize_dynamic(source: Path, target: Path) -> Quantized:

@@ -19,7 +19,7 @@ def accuracy_section(rows: Sequence[Row]) -> list[Block]:
     """One line an artifact and runtime; the batch does not change what a model gets right.
 
     Args:
-        rows: of one machine, in the order in which they are shown.
+        rows: of one machine, the newest first; of equal artifacts and pictures the first is shown.
     """
     shown = _by_artifact(rows)
     if not shown:
@@ -78,13 +78,23 @@ def _sentences(rows: Sequence[Row]) -> list[str]:
     told[
         "Intervals are Wilson's, 95%; a drop's is Agresti and Min's, over the pictures on which the two disagree."
     ] = None
-    for margin in dict.fromkeys(r.max_drop for r in rows if r.max_drop is not None):
+    margins = sorted({r.max_drop for r in rows if r.max_drop is not None})
+    if len(margins) == 1:
         told[
-            f"A drop passes where its whole interval lies below {100 * margin:g} point{'s' * (margin != 0.01)}, and fails where it lies above."
+            f"A drop passes where its whole interval lies below {_points(margins[0])}, and fails where it lies above."
+        ] = None
+    elif margins:
+        told[
+            f"A drop passes where its whole interval lies below its run's margin ({' or '.join(map(_points, margins))}); "
+            "`zoobench report --max-drop 1%` judges all by one."
         ] = None
     for why in dict.fromkeys(r.unclaimed for r in rows if r.unclaimed):
         told[f"Where there is a dash no accuracy is claimed: {why}."] = None
     return list(told)
+
+
+def _points(margin: float) -> str:
+    return f"{100 * margin:g} point{'s' * (margin != 0.01)}"
 
 
 def _percent(value: float | None) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from zoobench.judge.explain import Difference, Explanation, Versus, explain, find_counterpart
+from zoobench.judge.margin import judged_record
 from zoobench.results.query import Loaded, load_run
 from zoobench.results.record import Record
 from zoobench.results.row import Row
@@ -254,6 +255,9 @@ def why_section(view: View, results_dir: Path, problems: list[str]) -> list[Bloc
         counterpart = record and find_counterpart(record, side.records)
         if record is None or counterpart is None:
             continue
+        if row.max_drop is not None:
+            # The report may judge by another margin than the record's run.
+            record = judged_record(record, row.max_drop)
         told = explain(record, side.slots(record), (counterpart, side.slots(counterpart)))
         if told.versus and told.versus.pays in ("costs", "undecided"):
             found.append((told, record))

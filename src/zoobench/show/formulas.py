@@ -15,9 +15,9 @@ FORMULAS: tuple[tuple[str, str], ...] = (
         "Interval",
         "95%, two-sided, in brackets: the order statistics at the binomial quantiles of the rank, for the effective "
         "count n_eff = n / VIF, where VIF, the variance inflation from correlated calls, is estimated from blocks "
-        "of 50; of fewer than 500 calls from ten blocks for p50, while for p95 and p99 it is taken for 1, so that where "
-        "calls are correlated their intervals are too narrow. With three forks or more it runs over forks, else within one process, where "
-        "it says nothing of how a fresh process would differ.",
+        "of 50; of fewer than 500 calls from ten blocks for p50, while for p95 and p99 it is taken for 1, so that correlated "
+        "calls make theirs too narrow. With three forks or more it runs over forks, else within one process, where it says "
+        "nothing of a fresh one.",
     ),
     ("—", "not known, or not supported by the number of samples; never the maximum in a percentile's place."),
     (

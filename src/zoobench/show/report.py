@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from zoobench._version import __version__
 from zoobench.errors import UsageError
+from zoobench.judge.margin import judged_row
 from zoobench.results.query import (
     Cell,
     Loaded,
@@ -76,11 +77,16 @@ class ReportFiles:
         return (*((self.table,) if self.table else ()), *self.charts)
 
 
-def write_report(results_dir: Path, output: Path, fmt: Format = "md") -> ReportFiles:
+def write_report(
+    results_dir: Path, output: Path, fmt: Format = "md", *, max_drop: float | None = None
+) -> ReportFiles:
     """Report on everything under `results_dir`.
 
     Writes `output`; beside it, for Markdown and HTML, `results.csv`, and for Markdown the charts in
     `<stem of output>_charts/`. Every file appears whole or not at all.
+
+    Args:
+        max_drop: judge every drop of top-1 by this share; None: by the one that was asked for in its run.
 
     Raises:
         UsageError: there is nothing to report on, or a file cannot be written.
@@ -88,19 +94,24 @@ def write_report(results_dir: Path, output: Path, fmt: Format = "md") -> ReportF
     if output.is_dir():
         raise UsageError(f"'{output}' is a folder; name the report's file, such as '{output / 'RESULTS.md'}'")
     with collector_paused():
-        return _write_report(results_dir, output, fmt)
+        return _write_report(results_dir, output, fmt, max_drop)
 
 
-def _write_report(results_dir: Path, output: Path, fmt: Format) -> ReportFiles:
+def _write_report(results_dir: Path, output: Path, fmt: Format, max_drop: float | None) -> ReportFiles:
     if fmt == "json":
         return _write_json(results_dir, output)
     loaded = load_rows(results_dir)
     _check_not_empty(results_dir, loaded)
+    if max_drop is not None:
+        loaded.records[:] = [judged_row(row, max_drop) for row in loaded.records]
     cells = latest_cells(loaded.records)
     table = output.with_name("results.csv")
     write_text(table, csv_text(cells))
     page = _Page(views_of(cells), loaded, f"{output.stem}_charts", results_dir)
-    blocks = page.blocks(f"zoobench report --results-dir {_word(results_dir)} --output {_word(output)}")
+    margin = "" if max_drop is None else f" --max-drop {100 * max_drop:g}%"
+    blocks = page.blocks(
+        f"zoobench report --results-dir {_word(results_dir)} --output {_word(output)}{margin}"
+    )
     charts: list[Path] = []
     if fmt == "md":
         charts = [output.with_name(page.folder) / Path(p.path).name for p in page.pictures]
@@ -158,6 +169,15 @@ class _Page:
         ]
         return blocks + sections.problems_section(self.loaded.problems)
 
+    def _of_machine(self, view: View) -> list[Row]:
+        """Every record of the machine, newest first: what was asked of other pictures or of another file before is no less true."""
+        found = [
+            r
+            for r in self.loaded.records
+            if r.fingerprint == view.newest.fingerprint and r.is_fake == view.fake
+        ]
+        return sorted(found, key=lambda r: r.recorded_at, reverse=True)
+
     def _machine(self, view: View, number: int) -> list[Block]:
         notes = Notes()
         tables = sections.results_section(view, notes)
@@ -166,7 +186,7 @@ class _Page:
             *tables,
             *sections.notes_section(notes),
             *self._chart(latency_chart(view.at_own_pace), number),
-            *accuracy_section(view.rows),
+            *accuracy_section(self._of_machine(view)),
             *self._chart(accuracy_chart(view.at_own_pace), number),
             *why_section(view, self.results_dir, self.loaded.problems),
             Heading(3, "Against PyTorch"),

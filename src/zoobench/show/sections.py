@@ -269,7 +269,7 @@ def summary_sentence(views: Sequence[View]) -> str:
     if len(views) != 1:
         return f"{text}, on {len(views)} machines, which are never ranked together."
     if not views[0].believable:
-        return f"{text}, on {views[0].title}; no number among them can be believed."
+        return f"{text}, on {views[0].title}; no latency among them can be believed."
     # What loses too much against fp32 is nobody's choice, however fast.
     best = min(views[0].believable, key=lambda r: (r.drop_decision is DropDecision.FAIL, r.median))
     drop = "" if best.drop_decision is None else f" (drop of top-1 against fp32: {drop_word(best)})"

@@ -252,6 +252,7 @@ def _rung(rung: Tried) -> str:
         return f"{rung.name} made the same file as {rung.same_as}"
     speed = "" if rung.speed is None else f" {format_ratio(rung.speed)} fp32's speed"
     agreement = "" if rung.agreement is None else f", {format_share(rung.agreement)} of its classes"
+    agreement += "" if rung.cosine is None else f", cosine {rung.cosine:.4f}"
     return f"{rung.name}{speed}{agreement}"
 
 

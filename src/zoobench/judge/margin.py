@@ -1,0 +1,44 @@
+"""Whether a drop passes, by another margin than the one that was asked for when it was measured: the counts are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from zoobench.measure.accuracy import DROP_CODES, drop_warnings
+from zoobench.measure.proportions import drop
+from zoobench.outcome import Drop, Reason
+from zoobench.results.record import Record
+from zoobench.results.row import Row, changed
+
+
+def judged_record(record: Record, max_drop: float) -> Record:
+    """The record as it would be had `max_drop` (a share) been asked for; itself where it was, or there is no drop."""
+    accuracy = record.accuracy
+    before = accuracy.fidelity.drop if accuracy and accuracy.fidelity else None
+    if accuracy is None or accuracy.fidelity is None or before is None or before.max_drop == max_drop:
+        return record
+    fresh = drop(before.lost, before.won, before.n, max_drop)
+    fidelity = accuracy.fidelity.model_copy(update={"drop": fresh})
+    accuracy = accuracy.model_copy(update={"fidelity": fidelity})
+    verdict = record.verdict and record.verdict.model_copy(
+        update={"warnings": _warnings(record.verdict.warnings, fresh)}
+    )
+    return record.model_copy(update={"accuracy": accuracy, "verdict": verdict})
+
+
+def judged_row(row: Row, max_drop: float) -> Row:
+    """As `judged_record`, of what tables show."""
+    if row.drop_lost is None or row.drop_won is None or row.pictures is None or row.max_drop == max_drop:
+        return row
+    fresh = drop(row.drop_lost, row.drop_won, row.pictures, max_drop)
+    return changed(
+        row,
+        max_drop=max_drop,
+        drop_decision=fresh.decision,
+        images_needed=fresh.images_needed,
+        warnings=_warnings(row.warnings, fresh),
+    )
+
+
+def _warnings(before: Iterable[Reason], fresh: Drop) -> tuple[Reason, ...]:
+    return (*(reason for reason in before if reason.code not in DROP_CODES), *drop_warnings(fresh))
