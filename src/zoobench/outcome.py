@@ -77,6 +77,35 @@ class CaseError(Frozen):
 Interval = tuple[float, float]
 
 
+class Spread(Frozen):
+    """Percentiles of something that was seen n times, ms; one that n does not support is None, and so is its interval."""
+
+    n: int
+    mean_ms: float
+    p50_ms: float | None
+    p50_interval_ms: Interval | None
+    p95_ms: float | None
+    p95_interval_ms: Interval | None
+    p99_ms: float | None
+    p99_interval_ms: Interval | None
+
+
+class Generation(Frozen):
+    """What a language model's requests took, token by token; `measure/generation.py` has the formulas."""
+
+    prompt_tokens: int
+    new_tokens: int
+    requests: int
+    ttft: Spread = Field(description="until the first token is on the host")
+    tpot: Spread = Field(description="of each request, the mean time of a token after the first")
+    itl: Spread = Field(description="between neighbouring tokens, of all requests together")
+    prefill_tokens_per_s: float
+    decode_tokens_per_s: float | None = Field(description="None: one new token leaves nothing to decode")
+    itl_by_position_ms: tuple[float, ...] = Field(
+        default=(), description="median over requests of the time between token i and token i + 1"
+    )
+
+
 class Latency(Frozen):
     """Statistics of one case's timed calls. A percentile that n does not support is None, and so is its interval."""
 
@@ -263,6 +292,9 @@ class Slot(Frozen):
     samples_ns: tuple[int, ...]
     noise: Noise = Noise()
     load: LoadTest | None = None
+    token_ns: tuple[tuple[int, ...], ...] = Field(
+        default=(), description="of each sample of a language model: from its begin to each token on the host"
+    )
 
 
 class WarmUp(Frozen):
@@ -283,6 +315,10 @@ class Memory(Frozen):
     pss_anonymous_bytes: int | None = None
     pss_file_bytes: int | None = None
     gpu_bytes: int | None = None
+    kv_used_bytes: int | None = Field(
+        default=None, description="keys and values of a language model's last request"
+    )
+    kv_reserved_bytes: int | None = Field(default=None, description="what the runtime set aside for them")
 
 
 class Check(Frozen):
@@ -436,6 +472,7 @@ class CaseResult(Frozen):
         description="items per second: batch / mean latency; under LoadGen what was completed, over the test's time",
     )
     load: LoadSummary | None = None
+    generation: Generation | None = None
     memory: Memory | None = None
     check: Check | None = None
     evidence: Evidence | None = None

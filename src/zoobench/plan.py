@@ -6,15 +6,27 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from zoobench.backends import BACKENDS, COMMON_OPTIONS, Row
+from zoobench.backends import BACKENDS, COMMON_OPTIONS
 from zoobench.data import DataRequest
 from zoobench.errors import UsageError
 from zoobench.scenarios.load import MISSING
 from zoobench.scenarios.load import check as check_load
-from zoobench.spec import LOADGEN_SCENARIOS, Case, Effort, Group, ModelSpec, OptionValue, Precision
+from zoobench.spec import (
+    LOADGEN_SCENARIOS,
+    TEXT,
+    TOKEN_OPTIONS,
+    TOKENS,
+    Case,
+    Effort,
+    Group,
+    ModelSpec,
+    OptionValue,
+    Precision,
+)
 
 MAX_BATCH = 65_536
 MAX_GAP_MS = 60_000
+MAX_TOKENS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -105,7 +117,7 @@ def plan(request: Request, inventory: Inventory) -> Plan:
             for precision in request.precisions:
                 for name in request.backends:
                     case = _case(request, model, name, precision, batch, threads)
-                    reason = _refusal(BACKENDS[name], name, model, precision, inventory)
+                    reason = _refusal(request, name, model, precision, inventory)
                     if reason:
                         skips.append(Skip(case, reason))
                     else:
@@ -153,12 +165,18 @@ def check(request: Request, cpus: int) -> None:
     gap = request.options.get("gap_ms", 0)
     if isinstance(gap, bool | str) or not 0 <= gap <= MAX_GAP_MS:
         raise UsageError(f"--gap {gap}: 0 to {MAX_GAP_MS} milliseconds")
+    for name in TOKEN_OPTIONS:
+        count = request.options.get(name, 1)
+        if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MAX_TOKENS:
+            raise UsageError(f"--{name.replace('_', '-')} {count}: a whole number from 1 to {MAX_TOKENS}")
+        if name in request.options and not any(model.task == TEXT for model in request.models):
+            raise UsageError(f"--{name.replace('_', '-')} is for language models; none of --models is one")
     understood = {*COMMON_OPTIONS, *(o for name in request.backends for o in BACKENDS[name].options)}
     for option in request.options:
         if option not in understood:
             raise UsageError(
                 f"--options {option}: none of {', '.join(request.backends)} understands it; "
-                f"they know {', '.join(sorted(understood - {'inputs_sha256'}))}"
+                f"they know {', '.join(sorted(understood - {'inputs_sha256', *TOKEN_OPTIONS}))}"
             )
 
 
@@ -179,22 +197,28 @@ def _case(
     request: Request, model: ModelSpec, backend: str, precision: Precision, batch: int, threads: int
 ) -> Case:
     row = BACKENDS[backend]
-    known = {*COMMON_OPTIONS, *row.options}
+    text = model.task == TEXT
+    known = {*COMMON_OPTIONS, *row.options} - (set() if text else TOKEN_OPTIONS.keys())
+    options = {**(TOKEN_OPTIONS if text else {}), **request.options}
     return Case(
         model=model.name,
         backend=backend,
         device=row.device,
         precision=precision,
         batch=batch,
-        shape=model.input_shape,
+        shape=None if text else model.input_shape,
         threads=threads,
-        scenario=request.scenario,
-        options={name: value for name, value in sorted(request.options.items()) if name in known},
+        # One request after another, of which every token is timed.
+        scenario=TOKENS if text and request.scenario == "single_stream" else request.scenario,
+        options={name: value for name, value in sorted(options.items()) if name in known},
         arm=request.arm,
     )
 
 
-def _refusal(row: Row, name: str, model: ModelSpec, precision: Precision, inventory: Inventory) -> str | None:
+def _refusal(
+    request: Request, name: str, model: ModelSpec, precision: Precision, inventory: Inventory
+) -> str | None:
+    row = BACKENDS[name]
     reason = inventory.unavailable.get(name)
     if reason:
         return reason
@@ -204,6 +228,8 @@ def _refusal(row: Row, name: str, model: ModelSpec, precision: Precision, invent
         return f"{name} does not run {precision.value} here; it runs {', '.join(row.precisions)}"
     if model.task not in row.tasks:
         return f"{name} does not run {model.task}"
+    if model.task == TEXT and request.scenario != "single_stream":
+        return f"{request.scenario} is not for language models yet; leave --scenario out"
     if row.format == "torch" and model.library == "onnx":
         return f"{model.name} is an .onnx file, which {name} cannot run; use onnx_cpu or openvino"
     return None

@@ -76,14 +76,18 @@ class Published(Frozen):
     source: str
 
 
-TASK_ALIASES = {"classification": "image_classification", "image-classification": "image_classification"}
+TASK_ALIASES = {
+    "classification": "image_classification",
+    "image-classification": "image_classification",
+    "text-generation": "text_generation",
+}
 
 
 def _task_name(said: Any) -> Any:
     return TASK_ALIASES.get(said, said) if isinstance(said, str) else said
 
 
-Task = Annotated[Literal["image_classification"], BeforeValidator(_task_name)]
+Task = Annotated[Literal["image_classification", "text_generation"], BeforeValidator(_task_name)]
 
 
 def _label_names(said: Any) -> Any:
@@ -243,6 +247,11 @@ OptionValue = bool | int | float | str
 
 LOADGEN_SCENARIOS = frozenset({"offline", "multi_stream", "server"})
 """Scenarios that MLPerf LoadGen drives; one of its tests is a slot."""
+TEXT = "text_generation"
+TOKENS = "tokens"
+"""The scenario of language models: one request after another, each token timed."""
+TOKEN_OPTIONS = {"prompt_tokens": 128, "new_tokens": 64}
+"""Options of a language model's case, with what they are unless said: tokens of a prompt, and made of each."""
 LOAD_OPTIONS = ("target_qps", "latency_limit_ms", "latency_percentile", "max_batch", "batch_timeout_ms")
 """Options of a case that say its load. Rates are queries a second, the percentile is in percent."""
 
@@ -286,7 +295,23 @@ class Group(Frozen):
         return f"{self.cases[0].model} · batch {self.cases[0].batch}"
 
 
-ArtifactFormat = Literal["torch", "onnx", "openvino", "fake"]
+ArtifactFormat = Literal["torch", "onnx", "openvino", "genai", "fake"]
+
+
+class Decoder(Frozen):
+    """What a decoder-only language model is made of, as far as speed and memory depend on it."""
+
+    layers: int
+    hidden_size: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocab_size: int
+    context_length: int
+
+    def kv_bytes(self, tokens: int, *, value_bytes: int, batch: int = 1) -> int:
+        """Of the keys and values of so many tokens a sequence: 2 · layers · kv heads · head dim · bytes, each."""
+        return 2 * self.layers * self.kv_heads * self.head_dim * value_bytes * tokens * batch
 
 
 class Validation(Frozen):
@@ -331,6 +356,7 @@ class Artifact(Frozen):
     task: Task = "image_classification"
     input_name: str = "pixel_values"
     input_shape: tuple[int, ...] = (3, 224, 224)
+    decoder: Decoder | None = Field(default=None, description="of a language model; None: it is none")
     dynamic_batch: bool = True
     fixed_batch: int | None = None
     opset_asked: int | None = None

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, cast
 
-from zoobench.spec import LOAD_OPTIONS, Precision
+from zoobench.spec import LOAD_OPTIONS, TEXT, TOKEN_OPTIONS, Precision
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,6 +36,19 @@ class Session(Protocol):
 
     def close(self) -> None:
         """Free the model."""
+        ...
+
+
+class TokenSession(Session, Protocol):
+    """A loaded language model. What `bind` gives makes one request: `token_ids` (batch, new tokens), and `token_ns`
+    (new tokens), nanoseconds from its begin until each was on the host."""
+
+    def logits(self, ids: np.ndarray) -> np.ndarray:
+        """Of every position, teacher-forced: int64 (batch, tokens) → float32 (batch, tokens, vocabulary)."""
+        ...
+
+    def kv_bytes(self) -> tuple[int | None, int | None]:
+        """Of the last request's keys and values: bytes used, and bytes reserved."""
         ...
 
 
@@ -95,7 +108,7 @@ class Row:
     ranked: bool = True
 
 
-COMMON_OPTIONS = ("gap_ms", "io_binding", "inputs_sha256", *LOAD_OPTIONS)
+COMMON_OPTIONS = ("gap_ms", "io_binding", "inputs_sha256", *LOAD_OPTIONS, *TOKEN_OPTIONS)
 """Options of the scenario and the boundary, which every backend honours."""
 
 FLAGS = ("io_binding", "channels_last")
@@ -112,6 +125,7 @@ BACKENDS: dict[str, Row] = {
         "cpu",
         "torch",
         ("fp32", "bf16"),
+        tasks=("image_classification", TEXT),
         packages=_TORCH,
         options=_EAGER_OPTIONS,
     ),
@@ -152,11 +166,27 @@ BACKENDS: dict[str, Row] = {
         extra="openvino",
         packages=("openvino",),
     ),
+    "ort_genai": Row(
+        "zoobench.backends.ort_genai:OrtGenai",
+        "cpu",
+        "genai",
+        ("fp32", "int8", "int4"),
+        tasks=(TEXT,),
+        own_artifact={"fp32": "genai", "int8": "genai", "int4": "genai"},
+        refusals={
+            "fp16": "ONNX Runtime's CPU provider has hardly any fp16 kernels; on a CPU use fp32, int8 or int4",
+            "bf16": "ONNX Runtime's CPU provider has no bf16 kernels; use fp32, int8 or int4, or bf16 on pytorch",
+            "int8_dynamic": "its int8 is weights only, with activations as they are; use int8",
+        },
+        extra="genai",
+        packages=("onnxruntime-genai", "onnxruntime"),
+    ),
     "pytorch_cuda": Row(
         "zoobench.backends.pytorch:PyTorchCuda",
         "cuda",
         "torch",
         ("fp32", "tf32", "fp16", "bf16"),
+        tasks=("image_classification", TEXT),
         packages=_TORCH,
         options=_EAGER_OPTIONS,
     ),

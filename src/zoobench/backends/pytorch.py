@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from zoobench.backends import Tensors
+    from zoobench.backends import Session, Tensors
 
 _DTYPES = {
     Precision.FP32: "float32",
@@ -43,7 +43,7 @@ class PyTorch:
 
         import_library(artifact)
 
-    def load(self, artifact: Artifact, case: Case) -> TorchSession:
+    def load(self, artifact: Artifact, case: Case) -> Session:
         """Rebuild the module from the artifact and put it on the device in the case's precision."""
         import torch
 
@@ -57,6 +57,11 @@ class PyTorch:
         tf32 = case.precision is Precision.TF32
         torch.backends.cuda.matmul.allow_tf32 = tf32
         torch.backends.cudnn.allow_tf32 = tf32
+        if artifact.decoder is not None:
+            from zoobench.backends.torch_text import TorchTextSession, load_causal_lm
+
+            model = load_causal_lm(artifact, getattr(torch, _DTYPES[case.precision]))
+            return TorchTextSession(model, artifact, case, self.device)
         module = load_torch_module(artifact).to(self.device, getattr(torch, _DTYPES[case.precision]))
         if case.options.get("channels_last"):
             module = module.to(memory_format=torch.channels_last)

@@ -20,7 +20,9 @@ def import_library(artifact: Artifact) -> None:
     import safetensors.torch  # noqa: F401
     import torch  # noqa: F401
 
-    if artifact.library == "timm":
+    if artifact.decoder is not None:
+        from transformers import AutoModelForCausalLM  # noqa: F401
+    elif artifact.library == "timm":
         import timm  # noqa: F401
     else:
         from transformers import AutoConfig, AutoModelForImageClassification  # noqa: F401

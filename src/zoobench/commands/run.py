@@ -45,6 +45,8 @@ def run(
     max_latency: str | None = None,
     max_batch: int | None = None,
     batch_timeout: str | None = None,
+    prompt_tokens: int | None = None,
+    new_tokens: int | None = None,
     pictures: Pictures = None,
     weights: WeightsPolicy = WeightsPolicy.AUTO,
     threads: int | None = None,
@@ -90,6 +92,10 @@ def run(
         server: join at most so many waiting queries into one call.
     batch_timeout
         server: how long a query waits for others to join it, 2ms.
+    prompt_tokens
+        Of a language model's prompts; default: 128.
+    new_tokens
+        That a language model makes of each prompt, whatever it says; default: 64.
     weights
         auto falls back to seeded random weights when the Hub cannot be reached; pretrained makes that an error.
     threads
@@ -136,6 +142,8 @@ def run(
         options={
             **runtime_options(options or (), gap_ms=gap, io_binding=io_binding),
             **_load(target_qps, max_latency, max_batch, batch_timeout),
+            **({} if prompt_tokens is None else {"prompt_tokens": prompt_tokens}),
+            **({} if new_tokens is None else {"new_tokens": new_tokens}),
         },
         data=(pictures or DataFlags()).data(),
         registry=registry,

@@ -18,6 +18,7 @@ from zoobench.measure import effort as rules
 from zoobench.measure.accuracy import summarise
 from zoobench.measure.channel import Worker, WorkerError
 from zoobench.measure.effort import EffortPlan
+from zoobench.measure.generation import summarise_tokens
 from zoobench.measure.stats import describe, early_stop_queries, enough, throughput_per_s
 from zoobench.measure.verdict import judge
 from zoobench.outcome import (
@@ -34,7 +35,7 @@ from zoobench.outcome import (
     WarmUp,
     summarise_load,
 )
-from zoobench.spec import LOADGEN_SCENARIOS, Case, Evaluation, Seat
+from zoobench.spec import LOADGEN_SCENARIOS, TOKENS, Case, Evaluation, Seat
 
 _STATUS = {"timeout": Status.TIMEOUT, "out_of_memory": Status.OUT_OF_MEMORY}
 
@@ -139,6 +140,8 @@ def conduct(
     """
     if any(seat.case.scenario in LOADGEN_SCENARIOS for seat in seats):
         plan = rules.for_load_tests(plan)
+    if any(seat.case.scenario == TOKENS for seat in seats):
+        plan = rules.for_tokens(plan)
     players = [_Player(seat) for seat in seats]
     rng = np.random.Generator(np.random.PCG64(seed))
     interrupted = False
@@ -309,6 +312,7 @@ def _take_turn(
         samples_ns=tuple(reply["samples_ns"]),
         noise=player.sensor.after(snapshot, reply["cpu_s"]) if player.sensor else Noise(),
         load=LoadTest.model_validate(reply["load"]) if "load" in reply else None,
+        token_ns=tuple(map(tuple, reply.get("token_ns", ()))),
     )
     player.slots.append(slot)
     player.fork_s += reply["elapsed_ns"] / 1e9
@@ -325,7 +329,8 @@ def _expected_slot_s(case: Case, call_s: float) -> float:
 def _budget(player: _Player, plan: EffortPlan, stage: Stage) -> dict[str, float]:
     """What one slot of this player may and must hold."""
     return {
-        "min_calls": rules.SLOT_MIN_CALLS,
+        # A request is long, and holds many tokens: turns are better than more of them in one.
+        "min_calls": 1 if player.seat.case.scenario == TOKENS else rules.SLOT_MIN_CALLS,
         "slow_min_calls": rules.SLOT_SLOW_MIN_CALLS,
         "min_seconds": rules.SLOT_MIN_S,
         "slow_call_s": rules.SLOW_CALL_S,
@@ -426,6 +431,7 @@ def _result(player: _Player, plan: EffortPlan, stage: Stage, seed: int) -> CaseR
     )
     load = summarise_load([slot.load for slot in player.slots if slot.load])
     throughput = load.completed_qps if load else throughput_per_s(case.batch, latency) if latency else None
+    generation = summarise_tokens(case, player.slots) if case.scenario == TOKENS else None
     verdict = None
     if player.status is Status.OK and latency is not None:
         verdict = judge(
@@ -459,6 +465,7 @@ def _result(player: _Player, plan: EffortPlan, stage: Stage, seed: int) -> CaseR
         latency=latency,
         throughput_per_s=throughput,
         load=load,
+        generation=generation,
         memory=memory if facts else None,
         check=check,
         evidence=evidence,

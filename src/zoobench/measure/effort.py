@@ -22,6 +22,7 @@ class EffortPlan:
         tests: LoadGen tests, at least one a fork.
         test_s: least duration of a LoadGen test.
         max_test_s: a LoadGen test may go on for this long, to hold the queries that its verdict needs at a low rate.
+        requests: of a language model; each gives as many samples of a token's time as it makes tokens.
         tests_forgive: so many queries over the limit a LoadGen test must be able to forgive and still be VALID,
             which takes the more queries the more it forgives.
     """
@@ -36,12 +37,13 @@ class EffortPlan:
     test_s: float = 5.0
     tests_forgive: int = 2
     max_test_s: float = 60.0
+    requests: int = 5
 
 
 EFFORTS: dict[Effort, EffortPlan] = {
-    Effort.QUICK: EffortPlan(72, 1.0, 1, 0.03, 20.0, (50, 95), 1, 5.0, 2),
-    Effort.STANDARD: EffortPlan(500, 5.0, 2, 0.01, 60.0, (50, 95), 4, 8.0, 2),
-    Effort.THOROUGH: EffortPlan(1000, 10.0, 6, 0.005, 180.0, (50, 95, 99), 12, 10.0, 5),
+    Effort.QUICK: EffortPlan(72, 1.0, 1, 0.03, 20.0, (50, 95), 1, 5.0, 2, requests=5),
+    Effort.STANDARD: EffortPlan(500, 5.0, 2, 0.01, 60.0, (50, 95), 4, 8.0, 2, requests=20),
+    Effort.THOROUGH: EffortPlan(1000, 10.0, 6, 0.005, 180.0, (50, 95, 99), 12, 10.0, 5, requests=72),
 }
 
 SLOT_MIN_CALLS = 20
@@ -75,6 +77,15 @@ def with_max_case_time(plan: EffortPlan, seconds: float) -> EffortPlan:
 def for_load_tests(plan: EffortPlan) -> EffortPlan:
     """The same plan with the time that LoadGen's tests may take, unless the user has set one."""
     return replace(plan, max_case_time_s=max(plan.max_case_time_s, plan.tests * plan.max_test_s))
+
+
+def for_tokens(plan: EffortPlan) -> EffortPlan:
+    """The same plan for requests that take seconds: their number is bought, and time for them."""
+    # Where the user has set a time that stays; `max_test_s` is 0 then.
+    patience = plan.max_case_time_s if plan.max_test_s == 0.0 else 6 * plan.max_case_time_s
+    return replace(
+        plan, min_calls=plan.requests, min_time_s=0.0, target_half_width=1.0, max_case_time_s=patience
+    )
 
 
 def load_test_s(plan: EffortPlan) -> float:

@@ -14,7 +14,7 @@ from pydantic import Field, computed_field, model_validator
 
 from zoobench.errors import HubUnreachableError, PrepareError
 from zoobench.prepare.cache import ArtifactCache, load_artifact, recipe_key
-from zoobench.spec import Artifact, Frozen, ModelSpec, Precision, WeightsPolicy
+from zoobench.spec import TEXT, Artifact, Frozen, ModelSpec, Precision, WeightsPolicy
 
 if TYPE_CHECKING:
     from zoobench.hub.snapshots import Snapshot
@@ -97,9 +97,7 @@ def prepare_model(
         PrepareError: the model cannot be loaded or exported; the disk is full.
     """
     derived = [key for key in formats if ":" in key]
-    formats = [key for key in formats if ":" not in key]
-    if derived and "onnx" not in formats:
-        formats = [*formats, "onnx"]
+    formats = list(dict.fromkeys([*(k for k in formats if ":" not in k), *map(_origin_of, derived)]))
     prepared = _prepare_plain(spec, formats, weights, allow_pickle, cache, seed, progress)
     if derived:
         prepared = _with_derived(prepared, derived, cache, calibration, progress)
@@ -149,22 +147,29 @@ def _with_derived(
     calibration: Calibration | None,
     progress: Progress,
 ) -> Prepared:
-    """Other precisions of the ONNX artifact; one that fails leaves the others."""
+    """Other precisions and formats of a plain artifact; one that fails leaves the others."""
     artifacts, failed = dict(prepared.artifacts), dict(prepared.failed)
-    source = artifacts.get("onnx")
-    if source is not None and source.precision is Precision.INT8 and "onnx:int8" in keys:
+    own = artifacts.get("onnx")
+    if own is not None and own.precision is Precision.INT8 and "onnx:int8" in keys:
         # A user's own int8 file is what is meant.
-        artifacts["onnx:int8"] = source
+        artifacts["onnx:int8"] = own
         keys = [key for key in keys if key != "onnx:int8"]
     for key in keys:
+        origin = _origin_of(key)
+        source = artifacts.get(origin)
         if source is None:
-            failed[key] = failed.get("onnx", f"{prepared.model.name} has no ONNX file to make it of")
+            failed[key] = failed.get(origin, f"{prepared.model.name} has no {origin} file to make it of")
             continue
         try:
             artifacts[key] = _derived(key, source, cache, calibration, progress)
         except PrepareError as error:
             failed[key] = str(error)
     return prepared.model_copy(update={"artifacts": artifacts, "failed": failed})
+
+
+def _origin_of(key: str) -> str:
+    """The plain artifact that a derived one is made of."""
+    return "torch" if key.startswith("genai:") else "onnx"
 
 
 def _derived(
@@ -174,13 +179,22 @@ def _derived(
     calibration: Calibration | None,
     progress: Progress,
 ) -> Artifact:
-    from zoobench.prepare.derive import build_derived, derived_recipe
+    if key.startswith("genai:"):
+        from zoobench.prepare.genai import build_genai, genai_recipe
 
-    recipe = derived_recipe(key, source, calibration)
-    found = cache.lookup(recipe_key(recipe)) or cache.get_or_build(
-        recipe_key(recipe),
-        lambda folder: build_derived(folder, key, source, calibration, recipe=recipe, progress=progress),
-    )
+        recipe = genai_recipe(key, source)
+
+        def build(folder: Path) -> Artifact:
+            return build_genai(folder, key, source, recipe=recipe, progress=progress)
+    else:
+        from zoobench.prepare.derive import build_derived, derived_recipe
+
+        recipe = derived_recipe(key, source, calibration)
+
+        def build(folder: Path) -> Artifact:
+            return build_derived(folder, key, source, calibration, recipe=recipe, progress=progress)
+
+    found = cache.lookup(recipe_key(recipe)) or cache.get_or_build(recipe_key(recipe), build)
     # The source may have been named, and told its pictures, anew since.
     told = ("model", "hf_id", "preprocessing", "labels")
     return found.model_copy(update={name: getattr(source, name) for name in told})
@@ -282,6 +296,10 @@ def _prepare(
     def make_torch(folder: Path) -> Artifact:
         snapshot = source.fetch()
         progress(f"loading {source.weights} weights")
+        if spec.task == TEXT:
+            from zoobench.prepare.text import build_text
+
+            return build_text(folder, spec, snapshot, seed=seed, recipe=torch_recipe)
         from zoobench.prepare.build import build_torch
 
         return build_torch(folder, spec, snapshot, seed=seed, recipe=torch_recipe)
@@ -294,6 +312,8 @@ def _prepare(
         return build_onnx(folder, spec, made_from, recipe=onnx_recipe)
 
     artifacts: dict[str, Artifact] = {}
+    if "onnx" in formats and spec.task == TEXT:
+        raise PrepareError(f"{spec.name} is a language model, which runs on pytorch and ort_genai")
     if "torch" in formats:
         artifacts["torch"] = cache.lookup(recipe_key(torch_recipe)) or torch_artifact()
     failed: dict[str, str] = {}

@@ -14,6 +14,7 @@ from zoobench.outcome import (
     CaseError,
     Check,
     Evidence,
+    Generation,
     Latency,
     LoadSummary,
     Memory,
@@ -146,6 +147,7 @@ class Record(Part):
     latency: Latency | None = None
     throughput_per_s: float | None = None
     load: LoadSummary | None = Field(default=None, description="of the scenarios that LoadGen drives")
+    generation: Generation | None = Field(default=None, description="of language models")
     memory: Memory | None = None
     roofline_fraction: float | None = Field(
         default=None,

@@ -65,6 +65,7 @@ class Scenario(Protocol):
 
 SCENARIOS: dict[str, str] = {
     "single_stream": "zoobench.scenarios.closed_loop:SingleStream",
+    "tokens": "zoobench.scenarios.tokens:Tokens",
     "offline": "zoobench.scenarios.loadgen:Offline",
     "multi_stream": "zoobench.scenarios.loadgen:MultiStream",
     "server": "zoobench.scenarios.loadgen:Server",

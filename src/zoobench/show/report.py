@@ -41,6 +41,7 @@ from zoobench.show.document import (
 )
 from zoobench.show.explanation import why_section
 from zoobench.show.formulas import FORMULAS
+from zoobench.show.generation import generation_section
 from zoobench.show.sheet import csv_text
 from zoobench.show.speedup import Speedup
 from zoobench.show.tables import Notes
@@ -186,6 +187,7 @@ class _Page:
             *tables,
             *sections.notes_section(notes),
             *self._chart(latency_chart(view.at_own_pace), number),
+            *generation_section(view.rows),
             *accuracy_section(self._of_machine(view)),
             *self._chart(accuracy_chart(view.at_own_pace), number),
             *why_section(view, self.results_dir, self.loaded.problems),

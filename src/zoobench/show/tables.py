@@ -20,7 +20,7 @@ from zoobench.show.numbers import (
     traffic_light,
     with_interval,
 )
-from zoobench.spec import LOAD_OPTIONS, OptionValue, Precision
+from zoobench.spec import LOAD_OPTIONS, TOKEN_OPTIONS, TOKENS, OptionValue, Precision
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -45,7 +45,11 @@ def backend_label(row: Row) -> str:
 
     What says the load stands with the scenario.
     """
-    told = sorted((name, value) for name, value in (row.options or {}).items() if name not in LOAD_OPTIONS)
+    told = sorted(
+        (name, value)
+        for name, value in (row.options or {}).items()
+        if name not in (*LOAD_OPTIONS, *TOKEN_OPTIONS)
+    )
     options = ", ".join(f"{name}={str(value)[:12]}" for name, value in told)
     return f"{row.backend} ({options})" if options else row.backend
 
@@ -54,6 +58,8 @@ def scenario_label(row: Row) -> str:
     """The scenario with its load: `server 50/s, p99 ≤ 50 ms, up to 8 joined within 2 ms`."""
     told = row.options or {}
     parts = [row.scenario]
+    if row.scenario == TOKENS:
+        return f"{told.get('prompt_tokens', '?')} + {told.get('new_tokens', '?')} tokens"
     if "target_qps" in told:
         parts[0] += f" {_told(told['target_qps'])}/s"
     if "latency_limit_ms" in told:
@@ -172,6 +178,13 @@ def in_order(cells: Iterable[Cell]) -> list[Cell]:
     return [cell for cell, *_ in judged]
 
 
+_TOKEN_FIELDS: list[Field] = [
+    (Column("TTFT (ms)", "right"), lambda r: format_ms(r.ttft_p50_ms)),
+    (Column("ITL (ms)", "right"), lambda r: format_ms(r.itl_p50_ms)),
+    (Column("Decode (tokens/s)", "right"), lambda r: format_number(r.decode_tokens_per_s)),
+]
+
+
 def documented_table(cells: Iterable[Cell], notes: Notes, *, narrow: bool = False) -> Table:
     """The documented table of the cells of one machine and one batch size, as ordered; skips are left out.
 
@@ -194,6 +207,7 @@ def documented_table(cells: Iterable[Cell], notes: Notes, *, narrow: bool = Fals
         (Column("Latency (ms)", "right"), latency_cell),
         (Column("p95 (ms)", "right"), lambda r: format_ms(r.p95_ms)),
         (Column("Throughput (items/s)", "right"), lambda r: format_number(r.throughput_per_s)),
+        *(_TOKEN_FIELDS if any(c.row.requests for c in shown) else []),
         *([(Column("LoadGen (ms)"), loadgen_label)] if any(c.row.load_tests for c in shown) else []),
         *(
             []
@@ -298,6 +312,9 @@ _SHORT_HEADS = {
     "p95 (ms)": "p95",
     "Throughput (items/s)": "items/s",
     "LoadGen (ms)": "LoadGen",
+    "TTFT (ms)": "TTFT",
+    "ITL (ms)": "ITL",
+    "Decode (tokens/s)": "tokens/s",
     "Size (MB)": "MB",
     "Peak memory (MB)": "Peak MB",
 }

@@ -19,7 +19,7 @@ class Task(Protocol):
     """What a model is for: which inputs it takes and what its outputs mean."""
 
     def check_inputs(self, input_shape: tuple[int, ...], items: int = CHECK_ITEMS) -> np.ndarray:
-        """Deterministic inputs for validation and timing, float32, shape (items, *input_shape)."""
+        """Deterministic inputs for validation and timing, shape (items, *input_shape), float32; of text ids."""
         ...
 
     def item(self, picture: Image.Image, how: Preprocessing) -> np.ndarray:
@@ -33,7 +33,24 @@ class Task(Protocol):
 
 TASKS: dict[str, str] = {
     "image_classification": "zoobench.tasks.image_classification:ImageClassification",
+    "text_generation": "zoobench.tasks.text_generation:TextGeneration",
 }
+
+
+def top1_where_decided(reference: np.ndarray, outputs: np.ndarray) -> float | None:
+    """Share of rows with equal argmax, among rows whose reference margin exceeds twice the difference.
+
+    A row whose two best values lie nearer than the numerical difference may flip honestly. None: there is no such row.
+    """
+    import numpy as np
+
+    top_two = np.sort(reference, axis=1)[:, -2:]
+    if top_two.shape[1] < 2:
+        return None
+    decided = (top_two[:, 1] - top_two[:, 0]) > 2 * np.abs(outputs - reference).max(axis=1)
+    if not decided.any():
+        return None
+    return float((reference.argmax(1) == outputs.argmax(1))[decided].mean())
 
 
 def open_task(name: str) -> Task:

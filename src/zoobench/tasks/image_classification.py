@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zoobench.spec import Preprocessing
-from zoobench.tasks import CHECK_ITEMS
+from zoobench.tasks import CHECK_ITEMS, top1_where_decided
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -72,17 +72,8 @@ class ImageClassification:
         return result
 
     def top1_agreement(self, reference: np.ndarray, outputs: np.ndarray) -> float | None:
-        """Share of rows with equal argmax, among rows whose reference margin exceeds twice the difference.
-
-        A row whose two best classes lie nearer than the numerical difference may flip honestly.
-        """
-        top_two = np.sort(reference, axis=1)[:, -2:]
-        if top_two.shape[1] < 2:
-            return None
-        decided = (top_two[:, 1] - top_two[:, 0]) > 2 * np.abs(outputs - reference).max(axis=1)
-        if not decided.any():
-            return None
-        return float((reference.argmax(1) == outputs.argmax(1))[decided].mean())
+        """Share of pictures of the same class, see `top1_where_decided`."""
+        return top1_where_decided(reference, outputs)
 
 
 def _resized(height: int, width: int, how: Preprocessing) -> tuple[int, int]:

@@ -12,7 +12,7 @@ import resource
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -24,10 +24,11 @@ from zoobench.scenarios import Scenario, SlotBudget, open_scenario
 from zoobench.scenarios.closed_loop import Clock, warm_up
 from zoobench.spec import REFERENCE_FILE, TOLERANCE, Artifact, Case, Precision
 from zoobench.tasks import open_task
+from zoobench.tasks.text_generation import prompt_ids
 from zoobench.worker.roles import Emit
 
 if TYPE_CHECKING:
-    from zoobench.backends import Session, Tensors
+    from zoobench.backends import Session, Tensors, TokenSession
 
 _SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
 
@@ -70,6 +71,7 @@ class SessionRole:
         """
         self._case = Case.model_validate(case)
         self._artifact = Artifact.model_validate(artifact)
+        self._check_length()
         largest = max(self._case.batch, int(self._case.options.get("max_batch", 1)))
         if self._artifact.fixed_batch is not None and {self._case.batch, largest} != {
             self._artifact.fixed_batch
@@ -105,6 +107,18 @@ class SessionRole:
             "after_load_bytes": after_load,
         }
 
+    def _check_length(self) -> None:
+        assert self._case and self._artifact
+        decoder, asked = self._artifact.decoder, self._case.options
+        if decoder is None:
+            return
+        length = int(asked["prompt_tokens"]) + int(asked["new_tokens"])
+        if length > decoder.context_length:
+            raise UsageError(
+                f"{self._case.model}: {asked['prompt_tokens']} prompt and {asked['new_tokens']} new tokens are {length}, its "
+                f"context holds {decoder.context_length}"
+            )
+
     def first_call(self) -> dict[str, Any]:
         """Time the very first call, which pays for lazy initialisation."""
         call = self._bound()
@@ -117,7 +131,11 @@ class SessionRole:
         assert self._case and self._artifact and self._session
         reference_file = self._artifact.path / REFERENCE_FILE
         items = open_task(self._artifact.task).check_inputs(self._artifact.input_shape)
-        outputs = self._run_items(items)
+        if self._artifact.decoder is not None:
+            # One by one: all positions' logits of all prompts would be what memory is measured by.
+            outputs = np.concatenate([self._token_session().logits(item[None])[:, -1] for item in items])
+        else:
+            outputs = self._run_items(items)
         # A session with its own inputs bound must be bound to the timed ones again.
         self._call = self._session.bind(self._timed_inputs(self._inputs_file))
         reference = None
@@ -134,10 +152,10 @@ class SessionRole:
     def warm_up(self) -> dict[str, Any]:
         """Call until the latency is steady; see `scenarios.closed_loop.warm_up`.
 
-        What the scenario needs beside the case's own call is made and warmed before.
+        What the scenario needs beside the case's own call is made and warmed before. A scenario may know better how.
         """
-        self._opened_scenario()
-        return warm_up(self._bound(), self.clock).model_dump(mode="json")
+        warm = getattr(self._opened_scenario(), "warm_up", warm_up)
+        return warm(self._bound(), self.clock).model_dump(mode="json")
 
     def slot(self, budget: SlotBudget) -> dict[str, Any]:
         """One turn of the scenario."""
@@ -158,16 +176,22 @@ class SessionRole:
         """What happens between two calls of a slot that is spaced out (`gap_ms`), outside the timing."""
         time.sleep(seconds)
 
+    def _token_session(self) -> TokenSession:
+        return cast("TokenSession", self._session)
+
     def memory(self) -> dict[str, Any]:
         """Peak resident set and the proportional set split into anonymous and file-backed pages."""
         pss = _proc_kib("/proc/self/smaps_rollup", "Pss_Anon", "Pss_File", "Pss_Shmem")
         peak = _proc_kib("/proc/self/status", "VmHWM").get("VmHWM")
         gpu = getattr(self._session, "gpu_bytes", None)
+        kv = self._token_session().kv_bytes() if self._artifact and self._artifact.decoder else (None, None)
         return Memory(
             peak_bytes=peak,
             pss_anonymous_bytes=pss.get("Pss_Anon"),
             pss_file_bytes=pss.get("Pss_File"),
             gpu_bytes=gpu() if callable(gpu) else None,
+            kv_used_bytes=kv[0],
+            kv_reserved_bytes=kv[1],
         ).model_dump(mode="json")
 
     def evidence(self) -> dict[str, Any]:
@@ -214,6 +238,12 @@ class SessionRole:
         """The user's own tensors when given, else the task's check items, repeated to fill the batch."""
         assert self._case and self._artifact
         self._inputs_file = inputs
+        if self._artifact.decoder is not None:
+            if inputs is not None:
+                raise UsageError("--inputs is for tensors; the prompts of a language model are seeded ids")
+            length = int(self._case.options["prompt_tokens"])
+            prompts = prompt_ids(batch or self._case.batch, length, self._artifact.decoder.vocab_size)
+            return {self._artifact.input_name: prompts}
         if inputs is None:
             items = open_task(self._artifact.task).check_inputs(self._artifact.input_shape)
         else:

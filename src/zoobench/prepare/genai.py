@@ -1,0 +1,134 @@
+"""Files for ONNX Runtime GenAI, which its own model builder writes straight from the weights, without tracing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zoobench.backends.ort_genai import CONFIG_FILE, OrtGenai
+from zoobench.errors import PrepareError, explained
+from zoobench.prepare.build import load_reference, save_reference
+from zoobench.prepare.cache import content_of
+from zoobench.prepare.versions import versions
+from zoobench.spec import TOLERANCE, Artifact, Case, Precision, Validation
+from zoobench.tasks import open_task
+
+GENAI_PACKAGES = ("onnxruntime-genai", "onnxruntime", "transformers", "torch")
+_UNKNOWN = "is not currently supported"
+
+
+def genai_recipe(key: str, source: Artifact) -> dict[str, Any]:
+    """All that decides what the artifact holds; JSON."""
+    return {
+        "recipe": 1,
+        "key": key,
+        "from": source.sha256,
+        "weights": source.weights,
+        "versions": versions(GENAI_PACKAGES),
+    }
+
+
+def build_genai(
+    folder: Path, key: str, source: Artifact, *, recipe: dict[str, Any], progress: Callable[[str], None]
+) -> Artifact:
+    """Make the artifact `genai:PRECISION` of a language model's torch artifact in the empty `folder`.
+
+    Raises:
+        PrepareError: the builder does not know the architecture, or fails.
+    """
+    precision = Precision(key.partition(":")[2])
+    progress(f"building {precision.value} for ONNX Runtime GenAI")
+    _run_builder(source, folder, precision)
+    sha256, size_bytes = content_of(folder)
+    reference = load_reference(source.path)
+    artifact = source.model_copy(
+        update={
+            "path": folder,
+            "format": "genai",
+            "sha256": sha256,
+            "size_bytes": size_bytes,
+            "file": CONFIG_FILE,
+            "precision": precision,
+            "derived_from": source.sha256,
+            "recipe": recipe,
+            "made_with": versions(GENAI_PACKAGES),
+        }
+    )
+    validation = _validate(artifact, reference)
+    save_reference(folder, reference)
+    return artifact.model_copy(update={"validation": validation})
+
+
+def _run_builder(source: Artifact, folder: Path, precision: Precision) -> None:
+    """In a process of its own: it changes what torch and transformers do, and may take all memory."""
+    with tempfile.TemporaryDirectory(prefix="zoobench-genai-") as scratch:
+        ran = subprocess.run(
+            [
+                sys.executable, "-m", "onnxruntime_genai.models.builder",
+                "-i", str(source.path), "-o", str(folder), "-p", precision.value, "-e", "cpu", "-c", scratch,
+                "--extra_options", "hf_token=false",
+            ],
+            env={**os.environ, "ORT_DISABLE_TELEMETRY": "1", "HF_HUB_OFFLINE": "1"},
+            capture_output=True, text=True, errors="replace", check=False,
+        )  # fmt: skip
+    if ran.returncode == 0 and (folder / CONFIG_FILE).is_file():
+        return
+    said = [line.strip() for line in ran.stderr.splitlines() if line.strip()]
+    last = said[-1] if said else f"it ended with {ran.returncode}"
+    if _UNKNOWN in last:
+        raise PrepareError(
+            f"{source.model}: ONNX Runtime GenAI's builder does not know {source.architecture}; it knows {', '.join(known_architectures())}"
+        )
+    raise PrepareError(f"{source.model}: ONNX Runtime GenAI's builder failed: {last[:300]}")
+
+
+def known_architectures() -> list[str]:
+    """Classes that the installed builder names in its own source; empty where it cannot be read."""
+    import importlib.util
+    import re
+
+    spec = importlib.util.find_spec("onnxruntime_genai")
+    if spec is None or spec.origin is None:
+        return []
+    try:
+        text = (Path(spec.origin).parent / "models" / "builder.py").read_text(encoding="utf-8")
+    except OSError:
+        return []
+    return sorted(set(re.findall(r'"(\w+ForCausalLM)"', text)))
+
+
+def _validate(artifact: Artifact, reference: np.ndarray) -> Validation:
+    """Logits of the last position of the check prompts against PyTorch's in fp32."""
+    backend = OrtGenai()
+    backend.import_runtime(artifact)
+    case = Case(model=artifact.model, backend="ort_genai", threads=len(os.sched_getaffinity(0)))
+    prompts = open_task(artifact.task).check_inputs(artifact.input_shape)
+    with explained(f"{artifact.model}: the file that ONNX Runtime GenAI's builder made does not run"):
+        session = backend.load(artifact, case)
+        outputs = np.concatenate([session.logits(prompt[None])[:, -1] for prompt in prompts])
+        evidence = session.evidence()
+        session.close()
+    difference = np.abs(outputs - reference)
+    scale = float(np.abs(reference).max())
+    lengths = np.linalg.norm(outputs, axis=1) * np.linalg.norm(reference, axis=1)
+    max_rel = float(difference.max()) / max(scale, 1e-30)
+    tolerance = TOLERANCE.get(artifact.precision)
+    finite = bool(np.isfinite(outputs).all())
+    return Validation(
+        reference="pytorch eager fp32",
+        runtime=f"{evidence.runtime} {evidence.version}",
+        passed=finite and (tolerance is None or max_rel <= tolerance),
+        tolerance=tolerance,
+        max_abs=float(difference.max()),
+        max_rel=max_rel,
+        cosine=float(((outputs * reference).sum(axis=1) / np.maximum(lengths, 1e-30)).min()),
+        top1_agreement=open_task(artifact.task).top1_agreement(reference, outputs),
+        batches=(1,),
+    )

@@ -1,0 +1,73 @@
+"""What a report says of language models: what a user waits for, how fast tokens come, and what memory goes where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from zoobench.results.row import Row
+from zoobench.show.document import Block, Column, Heading, Items, Paragraph
+from zoobench.show.numbers import DASH, format_megabytes, format_ms, format_number, with_interval
+from zoobench.show.tables import Field, case_fields, make_table
+
+FORMULAS = (
+    ("TTFT", "t₁ − t₀: from submitting a request's ids until its first token is on the host."),
+    ("ITL", "tᵢ₊₁ − tᵢ between neighbouring tokens, of all requests together."),
+    ("TPOT", "(tₙ − t₁) / (n − 1) of each request; the first token is not in it, as it is elsewhere."),
+    ("Prefill", "B · L / TTFT, tokens a second, of a batch of B prompts of L tokens."),
+    ("Decode", "B · (n − 1) / (tₙ − t₁), tokens a second, from the median TPOT."),
+    (
+        "KV",
+        "2 · layers · kv heads · head dim · bytes of a value · tokens · B; reserved is what the runtime set aside.",
+    ),
+)
+_MOST_ROWS = 200
+
+
+def generation_section(rows: Sequence[Row]) -> list[Block]:
+    """TTFT, ITL and rates; then memory, which a language model's answer depends on as much.
+
+    Args:
+        rows: of one machine, in the order in which they are shown.
+    """
+    shown = [r for r in rows if r.requests][:_MOST_ROWS]
+    if not shown:
+        return []
+    batch: Field = (Column("Batch", "right"), lambda r: str(r.batch))
+    times: list[Field] = [
+        *case_fields(shown),
+        batch,
+        (Column("TTFT p50 (ms)", "right"), lambda r: _with(r.ttft_p50_ms, r.ttft_interval_ms)),
+        (Column("TTFT p95", "right"), lambda r: format_ms(r.ttft_p95_ms)),
+        (Column("ITL p50 (ms)", "right"), lambda r: _with(r.itl_p50_ms, r.itl_interval_ms)),
+        (Column("ITL p95", "right"), lambda r: format_ms(r.itl_p95_ms)),
+        (Column("ITL p99", "right"), lambda r: format_ms(r.itl_p99_ms)),
+        (Column("TPOT p50 (ms)", "right"), lambda r: format_ms(r.tpot_p50_ms)),
+        (Column("Prefill (tokens/s)", "right"), lambda r: format_number(r.prefill_tokens_per_s)),
+        (Column("Decode (tokens/s)", "right"), lambda r: format_number(r.decode_tokens_per_s)),
+        (Column("Requests", "right"), lambda r: str(r.requests)),
+    ]
+    memory: list[Field] = [
+        *case_fields(shown),
+        batch,
+        (Column("Size (MB)", "right"), lambda r: format_megabytes(r.size_bytes)),
+        (Column("After import (MB)", "right"), lambda r: format_megabytes(r.after_import_bytes)),
+        (Column("After load (MB)", "right"), lambda r: format_megabytes(r.after_load_bytes)),
+        (Column("Peak (MB)", "right"), lambda r: format_megabytes(r.peak_bytes)),
+        (Column("KV used (MB)", "right"), lambda r: format_megabytes(r.kv_used_bytes)),
+        (Column("KV reserved (MB)", "right"), lambda r: format_megabytes(r.kv_reserved_bytes)),
+    ]
+    return [
+        Heading(3, "Language models"),
+        Paragraph(
+            "Prompts are seeded random ids, answers are the most likely tokens, and an end of text ends nothing: every "
+            "request makes as many tokens as was asked for."
+        ),
+        make_table(times, shown),
+        Items(tuple((f"{name}:", text) for name, text in FORMULAS)),
+        Heading(3, "Memory of language models"),
+        make_table(memory, shown),
+    ]
+
+
+def _with(value: float | None, interval: tuple[float, float] | None) -> str:
+    return DASH if value is None else with_interval(value, interval)
