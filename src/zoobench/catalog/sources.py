@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import stat
 import sys
@@ -115,7 +116,18 @@ def from_path(text: str) -> ModelSpec:
     name = (re.sub(r"[^\w.+-]+", "_", label, flags=re.ASCII)[-_NAME_LIMIT:] or "model") + (
         "" if is_file else "/"
     )
+    if not is_file and _is_language_model(path):
+        return ModelSpec(name=name, path=path.absolute(), library="transformers", task="text_generation")
     return ModelSpec(name=name, path=path.absolute(), library="onnx" if is_file else None)
+
+
+def _is_language_model(folder: Path) -> bool:
+    """As its config.json says; one that cannot be read is refused where it is loaded."""
+    try:
+        made = json.loads((folder / "config.json").read_bytes()).get("architectures") or ()
+        return any(str(name).endswith(("ForCausalLM", "LMHeadModel")) for name in made)
+    except (OSError, ValueError, AttributeError, TypeError):
+        return False
 
 
 def check_local(path: Path, text: str) -> None:

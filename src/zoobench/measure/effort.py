@@ -37,11 +37,11 @@ class EffortPlan:
     test_s: float = 5.0
     tests_forgive: int = 2
     max_test_s: float = 60.0
-    requests: int = 5
+    requests: int = 6
 
 
 EFFORTS: dict[Effort, EffortPlan] = {
-    Effort.QUICK: EffortPlan(72, 1.0, 1, 0.03, 20.0, (50, 95), 1, 5.0, 2, requests=5),
+    Effort.QUICK: EffortPlan(72, 1.0, 1, 0.03, 20.0, (50, 95), 1, 5.0, 2, requests=6),
     Effort.STANDARD: EffortPlan(500, 5.0, 2, 0.01, 60.0, (50, 95), 4, 8.0, 2, requests=20),
     Effort.THOROUGH: EffortPlan(1000, 10.0, 6, 0.005, 180.0, (50, 95, 99), 12, 10.0, 5, requests=72),
 }
@@ -84,7 +84,13 @@ def for_tokens(plan: EffortPlan) -> EffortPlan:
     # Where the user has set a time that stays; `max_test_s` is 0 then.
     patience = plan.max_case_time_s if plan.max_test_s == 0.0 else 6 * plan.max_case_time_s
     return replace(
-        plan, min_calls=plan.requests, min_time_s=0.0, target_half_width=1.0, max_case_time_s=patience
+        plan,
+        min_calls=plan.requests,
+        min_time_s=0.0,
+        target_half_width=0.05,
+        max_case_time_s=patience,
+        # Of requests; of tokens there are many more, and they have percentiles of their own.
+        percentiles=(50,),
     )
 
 

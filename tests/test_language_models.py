@@ -1,0 +1,111 @@
+"""Language models from the command to the report, on models that were made on the spot, and on a real one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.language_models import smollm2, tiny
+
+from zoobench import api
+from zoobench.driver import Settings
+from zoobench.errors import UsageError
+from zoobench.executors.local import LocalExecutor
+from zoobench.outcome import Status
+from zoobench.results.record import Record
+from zoobench.show.report import write_report
+
+pytestmark = pytest.mark.slow
+
+
+class Place:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.executor = LocalExecutor(cache=folder / "cache")
+
+    def run(self, model: Path, **asked: Any) -> list[Record]:
+        return api.run(
+            [str(model)],
+            settings=Settings(results_dir=self.folder / "results", wait=True),
+            executor=self.executor,
+            **asked,
+        )
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    pytest.importorskip("onnxruntime_genai")
+    folder = tmp_path_factory.mktemp("text")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ZOOBENCH_LOCK", str(folder / "lock"))
+        yield Place(folder)
+
+
+@pytest.fixture(scope="module")
+def measured(place: Place) -> dict[tuple[str, str], Record]:
+    records = place.run(
+        tiny(place.folder / "tiny"),
+        backends=["pytorch", "ort_genai"],
+        precisions=["fp32", "int4"],
+        options={"prompt_tokens": 24, "new_tokens": 8},
+    )
+    return {(r.case.backend, r.case.precision.value): r for r in records}
+
+
+def test_every_request_has_its_tokens(measured: dict[tuple[str, str], Record]) -> None:
+    for backend in ("pytorch", "ort_genai"):
+        record = measured[backend, "fp32"]
+        assert record.status is Status.OK, record.error
+        found = record.generation
+        assert found is not None and found.requests >= 5
+        assert (found.prompt_tokens, found.new_tokens, found.itl.n) == (24, 8, 7 * found.requests)
+        assert found.ttft.p50_ms and found.itl.p50_ms and found.decode_tokens_per_s
+        assert record.latency is not None and record.latency.n == found.requests
+        # End to end is the first token and all that follow.
+        assert record.latency.mean_ms == pytest.approx(found.ttft.mean_ms + 7 * found.tpot.mean_ms, rel=0.05)
+        assert record.check is not None and record.check.passed
+        assert record.memory is not None and record.memory.kv_used_bytes == 2 * 2 * 2 * 16 * 4 * (24 + 8 - 1)
+    assert measured["ort_genai", "int4"].generation is not None
+    assert measured["pytorch", "int4"].status is Status.SKIPPED
+
+
+def test_the_report_shows_what_was_waited_for(place: Place, measured: dict[tuple[str, str], Record]) -> None:
+    text = write_report(place.folder / "results", place.folder / "R.md").report.read_text("utf-8")
+    section = text.split("### Language models")[1].split("### Memory of language models")[0]
+    assert "| tiny/" in section and "ort_genai | int4 | 24 + 8 tokens |" in section
+    assert "TPOT:" in section and "KV reserved (MB)" in text
+
+
+def test_what_the_context_does_not_hold_is_refused(place: Place, measured: dict[tuple[str, str], Record]) -> None:
+    [record] = place.run(
+        place.folder / "tiny", backends=["pytorch"], options={"prompt_tokens": 250, "new_tokens": 8}
+    )
+    assert record.status is Status.FAILED and record.error
+    assert "250 prompt and 8 new tokens are 258, its context holds 256" in record.error.message
+    with pytest.raises(UsageError, match="--new-tokens 0: a whole number from 1"):
+        place.run(place.folder / "tiny", backends=["pytorch"], options={"new_tokens": 0})
+
+
+def test_a_real_model_knows_the_capital_of_france(tmp_path: Path) -> None:
+    pytest.importorskip("gguf")
+    from zoobench.backends import open_backend
+    from zoobench.prepare import ArtifactCache, prepare_model
+    from zoobench.spec import Case, ModelSpec, WeightsPolicy
+
+    folder = smollm2(tmp_path / "smollm2")
+    found = prepare_model(
+        ModelSpec(name="smollm2", task="text_generation", path=folder),
+        formats=["torch", "genai:fp32"], weights=WeightsPolicy.AUTO, allow_pickle=False,
+        cache=ArtifactCache(tmp_path / "cache"),
+    )  # fmt: skip
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(found.artifacts["torch"].path)
+    ids = tokenizer("The capital of France is", return_tensors="np").input_ids
+    for backend, key in (("pytorch", "torch"), ("ort_genai", "genai:fp32")):
+        case = Case(model="m", backend=backend, threads=2, options={"prompt_tokens": ids.shape[1], "new_tokens": 4})
+        session = open_backend(backend).load(found.artifacts[key], case)
+        made = session.bind({"input_ids": ids})()["token_ids"][0]
+        assert tokenizer.decode(made).startswith(" Paris"), backend
