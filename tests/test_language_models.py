@@ -78,7 +78,9 @@ def test_the_report_shows_what_was_waited_for(place: Place, measured: dict[tuple
     assert "TPOT:" in section and "KV reserved (MB)" in text
 
 
-def test_what_the_context_does_not_hold_is_refused(place: Place, measured: dict[tuple[str, str], Record]) -> None:
+def test_what_the_context_does_not_hold_is_refused(
+    place: Place, measured: dict[tuple[str, str], Record]
+) -> None:
     [record] = place.run(
         place.folder / "tiny", backends=["pytorch"], options={"prompt_tokens": 250, "new_tokens": 8}
     )
@@ -105,7 +107,9 @@ def test_a_real_model_knows_the_capital_of_france(tmp_path: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(found.artifacts["torch"].path)
     ids = tokenizer("The capital of France is", return_tensors="np").input_ids
     for backend, key in (("pytorch", "torch"), ("ort_genai", "genai:fp32")):
-        case = Case(model="m", backend=backend, threads=2, options={"prompt_tokens": ids.shape[1], "new_tokens": 4})
+        case = Case(
+            model="m", backend=backend, threads=2, options={"prompt_tokens": ids.shape[1], "new_tokens": 4}
+        )
         session = open_backend(backend).load(found.artifacts[key], case)
         made = session.bind({"input_ids": ids})()["token_ids"][0]
         assert tokenizer.decode(made).startswith(" Paris"), backend

@@ -23,7 +23,11 @@ NUMBERS = {
 def prepared(tmp_path: Path, *formats: str, **fields: object) -> Prepared:
     spec = ModelSpec(name="m", task="text_generation", **fields)  # type: ignore[arg-type]
     return prepare_model(
-        spec, formats=formats, weights=WeightsPolicy.AUTO, allow_pickle=False, cache=ArtifactCache(tmp_path / "cache")
+        spec,
+        formats=formats,
+        weights=WeightsPolicy.AUTO,
+        allow_pickle=False,
+        cache=ArtifactCache(tmp_path / "cache"),
     )
 
 
@@ -34,10 +38,11 @@ def test_a_folder_becomes_files_for_both_runtimes(family: str, tmp_path: Path) -
     found = prepared(tmp_path, "torch", "genai:fp32", "genai:int4", path=model)
     assert not found.failed
     torch, fp32, int4 = (found.artifacts[key] for key in ("torch", "genai:fp32", "genai:int4"))
-    kv_heads = 2 if family == "llama" else 4
+    hidden_size, kv_heads = (64, 2) if family == "llama" else (128, 4)
     assert torch.decoder == Decoder(
-        layers=2, hidden_size=64, heads=4, kv_heads=kv_heads, head_dim=16, vocab_size=512, context_length=256
-    )
+        layers=2, hidden_size=hidden_size, heads=4, kv_heads=kv_heads, head_dim=hidden_size // 4, vocab_size=512,
+        context_length=256,
+    )  # fmt: skip
     assert torch.weights == "local" and torch.parameters and torch.input_shape == (24, 512)
     assert fp32.validation and fp32.validation.passed and fp32.validation.max_rel < 1e-4
     assert int4.validation and int4.validation.tolerance is None and 0.5 < int4.validation.cosine < 1
@@ -63,7 +68,9 @@ def test_numbers_and_a_seed_become_the_same_weights_every_time(tmp_path: Path) -
 def test_an_encoder_is_no_language_model(tmp_path: Path) -> None:
     from transformers import BertConfig, BertForMaskedLM
 
-    small = BertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64, vocab_size=100)
+    small = BertConfig(
+        hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64, vocab_size=100
+    )
     BertForMaskedLM(small).save_pretrained(tmp_path / "bert")
     with pytest.raises(PrepareError, match="is BertForMaskedLM, no decoder-only language model"):
         prepared(tmp_path, "torch", path=tmp_path / "bert")
@@ -73,9 +80,9 @@ def test_what_the_builder_does_not_know_fails_alone_and_says_what_it_knows(tmp_p
     pytest.importorskip("onnxruntime_genai")
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    GPT2LMHeadModel(GPT2Config(n_embd=32, n_layer=1, n_head=2, vocab_size=100, n_positions=64)).save_pretrained(
-        tmp_path / "gpt2"
-    )
+    GPT2LMHeadModel(
+        GPT2Config(n_embd=32, n_layer=1, n_head=2, vocab_size=100, n_positions=64)
+    ).save_pretrained(tmp_path / "gpt2")
     found = prepared(tmp_path, "torch", "genai:fp32", path=tmp_path / "gpt2")
     assert list(found.artifacts) == ["torch"]
     assert "builder does not know GPT2LMHeadModel; it knows " in found.failed["genai:fp32"]

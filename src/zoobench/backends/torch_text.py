@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,8 @@ class TorchTextSession:
 
         ids = torch.from_numpy(np.ascontiguousarray(next(iter(inputs.values())))).to(self.device)
         module, new_tokens = self.module, new_tokens_of(self.case)
+        said = module.config.eos_token_id
+        ends = [] if said is None else said if isinstance(said, list) else [said]
 
         def run() -> Tensors:
             clock = time.perf_counter_ns
@@ -61,7 +64,10 @@ class TorchTextSession:
                 # Only the last position's logits are of use; all of them would be gigabytes of a long prompt.
                 out = module(input_ids=ids, use_cache=True, logits_to_keep=1)
                 for step in range(new_tokens):
-                    chosen = out.logits[:, -1].argmax(-1)
+                    logits = out.logits[:, -1]
+                    # As other runtimes do where a length is demanded: the text may not end before.
+                    logits[:, ends] = -math.inf
+                    chosen = logits.argmax(-1)
                     made[:, step] = chosen.cpu().numpy()
                     token_ns[step] = clock() - begin
                     if step + 1 < new_tokens:
