@@ -21,6 +21,8 @@ PUBLISHED = {
 }
 MODELS = known_models()
 IDS = [model.name for model in MODELS]
+PICTURES = [model for model in MODELS if model.task == "image_classification"]
+TEXTS = [model for model in MODELS if model.task == "text_generation"]
 
 
 def test_the_zoo_is_large_enough_and_spans_both_libraries() -> None:
@@ -33,7 +35,7 @@ def test_no_two_entries_are_the_same_model() -> None:
     assert len({model.hf_id for model in MODELS}) == len(MODELS)
 
 
-@pytest.mark.parametrize("model", MODELS, ids=IDS)
+@pytest.mark.parametrize("model", PICTURES, ids=[model.name for model in PICTURES])
 def test_an_entry_is_sane(model: ModelSpec) -> None:
     assert model.hf_id and model.hf_id.count("/") == 1
     assert model.architecture
@@ -62,8 +64,8 @@ def test_a_timm_entry_can_be_built_offline_and_says_where_its_accuracy_stands(mo
 
 @pytest.mark.parametrize(
     "model",
-    [m for m in MODELS if m.library == "transformers"],
-    ids=[m.name for m in MODELS if m.library == "transformers"],
+    [m for m in PICTURES if m.library == "transformers"],
+    ids=[m.name for m in PICTURES if m.library == "transformers"],
 )
 def test_a_transformers_entry_carries_its_config(model: ModelSpec) -> None:
     assert model.architecture is not None and model.architecture.endswith("ForImageClassification")
@@ -128,3 +130,42 @@ def test_the_architecture_has_the_parameters_and_takes_the_shape(name: str) -> N
             logits = built(torch.empty(2, *model.input_shape)).logits
     assert sum(p.numel() for p in built.parameters()) == model.parameters
     assert logits.shape == (2, (model.config or {}).get("num_labels", 1000))
+
+
+@pytest.mark.parametrize("model", TEXTS, ids=[model.name for model in TEXTS])
+def test_a_language_model_says_all_that_its_speed_and_memory_depend_on(model: ModelSpec) -> None:
+    assert model.hf_id and model.hf_id.count("/") == 1 and model.licence and model.parameters
+    assert (
+        model.architecture and model.architecture.endswith("ForCausalLM") and model.library == "transformers"
+    )
+    assert model.input_shape is None and model.revision is None
+    assert model.config is not None
+    assert {
+        "model_type", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
+        "vocab_size", "max_position_embeddings", "tie_word_embeddings", "dtype",
+    } <= set(model.config)  # fmt: skip
+
+
+def test_there_are_enough_language_models() -> None:
+    assert {"tinyllama", "phi2", "smollm2_135m"} <= {model.name for model in TEXTS} and len(TEXTS) >= 7
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", TEXTS, ids=[model.name for model in TEXTS])
+def test_a_language_model_has_its_parameters(model: ModelSpec) -> None:
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from zoobench.prepare.text import decoder_of
+
+    numbers = dict(model.config or {})
+    model_type, _ = numbers.pop("model_type"), numbers.pop("dtype")
+    config = AutoConfig.for_model(model_type, **numbers)
+    with torch.device("meta"):
+        built = AutoModelForCausalLM.from_config(config)
+    assert type(built).__name__ == model.architecture
+    assert sum(p.numel() for p in built.parameters()) == model.parameters
+    # TinyLlama's and Phi-2's keys and values in fp16, as they are quoted: 22,528 and 327,680 bytes a token.
+    known = {"tinyllama": 22_528, "phi2": 327_680}
+    if model.name in known:
+        assert decoder_of(config, model.name).kv_bytes(1, value_bytes=2) == known[model.name]

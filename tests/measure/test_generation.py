@@ -46,6 +46,7 @@ def test_one_new_token_decodes_nothing() -> None:
 def test_a_percentile_that_so_few_do_not_support_is_none() -> None:
     few = spread(np.arange(1.0, 10.0))
     assert few.p50_ms == 5 and few.p95_ms is None and few.p99_ms is None
+    assert spread(np.arange(20.0)).p95_ms is None, "it would be the maximum by another name"
     many = spread(np.random.default_rng(0).lognormal(2, 0.1, 2000))
     assert many.p50_interval_ms is not None and many.p99_interval_ms is not None
     assert many.p50_interval_ms[0] < many.p50_ms < many.p50_interval_ms[1] < many.p95_ms < many.p99_ms  # type: ignore[operator]

@@ -178,6 +178,10 @@ def in_order(cells: Iterable[Cell]) -> list[Cell]:
     return [cell for cell, *_ in judged]
 
 
+_CALL_FIELDS: list[Field] = [
+    (Column("p95 (ms)", "right"), lambda r: format_ms(r.p95_ms)),
+    (Column("Throughput (items/s)", "right"), lambda r: format_number(r.throughput_per_s)),
+]
 _TOKEN_FIELDS: list[Field] = [
     (Column("TTFT (ms)", "right"), lambda r: format_ms(r.ttft_p50_ms)),
     (Column("ITL (ms)", "right"), lambda r: format_ms(r.itl_p50_ms)),
@@ -202,12 +206,12 @@ def documented_table(cells: Iterable[Cell], notes: Notes, *, narrow: bool = Fals
         beside = f" · a later attempt: {status_label(attempt)}" if attempt else ""
         return notes.mark(row) + beside
 
+    spoken = [c.row.scenario == TOKENS for c in shown]
     fields = [
         *case_fields([c.row for c in shown]),
         (Column("Latency (ms)", "right"), latency_cell),
-        (Column("p95 (ms)", "right"), lambda r: format_ms(r.p95_ms)),
-        (Column("Throughput (items/s)", "right"), lambda r: format_number(r.throughput_per_s)),
-        *(_TOKEN_FIELDS if any(c.row.requests for c in shown) else []),
+        *([] if spoken and all(spoken) else _CALL_FIELDS),
+        *(_TOKEN_FIELDS if any(spoken) else []),
         *([(Column("LoadGen (ms)"), loadgen_label)] if any(c.row.load_tests for c in shown) else []),
         *(
             []
