@@ -49,3 +49,9 @@ def loopback_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lo
         monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
         monkeypatch.setattr(connection, "_probed", {})
         yield hub
+
+
+@pytest.fixture(scope="session")
+def language_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose `cache` all tests of language models share: the builder takes seconds for each file."""
+    return tmp_path_factory.mktemp("language_models")

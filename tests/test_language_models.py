@@ -28,25 +28,24 @@ class Place:
     def run(self, model: Path, **asked: Any) -> list[Record]:
         return api.run(
             [str(model)],
-            settings=Settings(results_dir=self.folder / "results", wait=True),
+            settings=Settings(results_dir=self.folder / "results", max_case_time_s=2, wait=True),
             executor=self.executor,
             **asked,
         )
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def place(language_models: Path) -> Iterator[Place]:
     pytest.importorskip("onnxruntime_genai")
-    folder = tmp_path_factory.mktemp("text")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ZOOBENCH_LOCK", str(folder / "lock"))
-        yield Place(folder)
+        patch.setenv("ZOOBENCH_LOCK", str(language_models / "lock"))
+        yield Place(language_models)
 
 
 @pytest.fixture(scope="module")
 def measured(place: Place) -> dict[tuple[str, str], Record]:
     records = place.run(
-        tiny(place.folder / "tiny"),
+        tiny(place.folder / "llama"),
         backends=["pytorch", "ort_genai"],
         precisions=["fp32", "int4"],
         options={"prompt_tokens": 24, "new_tokens": 8},
@@ -74,7 +73,7 @@ def test_every_request_has_its_tokens(measured: dict[tuple[str, str], Record]) -
 def test_the_report_shows_what_was_waited_for(place: Place, measured: dict[tuple[str, str], Record]) -> None:
     text = write_report(place.folder / "results", place.folder / "R.md").report.read_text("utf-8")
     section = text.split("### Language models")[1].split("### Memory of language models")[0]
-    assert "| tiny/" in section and "ort_genai | int4 | 24 + 8 tokens |" in section
+    assert "| llama/" in section and "ort_genai | int4 | 24 + 8 tokens |" in section
     assert "TPOT:" in section and "KV reserved (MB)" in text
 
 
@@ -82,12 +81,12 @@ def test_what_the_context_does_not_hold_is_refused(
     place: Place, measured: dict[tuple[str, str], Record]
 ) -> None:
     [record] = place.run(
-        place.folder / "tiny", backends=["pytorch"], options={"prompt_tokens": 250, "new_tokens": 8}
+        place.folder / "llama", backends=["pytorch"], options={"prompt_tokens": 250, "new_tokens": 8}
     )
     assert record.status is Status.FAILED and record.error
     assert "250 prompt and 8 new tokens are 258, its context holds 256" in record.error.message
     with pytest.raises(UsageError, match="--new-tokens 0: a whole number from 1"):
-        place.run(place.folder / "tiny", backends=["pytorch"], options={"new_tokens": 0})
+        place.run(place.folder / "llama", backends=["pytorch"], options={"new_tokens": 0})
 
 
 def test_a_real_model_knows_the_capital_of_france(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,13 +20,14 @@ PROMPT, NEW, BATCH, END = 20, 12, 3, [2]
 
 
 @pytest.fixture(scope="module", params=["llama", "phi"])
-def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prepared]:
+def family(request: pytest.FixtureRequest, language_models: Path) -> Prepared:
     pytest.importorskip("onnxruntime_genai")
-    folder = tmp_path_factory.mktemp(request.param)
-    spec = ModelSpec(name="m", task="text_generation", path=tiny(folder / "model", request.param))
-    yield prepare_model(
+    spec = ModelSpec(
+        name="m", task="text_generation", path=tiny(language_models / request.param, request.param)
+    )
+    return prepare_model(
         spec, formats=["torch", "genai:fp32"], weights=WeightsPolicy.AUTO, allow_pickle=False,
-        cache=ArtifactCache(folder / "cache"),
+        cache=ArtifactCache(language_models / "cache"),
     )  # fmt: skip
 
 

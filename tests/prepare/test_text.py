@@ -20,24 +20,24 @@ NUMBERS = {
 }  # fmt: skip
 
 
-def prepared(tmp_path: Path, *formats: str, **fields: object) -> Prepared:
+def prepared(place: Path, *formats: str, **fields: object) -> Prepared:
     spec = ModelSpec(name="m", task="text_generation", **fields)  # type: ignore[arg-type]
     return prepare_model(
         spec,
         formats=formats,
         weights=WeightsPolicy.AUTO,
         allow_pickle=False,
-        cache=ArtifactCache(tmp_path / "cache"),
+        cache=ArtifactCache(place / "cache"),
     )
 
 
 @pytest.mark.parametrize("family", ["llama", "phi"])
-def test_a_folder_becomes_files_for_both_runtimes(family: str, tmp_path: Path) -> None:
+def test_a_folder_becomes_files_for_both_runtimes(family: str, language_models: Path) -> None:
     pytest.importorskip("onnxruntime_genai")
-    model = tiny(tmp_path / "model", family)
-    found = prepared(tmp_path, "torch", "genai:fp32", "genai:int4", path=model)
+    model = tiny(language_models / family, family)
+    found = prepared(language_models, "torch", "genai:fp32", path=model)
     assert not found.failed
-    torch, fp32, int4 = (found.artifacts[key] for key in ("torch", "genai:fp32", "genai:int4"))
+    torch, fp32 = (found.artifacts[key] for key in ("torch", "genai:fp32"))
     hidden_size, kv_heads = (64, 2) if family == "llama" else (128, 4)
     assert torch.decoder == Decoder(
         layers=2, hidden_size=hidden_size, heads=4, kv_heads=kv_heads, head_dim=hidden_size // 4, vocab_size=512,
@@ -45,11 +45,18 @@ def test_a_folder_becomes_files_for_both_runtimes(family: str, tmp_path: Path) -
     )  # fmt: skip
     assert torch.weights == "local" and torch.parameters and torch.input_shape == (24, 512)
     assert fp32.validation and fp32.validation.passed and fp32.validation.max_rel < 1e-4
+    assert "onnxruntime-genai" in fp32.made_with
+
+
+def test_four_bits_are_a_file_of_their_own_that_is_found_again(language_models: Path) -> None:
+    pytest.importorskip("onnxruntime_genai")
+    model = tiny(language_models / "llama", "llama")
+    found = prepared(language_models, "torch", "genai:fp32", "genai:int4", path=model)
+    torch, fp32, int4 = (found.artifacts[key] for key in ("torch", "genai:fp32", "genai:int4"))
     assert int4.validation and int4.validation.tolerance is None and 0.5 < int4.validation.cosine < 1
     assert (int4.precision, int4.derived_from) == (Precision.INT4, torch.sha256)
     assert int4.size_bytes < fp32.size_bytes
-    assert "onnxruntime-genai" in int4.made_with
-    again = prepared(tmp_path, "torch", "genai:int4", path=model)
+    again = prepared(language_models, "torch", "genai:int4", path=model)
     assert again.artifacts["genai:int4"].sha256 == int4.sha256
 
 

@@ -27,7 +27,7 @@ class Model:
 
 
 def budget(**changes: float) -> Any:
-    return {"min_calls": 2, "max_seconds": 60.0, **changes}
+    return {"min_calls": 2, "min_seconds": 0.0, "max_seconds": 60.0, **changes}
 
 
 def test_every_request_and_every_token_of_it_is_kept() -> None:
@@ -42,6 +42,12 @@ def test_time_that_is_over_ends_it_but_never_before_the_first() -> None:
     model = Model()
     slot = Tokens().drive(model, clock=model.clock, budget=budget(min_calls=9, max_seconds=0.0))
     assert len(slot["samples_ns"]) == 1
+
+
+def test_short_requests_are_many() -> None:
+    model = Model()
+    slot = Tokens().drive(model, clock=model.clock, budget=budget(min_calls=1, min_seconds=0.25))
+    assert len(slot["samples_ns"]) == 4, "the fourth ends behind 250 ms"
 
 
 def test_the_warm_up_is_one_whole_request() -> None:

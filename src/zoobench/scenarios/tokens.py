@@ -40,7 +40,7 @@ class Tokens:
         """Some requests; there is no settling call, because a request is long and its prefill settles the decoding.
 
         Args:
-            budget: `min_calls` requests are made, fewer where `max_seconds` are over, at least one.
+            budget: `min_calls` requests are made and `min_seconds` used, less where `max_seconds` are over; at least one.
 
         Returns:
             As a closed loop's slot, and token_ns: of each request nanoseconds from its begin to each token.
@@ -49,7 +49,8 @@ class Tokens:
         samples: list[int] = []
         token_ns: list[list[int]] = []
         end_at = begin + int(budget["max_seconds"] * 1e9)
-        while len(samples) < budget["min_calls"]:
+        least_at = begin + int(budget["min_seconds"] * 1e9)
+        while len(samples) < budget["min_calls"] or clock() < least_at:
             if samples and clock() > end_at:
                 break
             if gap_ms:
