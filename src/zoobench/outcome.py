@@ -452,6 +452,26 @@ class Accuracy(Frozen):
     preprocessing: dict[str, Any]
 
 
+class Quality(Frozen):
+    """How far a language model's answers are those of fp32 on the same runtime, teacher-forced on the same tokens."""
+
+    source: Literal["passage", "seeded ids"]
+    tokens: int = Field(description="positions that were looked at")
+    windows: int
+    tokens_sha256: str
+    perplexity: float | None = Field(
+        default=None,
+        description="exp(mean negative log-likelihood) of the passage; None: it means nothing to it",
+    )
+    reference_sha256: str | None = Field(default=None, description="None: compared with nothing")
+    kl_mean: float | None = Field(default=None, description="KL(P_ref ‖ P), nats a token")
+    kl_median: float | None = None
+    kl_p99: float | None = None
+    agreement: Share | None = Field(default=None, description="positions with the same most likely token")
+    gate: str | None = None
+    passed: bool | None = None
+
+
 class CaseResult(Frozen):
     """All that a worker and the conductor found out about one case."""
 
@@ -477,6 +497,7 @@ class CaseResult(Frozen):
     check: Check | None = None
     evidence: Evidence | None = None
     accuracy: Accuracy | None = None
+    quality: Quality | None = None
     verdict: Verdict | None = None
     forks: int = 0
     wall_s: float = Field(default=0.0, description="this case's share of the group's wall time")

@@ -437,6 +437,7 @@ class Seat:
         provider: under which name the evidence must show the graph; None: any on the case's device.
         inputs: an .npz file with the tensors to time, None for the task's own.
         evaluation: the accuracy pass that follows, None for none.
+        reference: fp32 of the same runtime, which a language model's answers are held against; None: it is that itself.
     """
 
     case: Case
@@ -444,6 +445,7 @@ class Seat:
     provider: str | None = None
     inputs: str | None = None
     evaluation: Evaluation | None = None
+    reference: Artifact | None = None
 
 
 CALL_OPTIONS = frozenset({*LOAD_OPTIONS, "gap_ms", "io_binding", "inputs_sha256"})

@@ -247,7 +247,9 @@ def _exit_code(records: Sequence[Record]) -> int:
     if Status.OK not in statuses:
         measured = any(record.latency for record in records)
         return 1 if measured or not _all_refused(records) else USAGE_EXIT
-    without = any(w.code == "no_accuracy" for r in records if r.verdict for w in r.verdict.warnings)
+    without = any(
+        w.code in ("no_accuracy", "no_quality") for r in records if r.verdict for w in r.verdict.warnings
+    )
     return 0 if statuses <= {Status.OK, Status.SKIPPED} and not without else 1
 
 

@@ -14,7 +14,7 @@ from zoobench.outcome import ANSWER_CODES, UNSTABLE_CODES, CaseError, Status, Ve
 from zoobench.plan import Plan, Request
 from zoobench.results.query import load_records
 from zoobench.results.record import Record
-from zoobench.spec import Artifact, Case, Effort, OnExisting, Seat
+from zoobench.spec import TEXT, Artifact, Case, Effort, OnExisting, Seat
 
 
 def prepare(
@@ -26,7 +26,8 @@ def prepare(
     calibration: Collected | None = None,
 ) -> Iterator[Preparation]:
     """Everything is prepared before anything is measured."""
-    wanted = needed_keys(planned.cases, request.data)
+    spoken = {model.name for model in request.models if model.task == TEXT}
+    wanted = needed_keys(planned.cases, request.data, spoken)
     models = [(model, list(wanted[model.name])) for model in request.models if model.name in wanted]
     for preparation in executor.prepare(
         models,
@@ -72,7 +73,10 @@ def sort_out(
             if before and accuracies.fits(before, artifact):
                 done.append(accuracies.judged(before))
             else:
-                seats.append(Seat(case, artifact, BACKENDS[case.backend].provider, inputs))
+                reference = recorder.reference(case) if artifact.decoder else None
+                seats.append(
+                    Seat(case, artifact, BACKENDS[case.backend].provider, inputs, reference=reference)
+                )
         if seats:
             groups.append(seats)
     for skip in planned.skips:

@@ -19,6 +19,7 @@ from zoobench.measure.accuracy import summarise
 from zoobench.measure.channel import Worker, WorkerError
 from zoobench.measure.effort import EffortPlan
 from zoobench.measure.generation import summarise_tokens
+from zoobench.measure.quality import summarise_quality
 from zoobench.measure.stats import describe, early_stop_queries, enough, throughput_per_s
 from zoobench.measure.verdict import judge
 from zoobench.outcome import (
@@ -30,6 +31,7 @@ from zoobench.outcome import (
     LoadTest,
     Memory,
     Noise,
+    Quality,
     Slot,
     Status,
     WarmUp,
@@ -110,6 +112,7 @@ class _Player:
     warm_ups: list[WarmUp] = field(default_factory=list)
     unproved: str | None = None
     accuracy: Accuracy | None = None
+    quality: Quality | None = None
     unassessed: str | None = None
     memory: dict[str, Any] = field(default_factory=dict)
     expected_slot_s: float = 0.0
@@ -379,6 +382,9 @@ def _look_back(players: list[_Player], stage: Stage) -> None:
     ):
         if player.worker and player.seat.evaluation:
             _evaluate(player, player.seat.evaluation, stage)
+    for player in players:
+        if player.worker and player.seat.artifact.decoder is not None:
+            _assess_quality(player, stage)
 
 
 def _evaluate(player: _Player, evaluation: Evaluation, stage: Stage) -> None:
@@ -402,6 +408,25 @@ def _evaluate(player: _Player, evaluation: Evaluation, stage: Stage) -> None:
             on_event=lambda _, text: stage.on_progress(case, text),
         )
         player.accuracy = summarise(raw, evaluation, player.seat.artifact)
+    except WorkerError as error:
+        player.unassessed = str(error)
+    player.wall_s += time.perf_counter() - begin
+
+
+def _assess_quality(player: _Player, stage: Stage) -> None:
+    """As `_evaluate`, for language models."""
+    assert player.worker is not None
+    case, reference = player.seat.case, player.seat.reference
+    stage.on_progress(case, "quality")
+    player.stage = "quality"
+    begin = time.perf_counter()
+    try:
+        raw = player.worker.request(
+            "quality",
+            {"reference": reference and {**reference.model_dump(mode="json"), "path": str(reference.path)}},
+            deadline_s=stage.deadlines.accuracy,
+        )
+        player.quality = summarise_quality(raw, case.precision, reference)
     except WorkerError as error:
         player.unassessed = str(error)
     player.wall_s += time.perf_counter() - begin
@@ -450,6 +475,7 @@ def _result(player: _Player, plan: EffortPlan, stage: Stage, seed: int) -> CaseR
             unproved=player.unproved,
             load=load,
             accuracy=player.accuracy,
+            quality=player.quality,
             unassessed=player.unassessed,
         )
     return CaseResult(
@@ -470,6 +496,7 @@ def _result(player: _Player, plan: EffortPlan, stage: Stage, seed: int) -> CaseR
         check=check,
         evidence=evidence,
         accuracy=player.accuracy,
+        quality=player.quality,
         verdict=verdict,
         forks=player.forks,
         wall_s=player.wall_s,

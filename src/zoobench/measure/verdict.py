@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from zoobench.measure.accuracy import accuracy_warnings
 from zoobench.measure.effort import MIN_TIMER_STEPS, EffortPlan
+from zoobench.measure.quality import quality_warnings
 from zoobench.measure.stats import half_width
 from zoobench.measure.verdict_noise import (
     contention,
@@ -26,12 +27,13 @@ from zoobench.outcome import (
     Latency,
     LoadSummary,
     Noise,
+    Quality,
     Reason,
     Verdict,
     VerdictValue,
     WarmUp,
 )
-from zoobench.spec import Case, Validation
+from zoobench.spec import TOKENS, Case, Validation
 
 MAX_DRIFT = 0.03
 TOO_WIDE = 2.0
@@ -65,6 +67,7 @@ def judge(
     unproved: str | None = None,
     load: LoadSummary | None = None,
     accuracy: Accuracy | None = None,
+    quality: Quality | None = None,
     unassessed: str | None = None,
 ) -> Verdict:
     """Judge one case. `invalid` beats `unstable`; every reason of both is listed, the graver ones first.
@@ -81,7 +84,8 @@ def judge(
         unproved: why there is no evidence.
         load: what LoadGen says of its tests; None where it drove none.
         accuracy: what the accuracy pass found; None where there was none.
-        unassessed: why an accuracy pass that was due has no result.
+        quality: what the quality pass of a language model found.
+        unassessed: why an accuracy or quality pass that was due has no result.
     """
     # Where queries queue, their latencies vary with the load and not with the machine: LoadGen judges those.
     closed = latency if case.scenario != "server" else None
@@ -101,7 +105,11 @@ def judge(
         *placement_warnings(case, noises),
         *_sample_warnings(closed, plan, inner_loops),
         *_load_warnings(load),
-        *accuracy_warnings(accuracy, unassessed),
+        *(
+            quality_warnings(quality, unassessed)
+            if case.scenario == TOKENS
+            else accuracy_warnings(accuracy, unassessed)
+        ),
         *_timer_warnings(latency, timer_ns, inner_loops),
         *machine_warnings(noises, hyperthreads),
     ]

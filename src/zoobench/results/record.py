@@ -19,6 +19,7 @@ from zoobench.outcome import (
     LoadSummary,
     Memory,
     Noise,
+    Quality,
     Status,
     Verdict,
     WarmUp,
@@ -156,6 +157,7 @@ class Record(Part):
     )
     roofline_bound: Literal["compute", "memory"] | None = None
     accuracy: Accuracy | None = None
+    quality: Quality | None = Field(default=None, description="of language models")
     check: Check | None = None
     evidence: Evidence | None = None
     noise: NoiseSummary | None = None

@@ -91,6 +91,14 @@ class Row:
     requests: Annotated[int | None, _at("generation", "requests")] = None
     prompt_tokens: Annotated[int | None, _at("generation", "prompt_tokens")] = None
     new_tokens: Annotated[int | None, _at("generation", "new_tokens")] = None
+    perplexity: Annotated[float | None, _at("quality", "perplexity")] = None
+    kl_mean: Annotated[float | None, _at("quality", "kl_mean")] = None
+    kl_p99: Annotated[float | None, _at("quality", "kl_p99")] = None
+    token_agreement: Annotated[float | None, _at("quality", "agreement", "value")] = None
+    quality_gate: Annotated[str | None, _at("quality", "gate")] = None
+    quality_passed: Annotated[bool | None, _at("quality", "passed")] = None
+    quality_tokens: Annotated[int | None, _at("quality", "tokens")] = None
+    quality_source: Annotated[str | None, _at("quality", "source")] = None
     after_import_bytes: Annotated[int | None, _at("memory", "after_import_bytes")] = None
     after_load_bytes: Annotated[int | None, _at("memory", "after_load_bytes")] = None
     kv_used_bytes: Annotated[int | None, _at("memory", "kv_used_bytes")] = None

@@ -56,6 +56,26 @@ def generation_section(rows: Sequence[Row]) -> list[Block]:
         (Column("KV used (MB)", "right"), lambda r: format_megabytes(r.kv_used_bytes)),
         (Column("KV reserved (MB)", "right"), lambda r: format_megabytes(r.kv_reserved_bytes)),
     ]
+    quality = _by_artifact([r for r in shown if r.quality_tokens])
+    judged: list[Field] = [
+        *case_fields(quality),
+        (Column("Perplexity", "right"), lambda r: format_number(r.perplexity)),
+        (Column("KL mean (nats)", "right"), lambda r: _small(r.kl_mean)),
+        (Column("KL p99", "right"), lambda r: _small(r.kl_p99)),
+        (Column("Same token (%)", "right"), lambda r: _percent(r.token_agreement)),
+        (Column("Gate"), lambda r: r.quality_gate or DASH),
+        (Column("Passes"), _passes),
+        (Column("Read", "right"), lambda r: f"{r.quality_tokens} tokens of {r.quality_source}"),
+    ]
+    told: list[Block] = [
+        Heading(3, "Quality of language models"),
+        Paragraph(
+            "Teacher-forced on the same tokens, against fp32 of the same runtime: KL(P_ref ‖ P), and how often the most likely "
+            "token is the same. Perplexity is exp(mean negative log-likelihood) of a fixed passage; it compares precisions of "
+            "one model only. Where weights are random, ids are too, and real ones may do better."
+        ),
+        make_table(judged, quality),
+    ]
     return [
         Heading(3, "Language models"),
         Paragraph(
@@ -66,7 +86,28 @@ def generation_section(rows: Sequence[Row]) -> list[Block]:
         Items(tuple((f"{name}:", text) for name, text in FORMULAS)),
         Heading(3, "Memory of language models"),
         make_table(memory, shown),
+        *(told if quality else []),
     ]
+
+
+def _by_artifact(rows: Sequence[Row]) -> list[Row]:
+    """The batch and the length of an answer change nothing of what a model says."""
+    first: dict[tuple[str | None, ...], Row] = {}
+    for row in rows:
+        first.setdefault((row.model, row.backend, row.precision, row.artifact_sha256), row)
+    return list(first.values())
+
+
+def _passes(row: Row) -> str:
+    return DASH if row.quality_passed is None else "pass" if row.quality_passed else "❌ fail"
+
+
+def _small(value: float | None) -> str:
+    return DASH if value is None else f"{value:.2g}"
+
+
+def _percent(value: float | None) -> str:
+    return DASH if value is None else f"{100 * value:.1f}"
 
 
 def _with(value: float | None, interval: tuple[float, float] | None) -> str:

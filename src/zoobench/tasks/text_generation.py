@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +27,14 @@ def prompt_ids(count: int, tokens: int, vocab_size: int, *, seed: int = _SEED) -
     rng = np.random.Generator(np.random.PCG64(seed))
     least = min(16, vocab_size - 1)
     return rng.integers(least, vocab_size, (count, tokens), dtype=np.int64)
+
+
+def passage() -> str:
+    """A fixed text, whose tokens' hash stands in the record: the beginning of Alice's Adventures in Wonderland (1865).
+
+    Every language model has read it, so its perplexity compares precisions and says little of models.
+    """
+    return Path(__file__).with_name("passage.txt").read_text(encoding="utf-8")
 
 
 class TextGeneration:

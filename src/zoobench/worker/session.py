@@ -1,7 +1,7 @@
 """The session role: one model on one runtime, driven verb by verb while other workers wait their turn.
 
-Order of verbs: load, first_call, check, warm_up, slot (many), memory, evidence, accuracy. Profiling and pictures come last,
-because they would spoil the memory figure.
+Order of verbs: load, first_call, check, warm_up, slot (many), memory, evidence, accuracy or quality. Profiling, pictures and texts
+come last, because they would spoil the memory figure.
 """
 
 from __future__ import annotations
@@ -58,6 +58,8 @@ class SessionRole:
         }
         if verb == "accuracy":
             return self.accuracy(emit, **args)
+        if verb == "quality":
+            return self.quality(**args)
         if verb not in verbs:
             raise ValueError(f"the session role has no verb {verb!r}")
         return verbs[verb](**args)
@@ -219,6 +221,22 @@ class SessionRole:
             progress=lambda text: emit("progress", text),
             workers=self._case.threads,
         )
+
+    def quality(self, reference: dict[str, Any] | None) -> dict[str, Any]:
+        """Teacher-forced on a fixed text, beside fp32 of the same runtime."""
+        from zoobench.worker.quality import assess_text
+
+        assert self._case and self._artifact
+        other = None
+        if reference is not None:
+            plain = self._case.model_copy(update={"precision": Precision.FP32})
+            backend = open_backend(self._case.backend)
+            other = cast("TokenSession", backend.load(Artifact.model_validate(reference), plain))
+        try:
+            return assess_text(self._token_session(), other, self._artifact)
+        finally:
+            if other is not None:
+                other.close()
 
     def close(self) -> dict[str, Any]:
         """Free the session."""

@@ -1,0 +1,57 @@
+"""From what a quality pass counted to what is told of it. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from zoobench.measure.proportions import share
+from zoobench.outcome import Quality, Reason
+from zoobench.spec import Artifact, Precision
+
+KL_GATES = {Precision.INT8: 0.005, Precision.INT4: 0.05}
+"""Mean KL divergence from fp32, nats a token, up to which a precision passes."""
+AGREEMENT_GATE = 0.995
+"""Share of positions with fp32's most likely token, from which a float precision passes."""
+
+
+def summarise_quality(raw: Mapping[str, Any], precision: Precision, reference: Artifact | None) -> Quality:
+    """Make shares and a decision of what the worker's `quality` verb returned."""
+    nll = raw["nll_mean"]
+    agreement = None if raw["agree"] is None else share(int(raw["agree"]), int(raw["tokens"]))
+    gate = passed = None
+    if agreement is not None:
+        if precision in KL_GATES:
+            gate = f"KL ≤ {KL_GATES[precision]:g}"
+            passed = raw["kl_mean"] <= KL_GATES[precision]
+        else:
+            gate = f"same token ≥ {AGREEMENT_GATE:.1%}"
+            passed = agreement.value >= AGREEMENT_GATE
+    return Quality(
+        source=raw["source"],
+        tokens=raw["tokens"],
+        windows=raw["windows"],
+        tokens_sha256=raw["tokens_sha256"],
+        perplexity=None if nll is None else math.exp(nll),
+        reference_sha256=reference.sha256 if reference and agreement else None,
+        kl_mean=raw["kl_mean"],
+        kl_median=raw["kl_median"],
+        kl_p99=raw["kl_p99"],
+        agreement=agreement,
+        gate=gate,
+        passed=passed,
+    )
+
+
+def quality_warnings(quality: Quality | None, unassessed: str | None) -> Iterator[Reason]:
+    """What a reader of a language model's speed must know. It never changes whether the speed can be believed."""
+    if unassessed is not None:
+        yield Reason(code="no_quality", message=f"the quality pass failed: {unassessed}")
+    if quality is not None and quality.passed is False and quality.agreement is not None:
+        random = " (seeded ids and weights: real ones may do better)" if quality.source != "passage" else ""
+        yield Reason(
+            code="quality_gate",
+            message=f"against fp32 the mean KL divergence is {quality.kl_mean:.3g} and {quality.agreement.value:.1%} of the most "
+            f"likely tokens are the same; {quality.gate} was missed{random}",
+        )
