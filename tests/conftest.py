@@ -55,3 +55,12 @@ def loopback_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lo
 def language_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder whose `cache` all tests of language models share: the builder takes seconds for each file."""
     return tmp_path_factory.mktemp("language_models")
+
+
+@pytest.fixture
+def gradients_after() -> Iterator[None]:
+    """A backend turns gradients off in its process, which is this one where a test loads it itself."""
+    import torch
+
+    yield
+    torch.set_grad_enabled(True)

@@ -212,7 +212,7 @@ def apply_recipes(folder: Path) -> None:
     edit(package / "tasks/__init__.py", "TASKS: dict[str, str] = {", f"TASKS: dict[str, str] = {{\n{row}")
     edit(
         package / "spec.py",
-        'Task = Annotated[Literal["image_classification"], BeforeValidator(_task_name)]\n',
+        'Task = Annotated[Literal["image_classification", "text_generation"], BeforeValidator(_task_name)]\n',
         word,
     )
     edit(

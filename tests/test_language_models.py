@@ -89,6 +89,7 @@ def test_what_the_context_does_not_hold_is_refused(
         place.run(place.folder / "llama", backends=["pytorch"], options={"new_tokens": 0})
 
 
+@pytest.mark.usefixtures("gradients_after")
 def test_a_real_model_knows_the_capital_of_france(tmp_path: Path) -> None:
     pytest.importorskip("gguf")
     from zoobench.backends import open_backend

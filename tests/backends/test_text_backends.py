@@ -14,7 +14,7 @@ from zoobench.prepare import ArtifactCache, Prepared, prepare_model
 from zoobench.spec import Case, ModelSpec, WeightsPolicy
 from zoobench.tasks.text_generation import prompt_ids
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("gradients_after")]
 RUNTIMES = {"pytorch": "torch", "ort_genai": "genai:fp32"}
 PROMPT, NEW, BATCH, END = 20, 12, 3, [2]
 
