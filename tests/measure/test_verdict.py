@@ -7,7 +7,7 @@ import pytest
 
 from zoobench.measure.effort import EFFORTS
 from zoobench.measure.verdict import judge
-from zoobench.measure.verdict_outputs import provider_share
+from zoobench.measure.verdict_outputs import outputs, provider_share
 from zoobench.outcome import (
     UNSTABLE_CODES,
     Check,
@@ -331,3 +331,15 @@ def test_every_code_is_explained():
     assert set.union(*rows.values()) == codes_given
     assert rows["unstable"] == UNSTABLE_CODES
     assert rows["invalid"] == {code for code, _, _ in INVALID}
+
+
+def test_fewer_bits_of_a_language_model_are_judged_by_their_quality() -> None:
+    check = Check(
+        finite=True, constant=False, denormal=False, compared=True, max_rel=0.03, tolerance=0.02, passed=False
+    )
+    case = Case(model="m", backend="pytorch", threads=1, scenario="tokens")
+    found = {
+        p: [r.code for r in outputs(case.model_copy(update={"precision": p}), check)]
+        for p in (Precision.FP32, Precision.BF16)
+    }
+    assert found == {Precision.FP32: ["differs_from_reference"], Precision.BF16: []}

@@ -109,8 +109,10 @@ def reading(folder: Path, *, letters: bool) -> Path:
         (Precision.INT8, 0.006, 1000, False),
         (Precision.INT4, 0.04, 800, True),
         (Precision.INT4, 0.06, 990, False),
-        (Precision.BF16, 0.5, 996, True),
-        (Precision.BF16, 0.0, 994, False),
+        (Precision.BF16, 0.001, 972, True),
+        (Precision.BF16, 0.02, 999, False),
+        (Precision.TF32, 0.5, 996, True),
+        (Precision.TF32, 0.0, 994, False),
     ],
 )
 def test_each_precision_has_its_gate(precision: Precision, kl: float, agree: int, passed: bool) -> None:

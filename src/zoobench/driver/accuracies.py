@@ -7,7 +7,7 @@ later run takes it from the results.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
 from zoobench.backends import artifact_key
@@ -160,18 +160,12 @@ def _same_pictures(one: DataInfo, other: DataInfo) -> bool:
     return (one.content_sha256, one.labels_sha256) == (other.content_sha256, other.labels_sha256)
 
 
-def needed_keys(
-    cases: Sequence[Case], data: Data, spoken: Collection[str] = ()
-) -> dict[str, dict[str, None]]:
-    """Model → the keys of the artifacts that its cases run, and of those that they are held against.
-
-    Args:
-        spoken: language models, which are held against fp32 without being asked.
-    """
+def needed_keys(cases: Sequence[Case], data: Data) -> dict[str, dict[str, None]]:
+    """Model → the keys of the artifacts that its cases run, and of those that they are held against."""
     wanted: dict[str, dict[str, None]] = {}
     for case in cases:
         keys = wanted.setdefault(case.model, {})
         keys[artifact_key(case.backend, case.precision)] = None
-        if data.evaluation or case.model in spoken:
+        if data.evaluation:
             keys[artifact_key(case.backend, Precision.FP32)] = None
     return wanted

@@ -14,7 +14,7 @@ from zoobench.outcome import ANSWER_CODES, UNSTABLE_CODES, CaseError, Status, Ve
 from zoobench.plan import Plan, Request
 from zoobench.results.query import load_records
 from zoobench.results.record import Record
-from zoobench.spec import TEXT, Artifact, Case, Effort, OnExisting, Seat
+from zoobench.spec import Artifact, Case, Effort, OnExisting, Seat
 
 
 def prepare(
@@ -26,8 +26,7 @@ def prepare(
     calibration: Collected | None = None,
 ) -> Iterator[Preparation]:
     """Everything is prepared before anything is measured."""
-    spoken = {model.name for model in request.models if model.task == TEXT}
-    wanted = needed_keys(planned.cases, request.data, spoken)
+    wanted = needed_keys(planned.cases, request.data)
     models = [(model, list(wanted[model.name])) for model in request.models if model.name in wanted]
     for preparation in executor.prepare(
         models,
@@ -73,6 +72,7 @@ def sort_out(
             if before and accuracies.fits(before, artifact):
                 done.append(accuracies.judged(before))
             else:
+                # Where fp32 was asked for as well: it is many gigabytes to make it for that alone.
                 reference = recorder.reference(case) if artifact.decoder else None
                 seats.append(
                     Seat(case, artifact, BACKENDS[case.backend].provider, inputs, reference=reference)

@@ -10,10 +10,10 @@ from zoobench.measure.proportions import share
 from zoobench.outcome import Quality, Reason
 from zoobench.spec import Artifact, Precision
 
-KL_GATES = {Precision.INT8: 0.005, Precision.INT4: 0.05}
+KL_GATES = {Precision.BF16: 0.005, Precision.FP16: 0.005, Precision.INT8: 0.005, Precision.INT4: 0.05}
 """Mean KL divergence from fp32, nats a token, up to which a precision passes."""
 AGREEMENT_GATE = 0.995
-"""Share of positions with fp32's most likely token, from which a float precision passes."""
+"""Share of positions with the reference's most likely token, from which another fp32 passes."""
 
 
 def summarise_quality(raw: Mapping[str, Any], precision: Precision, reference: Artifact | None) -> Quality:
