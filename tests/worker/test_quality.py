@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from zoobench.errors import UsageError
 from zoobench.measure.quality import quality_warnings, summarise_quality
-from zoobench.spec import Artifact, Decoder, Precision
+from zoobench.spec import Artifact, Case, Decoder, Precision
 from zoobench.tasks.text_generation import passage
+from zoobench.worker import session as worker_session
 from zoobench.worker.quality import WINDOW, WINDOWS, assess_text
 
 VOCABULARY = 80
@@ -126,3 +128,29 @@ def test_each_precision_has_its_gate(precision: Precision, kl: float, agree: int
     told = [reason.code for reason in quality_warnings(quality, None)]
     assert told == ([] if passed else ["quality_gate"])
     assert [r.code for r in quality_warnings(None, "it broke")] == ["no_quality"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "precision", "weights_gb"),
+    [("torch", "fp32", 8.0), ("torch", "bf16", 4.0), ("genai", "int4", 1.2)],
+)
+def test_what_the_memory_does_not_hold_is_refused_before_it_is_loaded(
+    kind: str, precision: str, weights_gb: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = {"MemAvailable": 10**9}
+    monkeypatch.setattr(worker_session, "_proc_kib", lambda file, *names: free)
+    role = worker_session.SessionRole()
+    role._artifact = artifact().model_copy(
+        update={"format": kind, "parameters": 2 * 10**9, "size_bytes": 12 * 10**8}
+    )
+    options = {"prompt_tokens": 500, "new_tokens": 100}
+    role._case = Case(model="m", backend="b", threads=1, precision=precision, options=options)
+    with pytest.raises(
+        UsageError, match=f"weights take about {weights_gb} GB and its keys .* and 1.0 GB of memory are free"
+    ):
+        role._check_fits()
+    free["MemAvailable"] = 10**11
+    role._check_fits()
+    role._case = role._case.model_copy(update={"options": {"prompt_tokens": 1000, "new_tokens": 100}})
+    with pytest.raises(UsageError, match="1000 prompt and 100 new tokens are 1100, its context holds 1024"):
+        role._check_fits()

@@ -73,7 +73,7 @@ class SessionRole:
         """
         self._case = Case.model_validate(case)
         self._artifact = Artifact.model_validate(artifact)
-        self._check_length()
+        self._check_fits()
         largest = max(self._case.batch, int(self._case.options.get("max_batch", 1)))
         if self._artifact.fixed_batch is not None and {self._case.batch, largest} != {
             self._artifact.fixed_batch
@@ -109,7 +109,8 @@ class SessionRole:
             "after_load_bytes": after_load,
         }
 
-    def _check_length(self) -> None:
+    def _check_fits(self) -> None:
+        """Refuse a language model's case that its context or the memory cannot hold, before anything is loaded."""
         assert self._case and self._artifact
         decoder, asked = self._artifact.decoder, self._case.options
         if decoder is None:
@@ -119,6 +120,15 @@ class SessionRole:
             raise UsageError(
                 f"{self._case.model}: {asked['prompt_tokens']} prompt and {asked['new_tokens']} new tokens are {length}, its "
                 f"context holds {decoder.context_length}"
+            )
+        weights = _weights_bytes(self._artifact, self._case.precision)
+        value_bytes = 2 if self._case.precision in (Precision.BF16, Precision.FP16) else 4
+        kept = decoder.kv_bytes(length, value_bytes=value_bytes, batch=self._case.batch)
+        free = _proc_kib("/proc/meminfo", "MemAvailable").get("MemAvailable")
+        if free is not None and weights + kept > free:
+            raise UsageError(
+                f"{self._case.model}: its weights take about {weights / 1e9:.1f} GB and its keys and values {kept / 1e9:.1f} GB, and "
+                f"{free / 1e9:.1f} GB of memory are free; take fewer bits, a smaller batch or shorter prompts"
             )
 
     def first_call(self) -> dict[str, Any]:
@@ -290,6 +300,13 @@ class SessionRole:
             first = np.asarray(next(iter(outputs.values())))
             rows.append(first.reshape(len(picked), -1)[: len(items) - start].astype(np.float32))
         return np.concatenate(rows)
+
+
+def _weights_bytes(artifact: Artifact, precision: Precision) -> int:
+    """In memory: PyTorch converts what is stored to the case's precision, others keep the file as it is."""
+    if artifact.format != "torch" or artifact.parameters is None:
+        return artifact.size_bytes
+    return artifact.parameters * (2 if precision in (Precision.BF16, Precision.FP16) else 4)
 
 
 def fill_batch(items: np.ndarray, batch: int) -> np.ndarray:
