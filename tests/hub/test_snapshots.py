@@ -80,6 +80,16 @@ def test_the_plan_takes_configuration_and_safetensors_only(loopback_hub: Loopbac
     ]
 
 
+def test_a_language_model_comes_with_its_tokenizer(loopback_hub: LoopbackHub) -> None:
+    commit = loopback_hub.add(
+        ID, {**FILES, "tokenizer.json": b"{}", "tokenizer_config.json": b"[]", "notes.txt": b"x"}
+    )
+    planned = [name for name, _ in snapshots.plan_download(ID, commit)]
+    assert planned == ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"]
+    folder = snapshots.download(ID, commit).folder
+    assert (folder / "tokenizer.json").read_bytes() == b"{}" and not (folder / "notes.txt").exists()
+
+
 def test_a_download_is_whole_and_reports_progress(loopback_hub: LoopbackHub) -> None:
     commit = loopback_hub.add(ID, {**FILES, "model.safetensors": WEIGHTS * 3})
     seen: list[tuple[str, int, int]] = []

@@ -41,6 +41,18 @@ _Answer = TypeVar("_Answer")
 
 CONFIG = "config.json"
 PREPROCESSOR = "preprocessor_config.json"
+TOKENIZER = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "special_tokens_map.json",
+    "vocab.json",
+    "merges.txt",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "generation_config.json",
+)
+"""Of language models: small beside their weights, and without them ids are no text."""
 MAX_BYTES = 20_000_000_000
 _ATTEMPTS = 2
 _PAUSE_S = 0.5
@@ -279,7 +291,7 @@ def _wanted(what: str, names: Collection[str], allow_pickle: bool) -> tuple[str,
                 f"{what} has only pickled weights ({weights[0]}), and a pickle can run its author's code when"
                 " it is loaded: pass --allow-pickle if you trust them"
             )
-    return (CONFIG, *(name for name in (PREPROCESSOR,) if name in names), *weights)
+    return (CONFIG, *(name for name in (PREPROCESSOR, *TOKENIZER) if name in names), *weights)
 
 
 def _weights(what: str, names: Collection[str], stem: str, suffix: str) -> tuple[str, ...]:

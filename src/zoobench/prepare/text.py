@@ -21,17 +21,6 @@ if TYPE_CHECKING:
     from zoobench.hub.snapshots import Snapshot
 
 WEIGHTS_FILE = "model.safetensors"
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "tokenizer.model",
-    "special_tokens_map.json",
-    "vocab.json",
-    "merges.txt",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "generation_config.json",
-)
 
 
 def build_text(
@@ -156,7 +145,9 @@ def _tokenizer(folder: Path, snapshot: Snapshot | None, vocab_size: int) -> tupl
     """Copy what the snapshot has; else write one that only numbers, because builders refuse a folder without."""
     import shutil
 
-    found = [name for name in TOKENIZER_FILES if snapshot and (snapshot.folder / name).is_file()]
+    from zoobench.hub.snapshots import TOKENIZER
+
+    found = [name for name in TOKENIZER if snapshot and (snapshot.folder / name).is_file()]
     for name in found:
         assert snapshot is not None
         shutil.copyfile(snapshot.folder / name, folder / name)
