@@ -317,7 +317,8 @@ def test_a_named_provider_is_proved_on_the_cpu_too():
 def test_every_code_is_explained():
     root = Path(__file__).parents[2]
     home = root / "src/zoobench/measure"
-    rules = "".join(file.read_text() for file in (*home.glob("verdict*.py"), home / "accuracy.py"))
+    files = (*home.glob("verdict*.py"), home / "accuracy.py", home / "quality.py")
+    rules = "".join(file.read_text() for file in files)
     codes_given = set(re.findall(r'code="(\w+)"', rules))
     page = (root / "docs/verdicts.md").read_text()
     invalid, unstable, warnings = (
