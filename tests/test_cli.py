@@ -394,6 +394,11 @@ def test_a_load_that_cannot_be_meant_is_one_line(
     assert len(err.strip().splitlines()) == 1
 
 
+def test_a_language_models_files_are_a_folder_and_not_one_to_write() -> None:
+    with pytest.raises(UsageError, match="ort_genai runs a folder of files"):
+        api.quantize("smollm2_135m", precision="int4", backend="ort_genai")
+
+
 @pytest.mark.parametrize("command", ["export", "quantize"])
 @pytest.mark.parametrize(
     ("output", "said"),

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from tests.language_models import smollm2, tiny
 
 from zoobench import api
 from zoobench.driver import Settings
 from zoobench.errors import UsageError
 from zoobench.executors.local import LocalExecutor
-from zoobench.outcome import Status
+from zoobench.outcome import Status, VerdictValue
 from zoobench.results.record import Record
 from zoobench.show.report import write_report
 
@@ -68,6 +69,23 @@ def test_every_request_has_its_tokens(measured: dict[tuple[str, str], Record]) -
         assert record.memory is not None and record.memory.kv_used_bytes == 2 * 2 * 2 * 16 * 4 * (24 + 8 - 1)
     assert measured["ort_genai", "int4"].generation is not None
     assert measured["pytorch", "int4"].status is Status.SKIPPED
+
+
+def test_pictures_are_not_for_language_models(place: Place, measured: dict[tuple[str, str], Record]) -> None:
+    pictures = place.folder / "pictures" / "cat"
+    pictures.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 8)).save(pictures / "1.png")
+    [again] = place.run(
+        place.folder / "llama",
+        backends=["pytorch"],
+        data=api.pictures(str(pictures.parent)),
+        options={"prompt_tokens": 24, "new_tokens": 8},
+    )
+    assert again.accuracy is None and again.quality is not None
+    before = measured["pytorch", "fp32"]
+    assert before.verdict is not None
+    # A number that a busy machine spoilt is measured again anyway.
+    assert again.run_id == before.run_id or before.verdict.value is VerdictValue.INVALID
 
 
 def test_the_report_shows_what_was_waited_for(place: Place, measured: dict[tuple[str, str], Record]) -> None:

@@ -320,6 +320,10 @@ def quantize(
             if why
             else f"--precision {chosen.value}: {backend} has files of its own for {known}"
         )
+    if row.format == "genai":
+        raise UsageError(
+            f"{backend} runs a folder of files, which `zoobench run --precisions {chosen.value}` makes and keeps in the cache"
+        )
     spec = request([model], registry=registry).models[0]
     _check_output(output, spec, ".xml" if backend == "openvino" else ".onnx")
     artifact = _prepared(

@@ -86,7 +86,8 @@ class Accuracies:
     def fits(self, record: Record, artifact: Artifact) -> bool:
         """Whether the record holds the accuracy that is asked for now of `artifact`; true where none is asked for."""
         asked, found = self.pictures.evaluation, record.accuracy
-        if asked is None:
+        # Pictures are not for language models.
+        if asked is None or artifact.decoder is not None:
             return True
         if found is None or not _same_pictures(found.data, asked.info):
             return False
@@ -120,7 +121,7 @@ class Accuracies:
 
     def _seat(self, seat: Seat) -> Seat:
         asked = self.pictures.evaluation
-        if asked is None:
+        if asked is None or seat.artifact.decoder is not None:
             return seat
         blank = self.recorder.record(seat.case, Status.INTERRUPTED)
         if self._key(blank, seat.artifact.sha256, seat.artifact.meaning_sha256) in self.known:
