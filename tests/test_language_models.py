@@ -29,7 +29,7 @@ class Place:
     def run(self, model: Path, **asked: Any) -> list[Record]:
         return api.run(
             [str(model)],
-            settings=Settings(results_dir=self.folder / "results", max_case_time_s=2, wait=True),
+            settings=Settings(results_dir=self.folder / "results", max_case_time_s=1, wait=True),
             executor=self.executor,
             **asked,
         )

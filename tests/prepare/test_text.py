@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,7 @@ import pytest
 from tests.language_models import tiny
 
 from zoobench.errors import PrepareError
-from zoobench.prepare import ArtifactCache, Prepared, prepare_model
-from zoobench.prepare.genai import known_architectures
+from zoobench.prepare import ArtifactCache, Prepared, genai, prepare_model
 from zoobench.spec import Decoder, ModelSpec, Precision, WeightsPolicy
 
 pytestmark = pytest.mark.slow
@@ -83,14 +83,26 @@ def test_an_encoder_is_no_language_model(tmp_path: Path) -> None:
         prepared(tmp_path, "torch", path=tmp_path / "bert")
 
 
-def test_what_the_builder_does_not_know_fails_alone_and_says_what_it_knows(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            "NotImplementedError: The gpt2 model is not currently supported.",
+            "does not know LlamaForCausalLM; it knows ",
+        ),
+        ("RuntimeError: the disk is on strike", "builder failed: RuntimeError: the disk is on strike"),
+        ("", "builder failed: it ended with 1"),
+    ],
+)
+def test_what_the_builder_refuses_fails_alone_in_one_line(
+    said: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("onnxruntime_genai")
-    from transformers import GPT2Config, GPT2LMHeadModel
-
-    GPT2LMHeadModel(
-        GPT2Config(n_embd=32, n_layer=1, n_head=2, vocab_size=100, n_positions=64)
-    ).save_pretrained(tmp_path / "gpt2")
-    found = prepared(tmp_path, "torch", "genai:fp32", path=tmp_path / "gpt2")
+    failure = subprocess.CompletedProcess(
+        [], 1, "", f"Traceback (most recent call last):\n  File x\n{said}\n" if said else ""
+    )
+    monkeypatch.setattr(genai.subprocess, "run", lambda *_, **__: failure)
+    found = prepared(tmp_path, "torch", "genai:fp32", path=tiny(tmp_path / "model", num_hidden_layers=1))
     assert list(found.artifacts) == ["torch"]
-    assert "builder does not know GPT2LMHeadModel; it knows " in found.failed["genai:fp32"]
-    assert {"LlamaForCausalLM", "PhiForCausalLM"} <= set(known_architectures())
+    assert told in found.failed["genai:fp32"] and "\n" not in found.failed["genai:fp32"]
+    assert {"LlamaForCausalLM", "PhiForCausalLM"} <= set(genai.known_architectures())
