@@ -22,12 +22,16 @@ class Task(Protocol):
         """Deterministic inputs for validation and timing, shape (items, *input_shape), float32; of text ids."""
         ...
 
-    def item(self, picture: Image.Image, how: Preprocessing) -> np.ndarray:
-        """A decoded RGB picture as one item of the model's input, float32, without the batch axis."""
-        ...
-
     def top1_agreement(self, reference: np.ndarray, outputs: np.ndarray) -> float | None:
         """Share of rows that decide alike, among rows whose margin exceeds the difference; None if there is none."""
+        ...
+
+
+class PictureTask(Task, Protocol):
+    """A task whose models look at pictures."""
+
+    def item(self, picture: Image.Image, how: Preprocessing) -> np.ndarray:
+        """A decoded RGB picture as one item of the model's input, float32, without the batch axis."""
         ...
 
 

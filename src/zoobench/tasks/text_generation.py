@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from zoobench.tasks import CHECK_ITEMS, top1_where_decided
-
-if TYPE_CHECKING:
-    from PIL import Image
-
-    from zoobench.spec import Preprocessing
 
 CHECK_TOKENS = 24
 """Of a check prompt: long enough for positions to matter, short enough to be asked of a slow model."""
@@ -48,10 +42,6 @@ class TextGeneration:
         """
         tokens, vocab_size = input_shape
         return prompt_ids(items, tokens, vocab_size)
-
-    def item(self, picture: Image.Image, how: Preprocessing) -> np.ndarray:
-        """There are no pictures."""
-        raise NotImplementedError("language models take no pictures")
 
     def top1_agreement(self, reference: np.ndarray, outputs: np.ndarray) -> float | None:
         """Share of prompts with the same next token, among those whose margin exceeds twice the difference."""

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from zoobench.tasks import open_task
 
 if TYPE_CHECKING:
     from zoobench.backends import Session
+    from zoobench.tasks import PictureTask
 
 BATCH = 8
 """Large enough to keep the runtime busy, small enough to be in any model's memory."""
@@ -112,7 +113,7 @@ class _Pass:
         how = artifact.preprocessing
         if how is None:
             raise UsageError(f"{case.model}: how it wants its pictures is not known; state it in a registry")
-        task = open_task(artifact.task)
+        task = cast("PictureTask", open_task(artifact.task))
         bad: list[tuple[str, str]] = []
         counts = _Counts(against)
         session = self.open_session(artifact, case)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from zoobench.errors import PrepareError, UsageError
 from zoobench.prepare import prepare_model
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from zoobench.prepare.derive import Calibration
+    from zoobench.tasks import PictureTask
 
 
 class PrepareRole:
@@ -53,7 +54,7 @@ def _calibration(folder: Path) -> Calibration:
     pack = Pack.open(folder)
 
     def items(artifact: Artifact) -> np.ndarray:
-        how, task = artifact.preprocessing, open_task(artifact.task)
+        how, task = artifact.preprocessing, cast("PictureTask", open_task(artifact.task))
         if how is None:
             raise PrepareError(
                 f"{artifact.model}: how it wants its pictures is not known, so it cannot be calibrated"
