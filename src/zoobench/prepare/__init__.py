@@ -5,6 +5,7 @@ Where weights come from is decided first, then the cache is asked; torch is only
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -167,9 +168,17 @@ def _with_derived(
     return prepared.model_copy(update={"artifacts": artifacts, "failed": failed})
 
 
+_MAKERS = {
+    "onnx": ("onnx", "zoobench.prepare.derive"),
+    "openvino": ("onnx", "zoobench.prepare.derive"),
+    "genai": ("torch", "zoobench.prepare.genai"),
+}
+"""Format of a derived artifact → the plain one that it is made of, and the module whose `derived_recipe` and
+`build_derived` make it."""
+
+
 def _origin_of(key: str) -> str:
-    """The plain artifact that a derived one is made of."""
-    return "torch" if key.startswith("genai:") else "onnx"
+    return _MAKERS[key.partition(":")[0]][0]
 
 
 def _derived(
@@ -179,20 +188,14 @@ def _derived(
     calibration: Calibration | None,
     progress: Progress,
 ) -> Artifact:
-    if key.startswith("genai:"):
-        from zoobench.prepare.genai import build_genai, genai_recipe
+    maker = importlib.import_module(_MAKERS[key.partition(":")[0]][1])
+    recipe = maker.derived_recipe(key, source, calibration)
 
-        recipe = genai_recipe(key, source)
-
-        def build(folder: Path) -> Artifact:
-            return build_genai(folder, key, source, recipe=recipe, progress=progress)
-    else:
-        from zoobench.prepare.derive import build_derived, derived_recipe
-
-        recipe = derived_recipe(key, source, calibration)
-
-        def build(folder: Path) -> Artifact:
-            return build_derived(folder, key, source, calibration, recipe=recipe, progress=progress)
+    def build(folder: Path) -> Artifact:
+        made: Artifact = maker.build_derived(
+            folder, key, source, calibration, recipe=recipe, progress=progress
+        )
+        return made
 
     found = cache.lookup(recipe_key(recipe)) or cache.get_or_build(recipe_key(recipe), build)
     # The source may have been named, and told its pictures, anew since.

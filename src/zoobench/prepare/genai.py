@@ -25,7 +25,7 @@ GENAI_PACKAGES = ("onnxruntime-genai", "onnxruntime", "transformers", "torch")
 _UNKNOWN = "is not currently supported"
 
 
-def genai_recipe(key: str, source: Artifact) -> dict[str, Any]:
+def derived_recipe(key: str, source: Artifact, calibration: object = None) -> dict[str, Any]:
     """All that decides what the artifact holds; JSON."""
     return {
         "recipe": 1,
@@ -36,8 +36,14 @@ def genai_recipe(key: str, source: Artifact) -> dict[str, Any]:
     }
 
 
-def build_genai(
-    folder: Path, key: str, source: Artifact, *, recipe: dict[str, Any], progress: Callable[[str], None]
+def build_derived(
+    folder: Path,
+    key: str,
+    source: Artifact,
+    calibration: object = None,
+    *,
+    recipe: dict[str, Any],
+    progress: Callable[[str], None],
 ) -> Artifact:
     """Make the artifact `genai:PRECISION` of a language model's torch artifact in the empty `folder`.
 
