@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from zoobench import machine
 from zoobench.backends import BACKENDS, DEFAULT_BACKENDS, artifact_key
+from zoobench.backends.endpoint import base_url, served_models
 from zoobench.catalog import MODEL_REGISTRY, find, load_registry
 from zoobench.data import DataRequest
 from zoobench.driver import Observer, Settings, exclusive, execute
@@ -18,9 +19,10 @@ from zoobench.plan import Data, Request, check
 from zoobench.results.query import load_records
 from zoobench.scenarios.load import complete
 from zoobench.search.serving import MaxRate, at_rate, max_rates
-from zoobench.spec import Artifact, Case, Effort, ModelSpec, OptionValue, Precision, WeightsPolicy
+from zoobench.spec import TEXT, Artifact, Case, Effort, ModelSpec, OptionValue, Precision, WeightsPolicy
 
 if TYPE_CHECKING:
+    from zoobench.catalog import Entry
     from zoobench.results.record import Record
 
 _E = TypeVar("_E", Precision, Effort)
@@ -51,11 +53,12 @@ class Quiet:
 
 
 def request(
-    models: Sequence[str | ModelSpec] = DEFAULT_MODELS,
+    models: Sequence[str | ModelSpec] | None = None,
     *,
     backends: Sequence[str] = DEFAULT_BACKENDS,
     batch_sizes: Sequence[int] = (1,),
-    precisions: Sequence[str | Precision] = (Precision.FP32,),
+    concurrency: Sequence[int] = (1,),
+    precisions: Sequence[str | Precision] | None = None,
     effort: str | Effort = Effort.QUICK,
     scenario: str = "single_stream",
     threads: int | None = None,
@@ -66,10 +69,12 @@ def request(
     """What to measure, from names as a person writes them.
 
     Args:
-        models: names, globs, Hub ids, local folders, `.onnx` files, or ready specs.
+        models: names, globs, Hub ids, local folders, `.onnx` files, or ready specs; None: `DEFAULT_MODELS`, or all
+            that the `endpoint` in `options` serves.
         backends: rows of `zoobench.backends.BACKENDS`.
         batch_sizes: items per call.
-        precisions: `fp32`, `tf32`, `fp16`, `bf16`, `int8`, `int8_dynamic`, `int4`.
+        concurrency: numbers of clients that ask a language model at once.
+        precisions: `fp32`, `tf32`, `fp16`, `bf16`, `int8`, `int8_dynamic`, `int4`; None: fp32.
         effort: `quick`, `standard` or `thorough`.
         threads: intra-op threads; None: every CPU that this process may use.
         options: runtime options, given to every backend that understands the name.
@@ -82,21 +87,44 @@ def request(
     if data is not None and not isinstance(data, Data):
         raise UsageError(f"data={data!r}: give zoobench.pictures({data!r})")
     entries = MODEL_REGISTRY if registry is None else {**MODEL_REGISTRY, **load_registry(registry)}
+    options = dict(options or {})
+    if "endpoint" in options:
+        options["endpoint"] = base_url(str(options["endpoint"]))
+        if models is None:
+            models = served_models(str(options["endpoint"]))
+    elif models is None:
+        models = DEFAULT_MODELS
     named = [model for model in models if isinstance(model, str)]
     ready = [model for model in models if isinstance(model, ModelSpec)]
     if not named and not ready:
         raise UsageError("--models is empty; name at least one (`zoobench models` lists them)")
+    found = (
+        _served(named, entries) if set(backends) == {"endpoint"} else find(named, entries) if named else ()
+    )
+    chosen = [*found, *ready]
     return Request(
-        models=[*(find(named, entries) if named else ()), *ready],
+        models=chosen,
         backends=list(dict.fromkeys(backends)),
         batch_sizes=list(dict.fromkeys(batch_sizes)),
-        precisions=list(dict.fromkeys(_member(Precision, "--precisions", name) for name in precisions)),
+        concurrency=list(dict.fromkeys(concurrency)),
+        precisions=list(
+            dict.fromkeys(
+                _member(Precision, "--precisions", name) for name in precisions or (Precision.FP32,)
+            )
+        ),
         effort=_member(Effort, "--effort", effort),
         scenario=_known_scenario(scenario),
         threads=threads,
-        options=complete(scenario, options or {}),
+        options=complete(scenario, options, text=any(model.task == TEXT for model in chosen)),
         data=data or Data(),
     )
+
+
+def _served(names: Sequence[str], entries: Mapping[str, Entry]) -> list[ModelSpec]:
+    """A server's models have names of its own; of one that is in the catalog more is known."""
+    return [
+        find([name], entries)[0] if name in entries else ModelSpec(name=name, task=TEXT) for name in names
+    ]
 
 
 def pictures(
@@ -161,11 +189,12 @@ def pictures(
 
 
 def run(
-    models: Sequence[str | ModelSpec] = DEFAULT_MODELS,
+    models: Sequence[str | ModelSpec] | None = None,
     *,
     backends: Sequence[str] = DEFAULT_BACKENDS,
     batch_sizes: Sequence[int] = (1,),
-    precisions: Sequence[str | Precision] = (Precision.FP32,),
+    concurrency: Sequence[int] = (1,),
+    precisions: Sequence[str | Precision] | None = None,
     effort: str | Effort = Effort.QUICK,
     scenario: str = "single_stream",
     threads: int | None = None,
@@ -189,6 +218,7 @@ def run(
         models,
         backends=backends,
         batch_sizes=batch_sizes,
+        concurrency=concurrency,
         precisions=precisions,
         effort=effort,
         scenario=scenario,

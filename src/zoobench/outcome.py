@@ -104,6 +104,21 @@ class Generation(Frozen):
     itl_by_position_ms: tuple[float, ...] = Field(
         default=(), description="median over requests of the time between token i and token i + 1"
     )
+    chunks: float | None = Field(
+        default=None, description="of a server's answer, the mean; None: a time for each token"
+    )
+    concurrency: int = Field(default=1, description="clients that asked at once")
+    requests_per_s: float | None = Field(
+        default=None, description="over all clients; None: not known of older records"
+    )
+    tokens_per_s: float | None = Field(
+        default=None, description="that were made, over all clients, prefill and all"
+    )
+    mean_in_flight: float | None = Field(default=None, description="requests")
+    ttft_limit_ms: float | None = None
+    tpot_limit_ms: float | None = None
+    good: int | None = Field(default=None, description="requests that held every limit; None: there is none")
+    goodput_per_s: float | None = Field(default=None, description="of those")
 
 
 class Latency(Frozen):
@@ -198,6 +213,10 @@ class LoadTest(Frozen):
     latency_percentile: float | None = Field(default=None, description="percent")
     latency_limit_ms: float | None = None
     percentile_ms: float | None = Field(default=None, description="latency at that percentile")
+    ttft_limit_ms: float | None = Field(default=None, description="of a language model, at that percentile")
+    tpot_limit_ms: float | None = None
+    ttft_percentile_ms: float | None = None
+    tpot_percentile_ms: float | None = None
     samples_per_query: int = 1
     queries: int
     samples: int
@@ -227,6 +246,10 @@ class LoadSummary(Frozen):
     latency_percentile: float | None = None
     latency_limit_ms: float | None = None
     percentile_ms: float | None = Field(default=None, description="the worst of the tests'")
+    ttft_limit_ms: float | None = None
+    tpot_limit_ms: float | None = None
+    ttft_percentile_ms: float | None = None
+    tpot_percentile_ms: float | None = None
     samples_per_query: int = 1
     queries: int = 0
     batches: dict[int, int] = Field(default_factory=dict)
@@ -260,7 +283,12 @@ def summarise_load(tests: Sequence[LoadTest]) -> LoadSummary | None:
         completed_qps=sum(test.samples for test in tests) / seconds if seconds > 0 else 0.0,
         latency_percentile=last.latency_percentile,
         latency_limit_ms=last.latency_limit_ms,
-        percentile_ms=max((t.percentile_ms for t in tests if t.percentile_ms is not None), default=None),
+        ttft_limit_ms=last.ttft_limit_ms,
+        tpot_limit_ms=last.tpot_limit_ms,
+        **{
+            name: max((found for t in tests if (found := getattr(t, name)) is not None), default=None)
+            for name in ("percentile_ms", "ttft_percentile_ms", "tpot_percentile_ms")
+        },
         samples_per_query=last.samples_per_query,
         queries=sum(test.queries for test in tests),
         batches=dict(sorted(batches.items())),
@@ -292,8 +320,11 @@ class Slot(Frozen):
     samples_ns: tuple[int, ...]
     noise: Noise = Noise()
     load: LoadTest | None = None
+    begun_ns: tuple[int, ...] = Field(
+        default=(), description="of each request of a language model: from the slot's begin to its own"
+    )
     token_ns: tuple[tuple[int, ...], ...] = Field(
-        default=(), description="of each sample of a language model: from its begin to each token on the host"
+        default=(), description="of each request: from its begin to each token on the host"
     )
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from zoobench.backends import BACKENDS, COMMON_OPTIONS
 from zoobench.data import DataRequest
 from zoobench.errors import UsageError
-from zoobench.scenarios.load import MISSING
+from zoobench.scenarios.load import MAX_LIMIT_MS, MISSING
 from zoobench.scenarios.load import check as check_load
 from zoobench.spec import (
+    CLIENT_OPTIONS,
     LOADGEN_SCENARIOS,
     TEXT,
     TOKEN_OPTIONS,
@@ -22,11 +24,16 @@ from zoobench.spec import (
     ModelSpec,
     OptionValue,
     Precision,
+    concurrency_of,
 )
 
 MAX_BATCH = 65_536
 MAX_GAP_MS = 60_000
 MAX_TOKENS = 1_000_000
+MAX_CLIENTS = 4096
+
+_CLIENT_FLAGS = {"concurrency": "--concurrency", "ttft_limit_ms": "--max-ttft", "tpot_limit_ms": "--max-tpot"}
+assert set(_CLIENT_FLAGS) == set(CLIENT_OPTIONS)
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,7 @@ class Request:
 
     Attributes:
         batch_sizes: items per call.
+        concurrency: numbers of clients that ask a language model at once.
         threads: intra-op threads; None means all the CPUs that this process may use.
         options: for every backend that understands the name.
         data: the pictures to measure accuracy with and to calibrate on.
@@ -58,6 +66,7 @@ class Request:
     models: Sequence[ModelSpec]
     backends: Sequence[str]
     batch_sizes: Sequence[int] = (1,)
+    concurrency: Sequence[int] = (1,)
     precisions: Sequence[Precision] = (Precision.FP32,)
     effort: Effort = Effort.QUICK
     scenario: str = "single_stream"
@@ -112,19 +121,25 @@ def plan(request: Request, inventory: Inventory) -> Plan:
     groups: list[Group] = []
     skips: list[Skip] = []
     for model in request.models:
-        for batch in request.batch_sizes:
+        for batch, clients in itertools.product(request.batch_sizes, request.concurrency):
             cases: list[Case] = []
-            for precision in request.precisions:
-                for name in request.backends:
-                    case = _case(request, model, name, precision, batch, threads)
-                    reason = _refusal(request, name, model, precision, inventory)
-                    if reason:
-                        skips.append(Skip(case, reason))
-                    else:
-                        cases.append(case)
+            for precision, name in _pairs(request):
+                case = _case(request, model, name, precision, batch, clients, threads)
+                reason = _refusal(request, model, case, inventory)
+                if reason:
+                    skips.append(Skip(case, reason))
+                else:
+                    cases.append(case)
             if cases:
                 groups.append(Group(cases=tuple(cases)))
     return Plan(tuple(groups), tuple(skips))
+
+
+def _pairs(request: Request) -> list[tuple[Precision, str]]:
+    """A server runs what it runs, whatever precisions are asked for."""
+    served = [name for name in request.backends if BACKENDS[name].precisions == (Precision.SERVED.value,)]
+    own = [(p, name) for p in request.precisions for name in request.backends if name not in served]
+    return own + [(Precision.SERVED, name) for name in served]
 
 
 def check(request: Request, cpus: int) -> None:
@@ -140,6 +155,7 @@ def check(request: Request, cpus: int) -> None:
         ("--models", request.models),
         ("--backends", request.backends),
         ("--batch-sizes", request.batch_sizes),
+        ("--concurrency", request.concurrency),
         ("--precisions", request.precisions),
     ):
         if not values:
@@ -165,23 +181,45 @@ def check(request: Request, cpus: int) -> None:
     gap = request.options.get("gap_ms", 0)
     if isinstance(gap, bool | str) or not 0 <= gap <= MAX_GAP_MS:
         raise UsageError(f"--gap {gap}: 0 to {MAX_GAP_MS} milliseconds")
+    for clients in request.concurrency:
+        if not 1 <= clients <= MAX_CLIENTS:
+            raise UsageError(
+                f"--concurrency {clients} is out of range; 1 to {MAX_CLIENTS} clients can ask at once"
+            )
+    text = any(model.task == TEXT for model in request.models)
+    if "endpoint" in request.backends and not request.options.get("endpoint"):
+        raise UsageError("--backends endpoint needs the server's address: --endpoint http://127.0.0.1:8000")
+    for name in ("ttft_limit_ms", "tpot_limit_ms"):
+        limit = request.options.get(name, 1.0)
+        if isinstance(limit, bool | str) or not 0 < limit <= MAX_LIMIT_MS:
+            raise UsageError(f"{_CLIENT_FLAGS[name]} {limit}: a time above 0, such as 500ms")
+    for name, flag in _CLIENT_FLAGS.items():
+        if not text and (
+            name in request.options or (name == "concurrency" and tuple(request.concurrency) != (1,))
+        ):
+            raise UsageError(f"{flag} is for language models; none of --models is one")
     for name in TOKEN_OPTIONS:
         count = request.options.get(name, 1)
         if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MAX_TOKENS:
             raise UsageError(f"--{name.replace('_', '-')} {count}: a whole number from 1 to {MAX_TOKENS}")
-        if name in request.options and not any(model.task == TEXT for model in request.models):
+        if name in request.options and not text:
             raise UsageError(f"--{name.replace('_', '-')} is for language models; none of --models is one")
     understood = {*COMMON_OPTIONS, *(o for name in request.backends for o in BACKENDS[name].options)}
     for option in request.options:
         if option not in understood:
             raise UsageError(
                 f"--options {option}: none of {', '.join(request.backends)} understands it; "
-                f"they know {', '.join(sorted(understood - {'inputs_sha256', *TOKEN_OPTIONS}))}"
+                f"they know {', '.join(sorted(understood - {'inputs_sha256', *TOKEN_OPTIONS, *CLIENT_OPTIONS}))}"
             )
 
 
 def _check_load(request: Request) -> None:
-    check_load(request.scenario, request.options, request.batch_sizes)
+    spoken = [model.task == TEXT for model in request.models]
+    if request.scenario in LOADGEN_SCENARIOS and any(spoken) and not all(spoken):
+        raise UsageError(
+            f"--scenario {request.scenario}: language models and others have other limits; run them apart"
+        )
+    check_load(request.scenario, request.options, request.batch_sizes, text=any(spoken))
     if request.scenario not in LOADGEN_SCENARIOS:
         return
     if importlib.util.find_spec("mlperf_loadgen") is None:
@@ -194,12 +232,22 @@ def _check_load(request: Request) -> None:
 
 
 def _case(
-    request: Request, model: ModelSpec, backend: str, precision: Precision, batch: int, threads: int
+    request: Request,
+    model: ModelSpec,
+    backend: str,
+    precision: Precision,
+    batch: int,
+    clients: int,
+    threads: int,
 ) -> Case:
     row = BACKENDS[backend]
     text = model.task == TEXT
-    known = {*COMMON_OPTIONS, *row.options} - (set() if text else TOKEN_OPTIONS.keys())
-    options = {**(TOKEN_OPTIONS if text else {}), **request.options}
+    known = {*COMMON_OPTIONS, *row.options} - (set() if text else {*TOKEN_OPTIONS, *CLIENT_OPTIONS})
+    options = {
+        **(TOKEN_OPTIONS if text else {}),
+        **request.options,
+        **({"concurrency": clients} if clients > 1 else {}),
+    }
     return Case(
         model=model.name,
         backend=backend,
@@ -215,9 +263,8 @@ def _case(
     )
 
 
-def _refusal(
-    request: Request, name: str, model: ModelSpec, precision: Precision, inventory: Inventory
-) -> str | None:
+def _refusal(request: Request, model: ModelSpec, case: Case, inventory: Inventory) -> str | None:
+    name, precision = case.backend, case.precision
     row = BACKENDS[name]
     reason = inventory.unavailable.get(name)
     if reason:
@@ -228,8 +275,12 @@ def _refusal(
         return f"{name} does not run {precision.value} here; it runs {', '.join(row.precisions)}"
     if model.task not in row.tasks:
         return f"{name} does not run {model.task}"
-    if model.task == TEXT and request.scenario != "single_stream":
-        return f"{request.scenario} is not for language models yet; leave --scenario out"
+    if model.task == TEXT and request.scenario not in ("single_stream", "tokens", "server"):
+        return f"{request.scenario} is not for language models; leave --scenario out, or take server"
+    if row.largest_batch is not None and case.batch > row.largest_batch:
+        return f"{name} takes {row.largest_batch} prompt a request; ask with --concurrency {case.batch}"
+    if not row.clients and concurrency_of(case) > 1:
+        return f"{name} answers one request at a time; leave --concurrency out, or start its server and give --endpoint"
     if row.format == "torch" and model.library == "onnx":
         return f"{model.name} is an .onnx file, which {name} cannot run; use onnx_cpu or openvino"
     return None

@@ -27,6 +27,8 @@ class Precision(StrEnum):
     INT8 = "int8"
     INT8_DYNAMIC = "int8_dynamic"
     INT4 = "int4"
+    SERVED = "served"
+    """Whatever a server runs behind its URL, which it does not tell."""
 
 
 TOLERANCE: dict[Precision, float] = {
@@ -252,6 +254,8 @@ TOKENS = "tokens"
 """The scenario of language models: one request after another, each token timed."""
 TOKEN_OPTIONS = {"prompt_tokens": 128, "new_tokens": 64}
 """Options of a language model's case, with what they are unless said: tokens of a prompt, and made of each."""
+CLIENT_OPTIONS = ("concurrency", "ttft_limit_ms", "tpot_limit_ms")
+"""Options of a language model's case: clients that ask at once, and what a request must hold to count as good, ms."""
 LOAD_OPTIONS = ("target_qps", "latency_limit_ms", "latency_percentile", "max_batch", "batch_timeout_ms")
 """Options of a case that say its load. Rates are queries a second, the percentile is in percent."""
 
@@ -284,6 +288,11 @@ class Case(Frozen):
         return f"{self.model} · {self.backend} · {self.precision.value} · batch {self.batch}"
 
 
+def concurrency_of(case: Case) -> int:
+    """How many clients ask at once."""
+    return int(case.options.get("concurrency", 1))
+
+
 class Group(Frozen):
     """Cases that answer one question (same model, batch, shape, scenario) and therefore take turns."""
 
@@ -295,7 +304,7 @@ class Group(Frozen):
         return f"{self.cases[0].model} · batch {self.cases[0].batch}"
 
 
-ArtifactFormat = Literal["torch", "onnx", "openvino", "genai", "fake"]
+ArtifactFormat = Literal["torch", "onnx", "openvino", "genai", "endpoint", "fake"]
 
 
 class Decoder(Frozen):
@@ -350,7 +359,7 @@ class Artifact(Frozen):
         default=None,
         description="of the Hub's repository; of local files the start of their content's sha256",
     )
-    weights: Literal["pretrained", "random", "local"] = "pretrained"
+    weights: Literal["pretrained", "random", "local", "served"] = "pretrained"
     library: Library | None = None
     architecture: str | None = None
     task: Task = "image_classification"
@@ -448,7 +457,7 @@ class Seat:
     reference: Artifact | None = None
 
 
-CALL_OPTIONS = frozenset({*LOAD_OPTIONS, "gap_ms", "io_binding", "inputs_sha256"})
+CALL_OPTIONS = frozenset({*LOAD_OPTIONS, *CLIENT_OPTIONS, "gap_ms", "io_binding", "inputs_sha256"})
 """Options of a case that say how a model is called and not what it computes."""
 
 SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACEHUB_API_TOKEN")

@@ -37,7 +37,8 @@ def test_the_formulas() -> None:
 
 
 def test_one_new_token_decodes_nothing() -> None:
-    found = summarise_tokens(CASE, [slot([50]), slot([52])])
+    one = CASE.model_copy(update={"options": {**CASE.options, "new_tokens": 1}})
+    found = summarise_tokens(one, [slot([50]), slot([52])])
     assert found is not None
     assert found.decode_tokens_per_s is None and found.itl.n == 0 and found.tpot.p50_ms is None
     assert summarise_tokens(CASE, [Slot(fork=0, round=0, position=0, settling_ns=1, samples_ns=())]) is None

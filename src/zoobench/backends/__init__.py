@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, cast
 
-from zoobench.spec import LOAD_OPTIONS, TEXT, TOKEN_OPTIONS, Precision
+from zoobench.spec import CLIENT_OPTIONS, LOAD_OPTIONS, TEXT, TOKEN_OPTIONS, Precision
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +41,8 @@ class Session(Protocol):
 
 class TokenSession(Session, Protocol):
     """A loaded language model. What `bind` gives makes one request: `token_ids` (batch, new tokens), and `token_ns`
-    (new tokens), nanoseconds from its begin until each was on the host."""
+    (new tokens), nanoseconds from its begin until each was on the host. It may be given what to call once the first
+    token is there, and several that were bound may be called at once where the row says `clients`."""
 
     def logits(self, ids: np.ndarray) -> np.ndarray:
         """Of every position, teacher-forced: int64 (batch, tokens) → float32 (batch, tokens, vocabulary)."""
@@ -78,7 +79,7 @@ class Row:
 
     Attributes:
         target: `"module:Class"` of the backend.
-        device: device class the case runs on, `cpu` or `cuda`.
+        device: device class the case runs on: `cpu`, `cuda`, or `remote`, of which nothing is known here.
         format: artifact format it loads.
         precisions: what it can run; anything else is a skip with a reason.
         own_artifact: those of the precisions for which there must be a file of its own; the others are made of fp32's
@@ -89,6 +90,8 @@ class Row:
         packages: distributions whose versions belong in the measurement key.
         options: names of the options that it understands, beside COMMON_OPTIONS.
         provider: the name under which the evidence must show the graph; None: any on the device.
+        largest_batch: more than so many items it does not take in one call; None: as many as there is memory for.
+        clients: whether several may ask it at once.
         inline: runs inside the parent on a virtual clock (only `fake` does).
         ranked: False keeps it out of every ranking.
     """
@@ -104,11 +107,13 @@ class Row:
     packages: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     provider: str | None = None
+    largest_batch: int | None = None
+    clients: bool = True
     inline: bool = False
     ranked: bool = True
 
 
-COMMON_OPTIONS = ("gap_ms", "io_binding", "inputs_sha256", *LOAD_OPTIONS, *TOKEN_OPTIONS)
+COMMON_OPTIONS = ("gap_ms", "io_binding", "inputs_sha256", *LOAD_OPTIONS, *TOKEN_OPTIONS, *CLIENT_OPTIONS)
 """Options of the scenario and the boundary, which every backend honours."""
 
 FLAGS = ("io_binding", "channels_last")
@@ -180,6 +185,16 @@ BACKENDS: dict[str, Row] = {
         },
         extra="genai",
         packages=("onnxruntime-genai", "onnxruntime"),
+    ),
+    "endpoint": Row(
+        "zoobench.backends.endpoint:Endpoint",
+        "remote",
+        "endpoint",
+        ("served",),
+        tasks=(TEXT,),
+        packages=("httpx2",),
+        options=("endpoint", "api", "timeout_s"),
+        largest_batch=1,
     ),
     "pytorch_cuda": Row(
         "zoobench.backends.pytorch:PyTorchCuda",

@@ -81,7 +81,7 @@ class GenaiSession:
         params.set_search_options(max_length=length, min_length=length, batch_size=batch, do_sample=False)
         return genai.Generator(self.model, params)
 
-    def bind(self, inputs: Tensors) -> Callable[[], Tensors]:
+    def bind(self, inputs: Tensors) -> Callable[..., Tensors]:
         """The call makes a generator, appends the prompt, which prefills, and decodes.
 
         `token_ns` are nanoseconds from the submission of the prompt to each step's ids on the host.
@@ -90,7 +90,7 @@ class GenaiSession:
         batch, prompt = ids.shape
         new_tokens = new_tokens_of(self.case)
 
-        def run() -> Tensors:
+        def run(first: Callable[[], None] | None = None) -> Tensors:
             clock = time.perf_counter_ns
             token_ns, made = np.empty(new_tokens, np.int64), np.empty((batch, new_tokens), np.int64)
             # Reserving the cache is part of a request.
@@ -101,6 +101,8 @@ class GenaiSession:
                 generator.generate_next_token()
                 made[:, step] = generator.get_next_tokens()
                 token_ns[step] = clock() - begin
+                if first is not None and step == 0:
+                    first()
             if generator.token_count() != prompt + new_tokens:
                 raise UsageError(
                     f"{generator.token_count() - prompt} tokens were made, and {new_tokens} were asked for"

@@ -47,7 +47,7 @@ class TorchTextSession:
         self.compile_s: float | None = None
         self._kv_bytes: int | None = None
 
-    def bind(self, inputs: Tensors) -> Callable[[], Tensors]:
+    def bind(self, inputs: Tensors) -> Callable[..., Tensors]:
         """The call prefills and decodes; `token_ns` are nanoseconds from its begin to each step's ids on the host."""
         import torch
 
@@ -56,7 +56,7 @@ class TorchTextSession:
         said = module.config.eos_token_id
         ends = [] if said is None else said if isinstance(said, list) else [said]
 
-        def run() -> Tensors:
+        def run(first: Callable[[], None] | None = None) -> Tensors:
             clock = time.perf_counter_ns
             token_ns, made = np.empty(new_tokens, np.int64), np.empty((len(ids), new_tokens), np.int64)
             with torch.inference_mode():
@@ -70,6 +70,8 @@ class TorchTextSession:
                     chosen = logits.argmax(-1)
                     made[:, step] = chosen.cpu().numpy()
                     token_ns[step] = clock() - begin
+                    if first is not None and step == 0:
+                        first()
                     if step + 1 < new_tokens:
                         out = module(
                             input_ids=chosen[:, None], past_key_values=out.past_key_values, use_cache=True

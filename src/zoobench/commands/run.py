@@ -14,12 +14,13 @@ from zoobench.commands.flags import AsJson, Flag, Names, Numbers
 from zoobench.commands.options import runtime_options
 from zoobench.commands.pictures import DataFlags, Pictures
 from zoobench.commands.printing import print_json, print_rich
+from zoobench.commands.text import Text, TextFlags
 from zoobench.data import check_local
 from zoobench.errors import INTERRUPTED_EXIT, USAGE_EXIT, UsageError
 from zoobench.executors import open_executor
 from zoobench.machine import usable_cpu_count
 from zoobench.outcome import Status, VerdictValue
-from zoobench.spec import Effort, OnExisting, OptionValue, Precision, WeightsPolicy
+from zoobench.spec import Effort, OnExisting, OptionValue, WeightsPolicy
 
 if TYPE_CHECKING:
     from zoobench.driver import Settings
@@ -45,8 +46,7 @@ def run(
     max_latency: str | None = None,
     max_batch: int | None = None,
     batch_timeout: str | None = None,
-    prompt_tokens: int | None = None,
-    new_tokens: int | None = None,
+    text: Text = None,
     pictures: Pictures = None,
     weights: WeightsPolicy = WeightsPolicy.AUTO,
     threads: int | None = None,
@@ -77,7 +77,7 @@ def run(
     gpu
         Add the CUDA backends.
     precisions
-        fp32, tf32, fp16, bf16, int8, int8_dynamic.
+        fp32, tf32, fp16, bf16, int8, int8_dynamic, int4.
     effort
         How much evidence is bought.
     scenario
@@ -92,10 +92,6 @@ def run(
         server: join at most so many waiting queries into one call.
     batch_timeout
         server: how long a query waits for others to join it, 2ms.
-    prompt_tokens
-        Of a language model's prompts; default: 128.
-    new_tokens
-        That a language model makes of each prompt, whatever it says; default: 64.
     weights
         auto falls back to seeded random weights when the Hub cannot be reached; pretrained makes that an error.
     threads
@@ -130,20 +126,21 @@ def run(
     from zoobench.driver import Settings
     from zoobench.show.progress import watch
 
-    chosen = list(DEFAULT_BACKENDS if backends is None else backends) + (list(CUDA_BACKENDS) if gpu else [])
+    spoken = text or TextFlags()
+    chosen = [*(spoken.backends(backends) or DEFAULT_BACKENDS), *(CUDA_BACKENDS if gpu else ())]
     request = api.request(
-        api.DEFAULT_MODELS if models is None else models,
+        models,
         batch_sizes=(1,) if batch_sizes is None else batch_sizes,
+        concurrency=(1,) if spoken.concurrency is None else spoken.concurrency,
         backends=chosen,
-        precisions=(Precision.FP32,) if precisions is None else precisions,
+        precisions=precisions,
         effort=effort,
         scenario=scenario,
         threads=threads,
         options={
             **runtime_options(options or (), gap_ms=gap, io_binding=io_binding),
             **_load(target_qps, max_latency, max_batch, batch_timeout),
-            **({} if prompt_tokens is None else {"prompt_tokens": prompt_tokens}),
-            **({} if new_tokens is None else {"new_tokens": new_tokens}),
+            **spoken.options(),
         },
         data=(pictures or DataFlags()).data(),
         registry=registry,

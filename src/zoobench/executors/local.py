@@ -31,6 +31,8 @@ _PREPARE_DEADLINE_S = 4 * 3600.0
 _CHECK_FILE_DEADLINE_S = 600.0
 """A stranger's graph may loop for ever; nothing is downloaded or exported for it."""
 _CEILINGS_DEADLINE_S = 120.0
+UNKNOWN_VOCABULARY = 20_000
+"""Ids below it are in nearly every vocabulary, and none of them ends a text."""
 
 
 class LocalExecutor:
@@ -148,8 +150,9 @@ class LocalExecutor:
         worker: WorkerProcess | None = None
         try:
             for model, formats in models:
-                if list(formats) == ["fake"]:
-                    yield Preparation(model, {"fake": fake_artifact(model)})
+                unmade = {name: _UNMADE[name](model) for name in formats if name in _UNMADE}
+                if len(unmade) == len(formats):
+                    yield Preparation(model, unmade)
                     continue
                 try:
                     worker = worker or WorkerProcess("prepare", self.launch, secrets=True)
@@ -157,7 +160,7 @@ class LocalExecutor:
                         "prepare",
                         {
                             "model": model.model_dump(mode="json"),
-                            "formats": [name for name in formats if name != "fake"],
+                            "formats": [name for name in formats if name not in unmade],
                             "weights": weights.value,
                             "allow_pickle": allow_pickle,
                             "cache": str(self.cache),
@@ -166,7 +169,7 @@ class LocalExecutor:
                         deadline_s=_CHECK_FILE_DEADLINE_S if model.library == "onnx" else _PREPARE_DEADLINE_S,
                         on_event=lambda _, text, name=model.name: on_progress(name, text),  # type: ignore[misc]
                     )
-                    yield _preparation(reply, fake="fake" in formats)
+                    yield _preparation(reply, unmade)
                 except WorkerError as error:
                     if worker and not worker.alive:
                         worker.close()
@@ -301,15 +304,36 @@ def fake_artifact(model: ModelSpec) -> Artifact:
     )
 
 
-def _preparation(reply: dict[str, Any], *, fake: bool) -> Preparation:
+def served_artifact(model: ModelSpec) -> Artifact:
+    """What a server runs: nothing is known of it but the model's name, and the vocabulary where the catalog tells it."""
+    vocabulary = (model.config or {}).get("vocab_size", UNKNOWN_VOCABULARY)
+    return Artifact(
+        path=Path(),
+        format="endpoint",
+        sha256="0" * 64,
+        size_bytes=0,
+        model=model.name,
+        hf_id=model.hf_id,
+        weights="served",
+        task=model.task,
+        input_name="prompt",
+        input_shape=(0, vocabulary),
+    )
+
+
+_UNMADE = {"fake": fake_artifact, "endpoint": served_artifact}
+"""Artifacts that nobody has to make."""
+
+
+def _preparation(reply: dict[str, Any], unmade: dict[str, Artifact]) -> Preparation:
     model = ModelSpec.model_validate(reply["model"])
     artifacts = {
         name: Artifact.model_validate({**body, "path": reply["folders"][name]})
         for name, body in reply["artifacts"].items()
     }
-    if fake:
-        artifacts["fake"] = fake_artifact(model)
-    return Preparation(model, artifacts, tuple(reply.get("notes", ())), failed=reply.get("failed", {}))
+    return Preparation(
+        model, {**artifacts, **unmade}, tuple(reply.get("notes", ())), failed=reply.get("failed", {})
+    )
 
 
 def _open_sensor(placement: Placement, case: Case, worker: Worker) -> NoiseSensor | None:
@@ -317,6 +341,9 @@ def _open_sensor(placement: Placement, case: Case, worker: Worker) -> NoiseSenso
         return None
     from zoobench.measure.sensors import Sensors
 
+    if case.device == "remote":
+        # What works here may be the very server that is asked.
+        return None
     if case.device == "cuda":
         return Sensors(worker_pid=worker.pid, gpu_index=_gpu_index())
     return Sensors(worker_pid=worker.pid, placement=placement if case.threads > 1 else None)

@@ -315,12 +315,16 @@ def _take_turn(
         samples_ns=tuple(reply["samples_ns"]),
         noise=player.sensor.after(snapshot, reply["cpu_s"]) if player.sensor else Noise(),
         load=LoadTest.model_validate(reply["load"]) if "load" in reply else None,
+        begun_ns=tuple(reply.get("begun_ns", ())),
         token_ns=tuple(map(tuple, reply.get("token_ns", ()))),
     )
     player.slots.append(slot)
     player.fork_s += reply["elapsed_ns"] / 1e9
     player.measured_s += reply["elapsed_ns"] / 1e9
     stage.on_slot(case, slot)
+    if reply.get("trouble"):
+        # What was made before it stands in the slot.
+        _fail(player, WorkerError("error", reply["trouble"]))
 
 
 def _expected_slot_s(case: Case, call_s: float) -> float:
@@ -455,8 +459,11 @@ def _result(player: _Player, plan: EffortPlan, stage: Stage, seed: int) -> CaseR
         {**player.memory, **{k: facts.get(k) for k in ("after_import_bytes", "after_load_bytes")}}
     )
     load = summarise_load([slot.load for slot in player.slots if slot.load])
+    generation = summarise_tokens(case, player.slots)
     throughput = load.completed_qps if load else throughput_per_s(case.batch, latency) if latency else None
-    generation = summarise_tokens(case, player.slots) if case.scenario == TOKENS else None
+    if generation is not None and generation.requests_per_s is not None and load is None:
+        # Requests of several clients overlap, so their latencies do not add up to the time.
+        throughput = case.batch * generation.requests_per_s
     verdict = None
     if player.status is Status.OK and latency is not None:
         verdict = judge(

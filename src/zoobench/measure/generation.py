@@ -5,6 +5,9 @@ With t0 just before a request's ids are submitted and t_i when token i's id is o
     TTFT = t_1 − t0                          TPOT = (t_n − t_1) / (n − 1), a request
     ITL = t_(i+1) − t_i, of all requests     prefill = B·L / TTFT, decode = B·(n − 1) / (t_n − t_1), tokens a second
 
+Where clients ask at once, what is made a second is counted over the time from the first request's begin to the last one's end,
+and goodput counts those requests alone whose TTFT and TPOT hold the limits.
+
 Other tools give the same names to other things: some put the first token into TPOT.
 """
 
@@ -17,7 +20,7 @@ import numpy.typing as npt
 
 from zoobench.measure.stats import interval_count, percentile, quantile_interval, vif
 from zoobench.outcome import Generation, Interval, Slot, Spread
-from zoobench.spec import Case
+from zoobench.spec import Case, concurrency_of
 
 _MS = 1e6
 _LEAST_ABOVE = {0.5: 1, 0.95: 21, 0.99: 101}
@@ -35,9 +38,11 @@ def summarise_tokens(case: Case, slots: Sequence[Slot]) -> Generation | None:
         return None
     firsts = np.array([times[0] for times in requests])
     gaps = [np.diff(times) for times in requests]
-    new_tokens, prompt_tokens = len(requests[0]), int(case.options["prompt_tokens"])
-    per_token = np.array([gap.mean() for gap in gaps]) if new_tokens > 1 else np.empty(0)
+    new_tokens, prompt_tokens = int(case.options["new_tokens"]), int(case.options["prompt_tokens"])
+    per_token = np.array([(times[-1] - times[0]) / (new_tokens - 1) for times in requests if new_tokens > 1])
     pooled = np.concatenate(gaps)
+    # A server may send several tokens at once, or hold one back that is no whole character.
+    whole = all(len(times) == new_tokens for times in requests)
     median_tpot = float(np.median(per_token)) if len(per_token) else None
     return Generation(
         prompt_tokens=prompt_tokens,
@@ -47,9 +52,45 @@ def summarise_tokens(case: Case, slots: Sequence[Slot]) -> Generation | None:
         tpot=spread(per_token),
         itl=spread(pooled),
         prefill_tokens_per_s=case.batch * prompt_tokens / (float(np.median(firsts)) / 1e3),
-        decode_tokens_per_s=None if median_tpot is None else case.batch / (median_tpot / 1e3),
-        itl_by_position_ms=tuple(np.median(np.stack(gaps), axis=0).tolist()) if new_tokens > 1 else (),
+        decode_tokens_per_s=None if not median_tpot else case.batch / (median_tpot / 1e3),
+        itl_by_position_ms=tuple(np.median(np.stack(gaps), axis=0).tolist())
+        if whole and new_tokens > 1
+        else (),
+        chunks=None if whole else float(np.mean([len(times) for times in requests])),
+        **_together(case, slots, firsts, per_token),
     )
+
+
+def _together(
+    case: Case, slots: Sequence[Slot], firsts: npt.NDArray[np.float64], per_token: npt.NDArray[np.float64]
+) -> dict[str, float | int | None]:
+    """What all clients had together, and how much of it held the limits."""
+    seconds = busy = 0.0
+    for slot in slots:
+        begins = np.asarray(slot.begun_ns, np.float64)
+        taken = np.asarray(slot.samples_ns, np.float64)
+        if len(begins):
+            seconds += float((begins + taken).max() - begins.min()) / 1e9
+            busy += float(taken.sum()) / 1e9
+    if seconds <= 0.0:
+        return {}
+    count = len(firsts)
+    limits = [case.options.get(name) for name in ("ttft_limit_ms", "tpot_limit_ms")]
+    found: dict[str, float | int | None] = {
+        "concurrency": concurrency_of(case),
+        "requests_per_s": count / seconds,
+        "tokens_per_s": count * case.batch * int(case.options["new_tokens"]) / seconds,
+        "mean_in_flight": busy / seconds,
+        "ttft_limit_ms": None if limits[0] is None else float(limits[0]),
+        "tpot_limit_ms": None if limits[1] is None else float(limits[1]),
+    }
+    if limits != [None, None]:
+        held = np.ones(count, bool)
+        for limit, values in zip(limits, (firsts, per_token), strict=True):
+            if limit is not None and len(values):
+                held &= values <= float(limit)
+        found |= {"good": int(held.sum()), "goodput_per_s": float(held.sum()) / seconds}
+    return found
 
 
 def spread(values_ms: npt.NDArray[np.float64]) -> Spread:

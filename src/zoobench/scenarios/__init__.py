@@ -69,6 +69,7 @@ SCENARIOS: dict[str, str] = {
     "offline": "zoobench.scenarios.loadgen:Offline",
     "multi_stream": "zoobench.scenarios.loadgen:MultiStream",
     "server": "zoobench.scenarios.loadgen:Server",
+    "token_server": "zoobench.scenarios.loadgen_tokens:TokenServer",
 }
 
 

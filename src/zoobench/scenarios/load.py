@@ -12,6 +12,8 @@ from zoobench.units import duration_ms
 
 DEFAULT_PERCENTILE, DEFAULT_LIMIT_MS = 99.0, 100.0
 """LoadGen's own, where a rate is asked for without a limit."""
+DEFAULT_TOKEN_LIMITS_MS: dict[str, OptionValue] = {"ttft_limit_ms": 2000.0, "tpot_limit_ms": 200.0}
+"""MLPerf Inference's for a chat with Llama 2 70B."""
 MISSING = (
     "the scenarios offline, multi_stream and server run on MLPerf LoadGen, which is not installed; "
     "pip install mlcommons-loadgen"
@@ -36,6 +38,11 @@ _GOES_WITH = {
     "batch_timeout_ms": ("server",),
 }
 assert set(FLAGS) == set(LOAD_OPTIONS)
+_OF_QUERIES = {
+    "latency_limit_ms": "limits of a language model are --max-ttft 2s and --max-tpot 200ms",
+    "max_batch": "a language model works on --concurrency 4 requests at once",
+    "batch_timeout_ms": "a language model works on --concurrency 4 requests at once",
+}
 
 
 @dataclass(frozen=True)
@@ -83,15 +90,36 @@ def parse_max_latency(text: str) -> dict[str, OptionValue]:
     }
 
 
+def parse_token_limit(text: str, flag: str) -> dict[str, float]:
+    """`500ms` → limit_ms; `p99:500ms` → latency_percentile beside it.
+
+    Raises:
+        UsageError: it is not written like that.
+    """
+    percentile, colon, limit = text.rpartition(":")
+    if not colon:
+        return {"limit_ms": duration_ms(text, flag)}
+    found = _PERCENTILE.fullmatch(percentile)
+    if not found or not 0 < float(found[1]) < 100:
+        raise UsageError(f"{flag} {text!r}: write a limit such as 500ms, or p99:500ms")
+    return {
+        "latency_percentile": float(found[1]),
+        "limit_ms": duration_ms(limit, flag, before=f"{percentile}:"),
+    }
+
+
 def parse_batch_timeout(text: str) -> dict[str, OptionValue]:
     """`2ms` → how long a query waits for others. Raises UsageError."""
     return {"batch_timeout_ms": duration_ms(text, "--batch-timeout", may_be_zero=True)}
 
 
-def complete(scenario: str, options: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
-    """The options with numbers of one type, and the limit that `server` is judged by written out.
+def complete(
+    scenario: str, options: Mapping[str, OptionValue], *, text: bool = False
+) -> dict[str, OptionValue]:
+    """The options with numbers of one type, and the limits that `server` is judged by written out.
 
-    So equal questions make equal cases, however they were asked.
+    So equal questions make equal cases, however they were asked. Of language models (`text`) the limits are of tokens, and
+    where none is said MLPerf's for a chat are.
     """
     found = dict(options)
     for name in LOAD_OPTIONS:
@@ -100,12 +128,19 @@ def complete(scenario: str, options: Mapping[str, OptionValue]) -> dict[str, Opt
             found[name] = int(value) if name == "max_batch" and value == int(value) else float(value)
     if scenario == "server":
         found.setdefault("latency_percentile", DEFAULT_PERCENTILE)
-        found.setdefault("latency_limit_ms", DEFAULT_LIMIT_MS)
+        limits = DEFAULT_TOKEN_LIMITS_MS if text else {"latency_limit_ms": DEFAULT_LIMIT_MS}
+        if not any(name in found for name in limits):
+            found |= limits
     return found
 
 
-def check(scenario: str, options: Mapping[str, OptionValue], batch_sizes: Sequence[int]) -> None:
+def check(
+    scenario: str, options: Mapping[str, OptionValue], batch_sizes: Sequence[int], *, text: bool = False
+) -> None:
     """Refuse what does not go together.
+
+    Args:
+        text: the models are language models.
 
     Raises:
         UsageError: one line naming the flag, the value and what would do.
@@ -113,6 +148,12 @@ def check(scenario: str, options: Mapping[str, OptionValue], batch_sizes: Sequen
     for name in LOAD_OPTIONS:
         if name in options:
             _check_number(name, options[name])
+            if text and name in _OF_QUERIES:
+                raise UsageError(f"{FLAGS[name]} is for models that answer at once; {_OF_QUERIES[name]}")
+            if text and name == "latency_percentile" and scenario != "server":
+                raise UsageError(
+                    "--max-ttft and --max-tpot have a percentile with --scenario server; without it each request is counted"
+                )
             if scenario not in _GOES_WITH[name]:
                 raise UsageError(_stray(name, scenario))
     if scenario not in LOADGEN_SCENARIOS:
@@ -123,10 +164,19 @@ def check(scenario: str, options: Mapping[str, OptionValue], batch_sizes: Sequen
         )
     if scenario != "server":
         return
+    if "target_qps" not in options and text:
+        raise UsageError(
+            "--scenario server of a language model needs a rate: --target-qps 0.5, requests a second"
+        )
     if "target_qps" not in options:
         raise UsageError(
             "--scenario server needs a rate: --target-qps 50; `zoobench run` finds the highest one by itself when "
             "only --max-latency p99:50ms is given"
+        )
+    if any(batch != 1 for batch in batch_sizes) and text:
+        raise UsageError(
+            f"--batch-sizes {' '.join(map(str, batch_sizes))}: a query of --scenario server is one prompt; use "
+            f"--concurrency {max(batch_sizes)} to work on several at once"
         )
     if any(batch != 1 for batch in batch_sizes):
         raise UsageError(

@@ -100,9 +100,9 @@ class Offline(LoadGenScenario):
         results, rate = log.results, float(log.results["result_samples_per_second"])
         # Every sample of a call is done with it; the last call may hold fewer.
         completions = [at for at, size in zip(done, sut.sizes, strict=True) for _ in range(size)]
-        in_flight = mean_in_flight([sut.start_ns] * len(completions), completions)
+        flying = mean_in_flight([sut.start_ns] * len(completions), completions)
         return samples, LoadTest(
-            **_verdict(log, seconds, 1, settings),
+            **verdict_of(log, seconds, 1, settings),
             target_qps=self.load.target_qps,
             completed_qps=rate,
             samples_per_query=len(completions),
@@ -110,8 +110,8 @@ class Offline(LoadGenScenario):
             samples=len(completions),
             duration_s=len(completions) / rate,
             batches=_histogram(sut.sizes),
-            mean_in_flight=in_flight,
-            little_error=little_error(in_flight, rate, results["result_mean_latency_ns"]),
+            mean_in_flight=flying,
+            little_error=little_error(flying, rate, results["result_mean_latency_ns"]),
         )
 
 
@@ -133,15 +133,15 @@ class MultiStream(LoadGenScenario):
         sut.raise_trouble()
         samples = log.queries.latencies_ns
         rate = len(samples) / ((sut.done_ns[-1] - sut.start_ns) / 1e9)
-        in_flight = _in_flight(log, sut.done_ns)
+        flying = in_flight(log, sut.done_ns)
         return samples, LoadTest(
-            **_verdict(log, seconds, count, settings),
-            **_outcome(log, self.case.batch),
+            **verdict_of(log, seconds, count, settings),
+            **outcome_of(log, self.case.batch),
             latency_percentile=budget["test_percentile"],
             percentile_ms=_percentile_ms(samples, budget["test_percentile"]),
             batches=_histogram(sut.sizes),
-            mean_in_flight=in_flight,
-            little_error=little_error(in_flight, rate, log.results["result_mean_query_latency_ns"]),
+            mean_in_flight=flying,
+            little_error=little_error(flying, rate, log.results["result_mean_query_latency_ns"]),
         )
 
 
@@ -180,10 +180,10 @@ class Server(LoadGenScenario):
         rate = float(log.results["result_completed_samples_per_sec"])
         # LoadGen counts the intervals between n queries, n − 1; Little's law counts queries.
         rate *= len(samples) / max(1, len(samples) - 1)
-        in_flight = _in_flight(log, sut.done_ns)
+        flying = in_flight(log, sut.done_ns)
         return samples, LoadTest(
-            **_verdict(log, seconds, count, settings),
-            **_outcome(log, 1),
+            **verdict_of(log, seconds, count, settings),
+            **outcome_of(log, 1),
             constraints_met=log.results.get("result_perf_constraints_met"),
             target_qps=load.target_qps,
             scheduled_qps=float(log.results["result_scheduled_samples_per_sec"]),
@@ -191,8 +191,8 @@ class Server(LoadGenScenario):
             latency_limit_ms=load.latency_limit_ms,
             percentile_ms=_percentile_ms(samples, load.latency_percentile),
             batches=_histogram(sut.sizes),
-            mean_in_flight=in_flight,
-            little_error=little_error(in_flight, rate, log.results["result_mean_latency_ns"]),
+            mean_in_flight=flying,
+            little_error=little_error(flying, rate, log.results["result_mean_latency_ns"]),
         )
 
 
@@ -231,7 +231,8 @@ def settle(call: Call, clock: Clock) -> tuple[int, float]:
     return first_ns, max(min(taken), 1) / 1e9
 
 
-def _verdict(log: Log, seconds: float, queries: int, settings: Any) -> dict[str, Any]:
+def verdict_of(log: Log, seconds: float, queries: int, settings: Any) -> dict[str, Any]:
+    """LoadGen's word on the test, and what it was asked for, as fields of a LoadTest."""
     return {
         "valid": log.valid,
         "advice": log.advice,
@@ -243,7 +244,8 @@ def _verdict(log: Log, seconds: float, queries: int, settings: Any) -> dict[str,
     }
 
 
-def _outcome(log: Log, samples_per_query: int) -> dict[str, Any]:
+def outcome_of(log: Log, samples_per_query: int) -> dict[str, Any]:
+    """What came of the queries, as fields of a LoadTest."""
     queries = log.queries
     seconds = (max(queries.completed_ns) - min(queries.scheduled_ns)) / 1e9
     samples = len(queries.scheduled_ns) * samples_per_query
@@ -256,7 +258,7 @@ def _outcome(log: Log, samples_per_query: int) -> dict[str, Any]:
     }
 
 
-def _in_flight(log: Log, done_ns: Sequence[int]) -> float | None:
+def in_flight(log: Log, done_ns: Sequence[int]) -> float | None:
     """Arrivals as LoadGen scheduled them, completions as this side's own clock saw them."""
     queries = log.queries
     return mean_in_flight(queries.scheduled_ns, aligned(done_ns, queries.completed_ns))

@@ -68,10 +68,16 @@ def run_test(settings: Any, issue: Issue, *, trace: bool = True) -> Log:
         return read_log(Path(name))
 
 
-def complete(ids: Sequence[int]) -> None:
-    """Tell LoadGen that these samples are done."""
+def complete(ids: Sequence[int], tokens: int = 0) -> None:
+    """Tell LoadGen that these samples are done, and of how many tokens each is."""
     loadgen = library()
-    loadgen.QuerySamplesComplete([loadgen.QuerySampleResponse(number, 0, 0) for number in ids])
+    loadgen.QuerySamplesComplete([loadgen.QuerySampleResponse(number, 0, 0, tokens) for number in ids])
+
+
+def first_token(number: int) -> None:
+    """Tell LoadGen that a sample's first token is there."""
+    loadgen = library()
+    loadgen.FirstTokenComplete([loadgen.QuerySampleResponse(number, 0, 0)])
 
 
 def _nothing(*_: Any) -> None:

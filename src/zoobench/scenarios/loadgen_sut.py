@@ -18,7 +18,7 @@ Call = Callable[[], Any]
 Clock = Callable[[], int]
 
 _PR_SET_TIMERSLACK = 29
-_SWITCH_S = 2e-4
+SWITCH_S = 2e-4
 """A runtime that holds the interpreter must not keep arrivals waiting for Python's usual 5 ms."""
 
 
@@ -71,7 +71,7 @@ class Serving:
         trouble: list[BaseException] = []
 
         def generate() -> None:
-            _wake_sharply()
+            wake_sharply()
             try:
                 logs.append(run_test(settings, self._arrive))
             except BaseException as error:  # noqa: BLE001
@@ -80,7 +80,7 @@ class Serving:
                 self._arrivals.put(None)
 
         before = sys.getswitchinterval()
-        sys.setswitchinterval(_SWITCH_S)
+        sys.setswitchinterval(SWITCH_S)
         thread = threading.Thread(target=generate, name="loadgen")
         thread.start()
         try:
@@ -130,7 +130,7 @@ class Serving:
         return ids
 
 
-def _wake_sharply() -> None:
+def wake_sharply() -> None:
     """Let this thread's sleeps end on time: Linux lets others be 50 µs late, which every query would see."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, ctypes.c_ulong(1), 0, 0, 0)

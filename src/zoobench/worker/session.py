@@ -22,7 +22,7 @@ from zoobench.inputs import read_inputs
 from zoobench.outcome import Check, Memory
 from zoobench.scenarios import Scenario, SlotBudget, open_scenario
 from zoobench.scenarios.closed_loop import Clock, warm_up
-from zoobench.spec import REFERENCE_FILE, TOLERANCE, Artifact, Case, Precision
+from zoobench.spec import REFERENCE_FILE, TEXT, TOLERANCE, Artifact, Case, Precision
 from zoobench.tasks import open_task
 from zoobench.tasks.text_generation import prompt_ids
 from zoobench.worker.roles import Emit
@@ -138,9 +138,11 @@ class SessionRole:
         call()
         return {"first_call_ms": (self.clock() - begin) / 1e6}
 
-    def check(self) -> dict[str, Any]:
-        """Run the task's check items through the session and compare with the artifact's reference."""
+    def check(self) -> dict[str, Any] | None:
+        """Run the task's check items through the session and compare with the artifact's reference; None: it tells none."""
         assert self._case and self._artifact and self._session
+        if self._artifact.format == "endpoint":
+            return None
         reference_file = self._artifact.path / REFERENCE_FILE
         items = open_task(self._artifact.task).check_inputs(self._artifact.input_shape)
         if self._artifact.decoder is not None:
@@ -266,11 +268,11 @@ class SessionRole:
         """The user's own tensors when given, else the task's check items, repeated to fill the batch."""
         assert self._case and self._artifact
         self._inputs_file = inputs
-        if self._artifact.decoder is not None:
+        if self._artifact.task == TEXT:
             if inputs is not None:
                 raise UsageError("--inputs is for tensors; the prompts of a language model are seeded ids")
             length = int(self._case.options["prompt_tokens"])
-            prompts = prompt_ids(batch or self._case.batch, length, self._artifact.decoder.vocab_size)
+            prompts = prompt_ids(batch or self._case.batch, length, self._artifact.input_shape[1])
             return {self._artifact.input_name: prompts}
         if inputs is None:
             items = open_task(self._artifact.task).check_inputs(self._artifact.input_shape)
@@ -280,8 +282,10 @@ class SessionRole:
 
     def _opened_scenario(self) -> Scenario:
         if self._scenario is None:
-            assert self._case
-            self._scenario = open_scenario(self._case.scenario)
+            assert self._case and self._artifact
+            name = self._case.scenario
+            spoken = name == "server" and self._artifact.task == TEXT
+            self._scenario = open_scenario("token_server" if spoken else name)
             self._scenario.prepare(self._case, self._bind_batch, self.clock)
         return self._scenario
 
