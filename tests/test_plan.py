@@ -123,3 +123,46 @@ def test_a_load_is_refused_where_it_cannot_be_applied(monkeypatch: pytest.Monkey
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UsageError, match="pip install mlcommons-loadgen"):
         check(wall, 2)
+
+
+CHAT = ModelSpec(name="chat", hf_id="org/chat", task="text_generation")
+AT = {"endpoint": "http://127.0.0.1:1/v1"}
+
+
+def test_numbers_of_clients_are_cells_of_their_own() -> None:
+    planned = plan(asked(models=[CHAT], backends=["pytorch"], concurrency=[1, 4]), HERE)
+    assert [[c.options.get("concurrency") for c in group.cases] for group in planned.groups] == [[None], [4]]
+    with pytest.raises(UsageError, match="--concurrency is for language models"):
+        plan(asked(concurrency=[2]), HERE)
+    with pytest.raises(UsageError, match="--max-ttft is for language models"):
+        plan(asked(options={"ttft_limit_ms": 5.0}), HERE)
+    with pytest.raises(UsageError, match="--concurrency 0 is out of range"):
+        plan(asked(models=[CHAT], concurrency=[0]), HERE)
+
+
+def test_a_server_runs_what_it_runs_once_whatever_precisions_are_asked_for() -> None:
+    both = asked(
+        models=[CHAT],
+        backends=["pytorch", "endpoint"],
+        precisions=[Precision.FP32, Precision.BF16],
+        options=AT,
+    )
+    cases = plan(both, HERE).cases
+    assert [(c.backend, c.precision.value, c.device) for c in cases] == [
+        ("pytorch", "fp32", "cpu"), ("pytorch", "bf16", "cpu"), ("endpoint", "served", "remote"),
+    ]  # fmt: skip
+    assert [c.options.get("endpoint") for c in cases] == [None, None, AT["endpoint"]]
+    with pytest.raises(UsageError, match="needs the server's address"):
+        plan(asked(models=[CHAT], backends=["endpoint"]), HERE)
+    [skip] = plan(asked(models=[CHAT], backends=["endpoint"], batch_sizes=[4], options=AT), HERE).skips
+    assert "ask with --concurrency 4" in skip.reason
+    [skip] = plan(asked(backends=["endpoint"], options=AT), HERE).skips
+    assert "does not run image_classification" in skip.reason
+
+
+def test_language_models_and_others_are_served_apart() -> None:
+    rate = {"target_qps": 1.0, "latency_percentile": 99.0, "ttft_limit_ms": 1e3}
+    served = asked(models=[CHAT], backends=["pytorch"], scenario="server", options=rate)
+    assert [c.scenario for c in plan(served, HERE).cases] == ["server"]
+    with pytest.raises(UsageError, match="run them apart"):
+        plan(dataclasses.replace(served, models=[CHAT, A]), HERE)

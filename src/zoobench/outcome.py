@@ -257,6 +257,16 @@ class LoadSummary(Frozen):
     little_error: float | None = Field(default=None, description="the largest of the tests', by size")
 
     @property
+    def limits(self) -> list[tuple[str, float, float | None]]:
+        """What was limited, the limit and what was seen at the percentile, ms; of whole queries the name is empty."""
+        found = (
+            ("", self.latency_limit_ms, self.percentile_ms),
+            (" TTFT", self.ttft_limit_ms, self.ttft_percentile_ms),
+            (" TPOT", self.tpot_limit_ms, self.tpot_percentile_ms),
+        )
+        return [(name, limit, seen) for name, limit, seen in found if limit is not None]
+
+    @property
     def is_valid(self) -> bool:
         """LoadGen called every test VALID."""
         return self.valid_tests == self.tests

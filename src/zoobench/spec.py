@@ -285,7 +285,8 @@ class Case(Frozen):
     @property
     def label(self) -> str:
         """How a person names the cell in a progress line."""
-        return f"{self.model} · {self.backend} · {self.precision.value} · batch {self.batch}"
+        clients = f" · {n} clients" if (n := concurrency_of(self)) > 1 else ""
+        return f"{self.model} · {self.backend} · {self.precision.value} · batch {self.batch}{clients}"
 
 
 def concurrency_of(case: Case) -> int:

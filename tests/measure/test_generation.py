@@ -51,3 +51,29 @@ def test_a_percentile_that_so_few_do_not_support_is_none() -> None:
     many = spread(np.random.default_rng(0).lognormal(2, 0.1, 2000))
     assert many.p50_interval_ms is not None and many.p99_interval_ms is not None
     assert many.p50_interval_ms[0] < many.p50_ms < many.p50_interval_ms[1] < many.p95_ms < many.p99_ms  # type: ignore[operator]
+
+
+def test_what_clients_make_together_is_counted_over_their_common_time() -> None:
+    # Two clients: 0 to 90 ms and 10 to 100 ms, then both again; 4 requests of 4 tokens for 2 prompts in 200 ms.
+    one = slot([50, 60, 70, 90], [60, 70, 80, 90]).model_copy(update={"begun_ns": (0, 10_000_000)})
+    asked = {**CASE.options, "concurrency": 2, "ttft_limit_ms": 55.0, "tpot_limit_ms": 12.0}
+    found = summarise_tokens(CASE.model_copy(update={"options": asked}), [one, one])
+    assert found is not None and found.concurrency == 2
+    assert found.requests_per_s == pytest.approx(4 / 0.2)
+    assert found.tokens_per_s == pytest.approx(2 * 4 * 4 / 0.2)
+    assert found.mean_in_flight == pytest.approx(4 * 90 / 200)
+    # The first misses TPOT (13.3 ms), the second TTFT.
+    assert (found.good, found.goodput_per_s) == (0, 0)
+    asked |= {"tpot_limit_ms": 14.0}
+    found = summarise_tokens(CASE.model_copy(update={"options": asked}), [one, one])
+    assert found is not None and (found.good, found.goodput_per_s) == (2, pytest.approx(2 / 0.2))
+    del asked["ttft_limit_ms"], asked["tpot_limit_ms"]
+    found = summarise_tokens(CASE.model_copy(update={"options": asked}), [one, one])
+    assert found is not None and found.good is None
+
+
+def test_a_server_may_send_several_tokens_at_once() -> None:
+    found = summarise_tokens(CASE, [slot([50, 80]), slot([50, 80])])
+    assert found is not None and found.chunks == 2 and found.itl_by_position_ms == ()
+    # Three tokens after the first, however many pieces they came in.
+    assert found.tpot.mean_ms == pytest.approx(10) and found.itl.mean_ms == pytest.approx(30)

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from zoobench.errors import UsageError
-from zoobench.scenarios.load import Load, check, complete, parse_batch_timeout, parse_max_latency
+from zoobench.scenarios.load import (
+    Load,
+    check,
+    complete,
+    parse_batch_timeout,
+    parse_max_latency,
+    parse_token_limit,
+)
 
 SERVER = {"target_qps": 50.0, "latency_percentile": 99.0, "latency_limit_ms": 50.0}
 
@@ -87,3 +96,37 @@ def test_the_load_is_read_from_the_case():
     load = Load.of({**SERVER, "max_batch": 8, "graph_optimization": "all"})
     assert (load.target_qps, load.latency_limit_ms, load.max_batch, load.batch_timeout_ms) == (50, 50, 8, 0)
     assert Load.of({}).target_qps is None
+
+
+@pytest.mark.parametrize(
+    ("scenario", "options", "batches", "advice"),
+    [
+        ("server", {"target_qps": 1.0, "latency_limit_ms": 50.0}, [1], "--max-ttft 2s and --max-tpot 200ms"),
+        ("server", {"target_qps": 1.0, "max_batch": 4}, [1], "--concurrency 4"),
+        ("server", {"ttft_limit_ms": 50.0}, [1], "needs a rate: --target-qps 0.5"),
+        ("server", {"target_qps": 1.0}, [8], "--concurrency 8"),
+        ("single_stream", {"latency_percentile": 90.0}, [1], "without it each request is counted"),
+    ],
+)
+def test_a_language_models_load_has_limits_of_its_own(scenario, options, batches, advice):
+    with pytest.raises(UsageError, match=re.escape(advice)):
+        check(scenario, options, batches, text=True)
+
+
+def test_a_limit_of_tokens_may_have_a_percentile():
+    assert parse_token_limit("500ms", "--max-ttft") == {"limit_ms": 500.0}
+    assert parse_token_limit("p90:2s", "--max-ttft") == {"limit_ms": 2000.0, "latency_percentile": 90.0}
+    for wrong in ("500", "p100:1s", "x:1s", "p99:", ""):
+        with pytest.raises(UsageError, match="--max-ttft"):
+            parse_token_limit(wrong, "--max-ttft")
+
+
+def test_a_language_models_server_goes_by_mlperfs_limits_unless_told():
+    found = complete("server", {"target_qps": 1}, text=True)
+    assert (found["ttft_limit_ms"], found["tpot_limit_ms"], found["latency_percentile"]) == (
+        2000.0,
+        200.0,
+        99.0,
+    )
+    assert "latency_limit_ms" not in found
+    assert "tpot_limit_ms" not in complete("server", {"target_qps": 1, "ttft_limit_ms": 5.0}, text=True)

@@ -342,6 +342,7 @@ class EndpointSession:
             runtime="endpoint",
             version=self._server.get("system_fingerprint") or self._server.get("server"),
             device="remote",
+            provider_time={"remote": 1.0},
             details={
                 "url": self.url,
                 "served_as": self._name,

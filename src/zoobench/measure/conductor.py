@@ -499,7 +499,8 @@ def _result(player: _Player, plan: EffortPlan, stage: Stage, seed: int) -> CaseR
         throughput_per_s=throughput,
         load=load,
         generation=generation,
-        memory=memory if facts else None,
+        # What a client needs says nothing of the server.
+        memory=memory if facts and case.device != "remote" else None,
         check=check,
         evidence=evidence,
         accuracy=player.accuracy,

@@ -101,7 +101,7 @@ def judge(
     unstable = [*_warm_up(warm_up), *samples, *placement(case, noises)]
     warnings = [
         *unproved_warnings(case, check, evidence, provider, unproved),
-        *noise_warnings(noises, _timed_s(latency, load)),
+        *(() if case.device == "remote" else noise_warnings(noises, _timed_s(latency, load))),
         *placement_warnings(case, noises),
         *_sample_warnings(closed, plan, inner_loops),
         *_load_warnings(load),
@@ -123,16 +123,18 @@ def _load_test(case: Case, load: LoadSummary | None) -> Reasons:
     told = [line.rstrip(".") for line in load.advice if "satisfied" not in line]
     said = "; ".join(told[:_MOST_ADVICE])
     if load.over_limit_tests:
-        seen = (
-            ""
-            if load.percentile_ms is None
-            else f": p{load.latency_percentile:g} was {load.percentile_ms:.4g} ms"
+        missed = " and ".join(
+            f"p{load.latency_percentile:g}{name} ≤ {limit:g} ms"
+            + ("" if seen is None else f" (it was {seen:.4g} ms)")
+            for name, limit, seen in load.limits
         )
+        lower = "lower --target-qps"
+        if load.latency_limit_ms is not None:
+            lower += ", or leave it out to search for the highest rate"
         yield Reason(
             code="over_latency_limit",
-            message=f"at {load.target_qps:g} queries/s {load.over_limit_tests} of {load.tests} LoadGen tests missed the "
-            f"limit of {load.latency_limit_ms:g} ms{seen}; lower --target-qps, or leave it out to search for the "
-            f"highest rate (LoadGen: {said})",
+            message=f"at {load.target_qps:g} queries/s {load.over_limit_tests} of {load.tests} LoadGen tests missed "
+            f"{missed}; {lower} (LoadGen: {said})",
         )
     if load.tests - load.valid_tests > load.over_limit_tests:
         yield Reason(

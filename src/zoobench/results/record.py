@@ -47,7 +47,7 @@ class ModelInfo(Part):
         default=None,
         description="the commit that the revision resolved to; of local files the start of their content's sha256",
     )
-    weights: Literal["pretrained", "random", "local", "fake"] | None = None
+    weights: Literal["pretrained", "random", "local", "served", "fake"] | None = None
     library: str | None = None
     licence: str | None = None
     parameters: int | None = None

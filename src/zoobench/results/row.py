@@ -76,6 +76,8 @@ class Row:
     load_valid_tests: Annotated[int | None, _at("load", "valid_tests")] = None
     load_percentile: Annotated[float | None, _at("load", "latency_percentile")] = None
     load_percentile_ms: Annotated[float | None, _at("load", "percentile_ms")] = None
+    load_ttft_ms: Annotated[float | None, _at("load", "ttft_percentile_ms")] = None
+    load_tpot_ms: Annotated[float | None, _at("load", "tpot_percentile_ms")] = None
     load_scheduled_qps: Annotated[float | None, _at("load", "scheduled_qps")] = None
     load_mean_in_flight: Annotated[float | None, _at("load", "mean_in_flight")] = None
     ttft_p50_ms: Annotated[float | None, _at("generation", "ttft", "p50_ms")] = None
@@ -88,6 +90,13 @@ class Row:
     itl_p99_ms: Annotated[float | None, _at("generation", "itl", "p99_ms")] = None
     prefill_tokens_per_s: Annotated[float | None, _at("generation", "prefill_tokens_per_s")] = None
     decode_tokens_per_s: Annotated[float | None, _at("generation", "decode_tokens_per_s")] = None
+    concurrency: Annotated[int | None, _at("generation", "concurrency")] = None
+    requests_per_s: Annotated[float | None, _at("generation", "requests_per_s")] = None
+    tokens_per_s: Annotated[float | None, _at("generation", "tokens_per_s")] = None
+    mean_in_flight: Annotated[float | None, _at("generation", "mean_in_flight")] = None
+    good: Annotated[int | None, _at("generation", "good")] = None
+    goodput_per_s: Annotated[float | None, _at("generation", "goodput_per_s")] = None
+    chunks: Annotated[float | None, _at("generation", "chunks")] = None
     requests: Annotated[int | None, _at("generation", "requests")] = None
     prompt_tokens: Annotated[int | None, _at("generation", "prompt_tokens")] = None
     new_tokens: Annotated[int | None, _at("generation", "new_tokens")] = None
@@ -151,7 +160,8 @@ class Row:
     @property
     def label(self) -> str:
         """How a person names the cell."""
-        return f"{self.model} · {self.backend} · {self.precision} · batch {self.batch}"
+        clients = f" · {n} clients" if (n := (self.options or {}).get("concurrency", 1)) != 1 else ""
+        return f"{self.model} · {self.backend} · {self.precision} · batch {self.batch}{clients}"
 
     @property
     def median(self) -> float:

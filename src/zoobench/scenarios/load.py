@@ -122,7 +122,7 @@ def complete(
     where none is said MLPerf's for a chat are.
     """
     found = dict(options)
-    for name in LOAD_OPTIONS:
+    for name in (*LOAD_OPTIONS, "ttft_limit_ms", "tpot_limit_ms"):
         value = found.get(name)
         if isinstance(value, int | float) and not isinstance(value, bool) and value == value:
             found[name] = int(value) if name == "max_batch" and value == int(value) else float(value)

@@ -138,7 +138,7 @@ class MultiStream(LoadGenScenario):
             **verdict_of(log, seconds, count, settings),
             **outcome_of(log, self.case.batch),
             latency_percentile=budget["test_percentile"],
-            percentile_ms=_percentile_ms(samples, budget["test_percentile"]),
+            percentile_ms=percentile_ms(samples, budget["test_percentile"]),
             batches=_histogram(sut.sizes),
             mean_in_flight=flying,
             little_error=little_error(flying, rate, log.results["result_mean_query_latency_ns"]),
@@ -189,7 +189,7 @@ class Server(LoadGenScenario):
             scheduled_qps=float(log.results["result_scheduled_samples_per_sec"]),
             latency_percentile=load.latency_percentile,
             latency_limit_ms=load.latency_limit_ms,
-            percentile_ms=_percentile_ms(samples, load.latency_percentile),
+            percentile_ms=percentile_ms(samples, load.latency_percentile),
             batches=_histogram(sut.sizes),
             mean_in_flight=flying,
             little_error=little_error(flying, rate, log.results["result_mean_latency_ns"]),
@@ -264,7 +264,7 @@ def in_flight(log: Log, done_ns: Sequence[int]) -> float | None:
     return mean_in_flight(queries.scheduled_ns, aligned(done_ns, queries.completed_ns))
 
 
-def _percentile_ms(samples_ns: Sequence[int], percent: float) -> float | None:
+def percentile_ms(samples_ns: Sequence[int], percent: float) -> float | None:
     """The order statistic that LoadGen takes."""
     ordered = sorted(samples_ns)
     return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))] / 1e6 if ordered else None

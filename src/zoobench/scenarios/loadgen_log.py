@@ -84,7 +84,7 @@ def _advice(summary: str) -> list[str]:
         text = " ".join(line.split())
         if text.endswith(("satisfied : NO", "satisfied: NO")):
             found.append(text.replace(" :", ":"))
-        elif text in _SECTIONS:
+        elif text.endswith(_SECTIONS):
             section = True
         elif not text:
             section = False

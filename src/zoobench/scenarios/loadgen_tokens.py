@@ -16,7 +16,7 @@ from typing import Any
 from zoobench.outcome import LoadTest
 from zoobench.scenarios import SlotBudget
 from zoobench.scenarios.little import little_error
-from zoobench.scenarios.loadgen import LoadGenScenario, in_flight, outcome_of, verdict_of
+from zoobench.scenarios.loadgen import LoadGenScenario, in_flight, outcome_of, percentile_ms, verdict_of
 from zoobench.scenarios.loadgen_log import Log
 from zoobench.scenarios.loadgen_run import complete, first_token, run_test, settings_of
 from zoobench.scenarios.loadgen_sut import SWITCH_S, wake_sharply
@@ -100,8 +100,8 @@ class TokenServer(LoadGenScenario):
             latency_percentile=load.latency_percentile,
             ttft_limit_ms=limits["ttft"],
             tpot_limit_ms=limits["tpot"],
-            ttft_percentile_ms=_percentile_ms(log, "first_token", load.latency_percentile),
-            tpot_percentile_ms=_percentile_ms(log, "time_per_output_token", load.latency_percentile),
+            ttft_percentile_ms=percentile_ms([one.token_ns[0] for one in sut.made], load.latency_percentile),
+            tpot_percentile_ms=percentile_ms(_tpots_ns(sut.made), load.latency_percentile),
             mean_in_flight=flying,
             little_error=little_error(flying, rate, log.results["result_mean_latency_ns"]),
         ), samples
@@ -183,7 +183,6 @@ class Answering:
             complete([number], tokens)
 
 
-def _percentile_ms(log: Log, what: str, percent: float) -> float | None:
-    """LoadGen's own percentile of a token's latency."""
-    found = log.results.get(f"result_{what}_{percent:.2f}_percentile_latency_ns")
-    return None if found is None else float(found) / 1e6
+def _tpots_ns(made: Sequence[Made]) -> list[int]:
+    """As LoadGen counts it: a request's further tokens, on average."""
+    return [(t[-1] - t[0]) // (len(t) - 1) for one in made if len(t := one.token_ns) > 1]

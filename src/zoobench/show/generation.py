@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from zoobench.results.row import Row
 from zoobench.show.document import Block, Column, Heading, Items, Paragraph
 from zoobench.show.numbers import DASH, format_megabytes, format_ms, format_number, with_interval
-from zoobench.show.tables import Field, case_fields, make_table
+from zoobench.show.tables import Field, case_fields, good_cell, make_table
 
 FORMULAS = (
     ("TTFT", "t₁ − t₀: from submitting a request's ids until its first token is on the host."),
@@ -46,6 +46,15 @@ def generation_section(rows: Sequence[Row]) -> list[Block]:
         (Column("Decode (tokens/s)", "right"), lambda r: format_number(r.decode_tokens_per_s)),
         (Column("Requests", "right"), lambda r: str(r.requests)),
     ]
+    clients: list[Field] = [
+        *case_fields(shown),
+        (Column("Clients", "right"), lambda r: str(r.concurrency or 1)),
+        (Column("In flight", "right"), lambda r: format_number(r.mean_in_flight)),
+        (Column("Requests/s", "right"), lambda r: format_number(r.requests_per_s)),
+        (Column("Together (tokens/s)", "right"), lambda r: format_number(r.tokens_per_s)),
+        (Column("Good (requests/s)", "right"), good_cell),
+    ]
+    asked = [r for r in shown if (r.concurrency or 1) > 1 or r.good is not None or r.load_tests]
     memory: list[Field] = [
         *case_fields(shown),
         batch,
@@ -84,10 +93,27 @@ def generation_section(rows: Sequence[Row]) -> list[Block]:
         ),
         make_table(times, shown),
         Items(tuple((f"{name}:", text) for name, text in FORMULAS)),
-        Heading(3, "Memory of language models"),
-        make_table(memory, shown),
+        *_served_together(clients, asked),
+        *_memory(memory, [r for r in shown if r.weights != "served"]),
         *(told if quality else []),
     ]
+
+
+def _served_together(fields: Sequence[Field], rows: Sequence[Row]) -> list[Block]:
+    if not rows:
+        return []
+    return [
+        Heading(3, "Requests at once"),
+        Paragraph(
+            "Rates are of all clients together, from the first request's begin to the last one's end, prefill and all. Good are "
+            "requests that held every limit which the scenario names."
+        ),
+        make_table(fields, rows),
+    ]
+
+
+def _memory(fields: Sequence[Field], rows: Sequence[Row]) -> list[Block]:
+    return [Heading(3, "Memory of language models"), make_table(fields, rows)] if rows else []
 
 
 def _by_artifact(rows: Sequence[Row]) -> list[Row]:

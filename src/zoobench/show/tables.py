@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from zoobench.outcome import UNSTABLE_CODES, DropDecision, Reason, Status, VerdictValue
 from zoobench.results.query import Cell, latest_cells
@@ -20,7 +21,7 @@ from zoobench.show.numbers import (
     traffic_light,
     with_interval,
 )
-from zoobench.spec import LOAD_OPTIONS, TOKEN_OPTIONS, TOKENS, OptionValue, Precision
+from zoobench.spec import CLIENT_OPTIONS, LOAD_OPTIONS, TOKEN_OPTIONS, TOKENS, OptionValue, Precision
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -43,15 +44,13 @@ def model_label(row: Row) -> str:
 def backend_label(row: Row) -> str:
     """The backend with the options that set it apart; values such as hashes are cut to twelve characters.
 
-    What says the load stands with the scenario.
+    What says the load stands with the scenario. Of a server its address is what sets it apart.
     """
-    told = sorted(
-        (name, value)
-        for name, value in (row.options or {}).items()
-        if name not in (*LOAD_OPTIONS, *TOKEN_OPTIONS)
-    )
-    options = ", ".join(f"{name}={str(value)[:12]}" for name, value in told)
-    return f"{row.backend} ({options})" if options else row.backend
+    told = dict(sorted((row.options or {}).items()))
+    where = [urlsplit(str(told.pop("endpoint"))).netloc] if "endpoint" in told else []
+    loads = (*LOAD_OPTIONS, *TOKEN_OPTIONS, *CLIENT_OPTIONS)
+    options = [f"{name}={str(value)[:12]}" for name, value in told.items() if name not in loads]
+    return f"{row.backend} ({', '.join(where + options)})" if where or options else row.backend
 
 
 def scenario_label(row: Row) -> str:
@@ -59,12 +58,19 @@ def scenario_label(row: Row) -> str:
     told = row.options or {}
     parts = [row.scenario]
     if row.scenario == TOKENS:
-        return f"{told.get('prompt_tokens', '?')} + {told.get('new_tokens', '?')} tokens"
+        parts = []
     if "target_qps" in told:
         parts[0] += f" {_told(told['target_qps'])}/s"
+    if "prompt_tokens" in told:
+        parts.append(f"{told['prompt_tokens']} + {told.get('new_tokens', '?')} tokens")
+    if "concurrency" in told:
+        parts.append(f"{told['concurrency']} clients")
+    percentile = f"p{_told(told['latency_percentile'])} " if "latency_percentile" in told else ""
+    for name, word in (("ttft_limit_ms", "TTFT"), ("tpot_limit_ms", "TPOT")):
+        if name in told:
+            parts.append(f"{percentile}{word} ≤ {_told(told[name])} ms")
     if "latency_limit_ms" in told:
-        percentile, limit = told.get("latency_percentile", 99), told["latency_limit_ms"]
-        parts.append(f"p{_told(percentile)} ≤ {_told(limit)} ms")
+        parts.append(f"{percentile or 'p99 '}≤ {_told(told['latency_limit_ms'])} ms")
     if "max_batch" in told:
         parts.append(f"up to {_told(told['max_batch'])} joined")
     if "batch_timeout_ms" in told:
@@ -83,9 +89,9 @@ def loadgen_label(row: Row) -> str:
     word = "VALID" if row.load_valid_tests else "INVALID"
     if 0 < row.load_valid_tests < row.load_tests:
         word = f"{row.load_valid_tests} of {row.load_tests} VALID"
-    if row.load_percentile is None or row.load_percentile_ms is None:
-        return word
-    return f"{word}, p{row.load_percentile:g} {format_ms(row.load_percentile_ms)}"
+    seen = (("", row.load_percentile_ms), (" TTFT", row.load_ttft_ms), (" TPOT", row.load_tpot_ms))
+    told = [f"p{row.load_percentile:g}{name} {format_ms(ms)}" for name, ms in seen if ms is not None]
+    return ", ".join([word, *told])
 
 
 def machine_label(row: Row) -> str:
@@ -187,6 +193,19 @@ _TOKEN_FIELDS: list[Field] = [
     (Column("ITL (ms)", "right"), lambda r: format_ms(r.itl_p50_ms)),
     (Column("Decode (tokens/s)", "right"), lambda r: format_number(r.decode_tokens_per_s)),
 ]
+_CLIENT_FIELDS: list[Field] = [
+    (Column("Together (tokens/s)", "right"), lambda r: format_number(r.tokens_per_s)),
+]
+_GOOD_FIELDS: list[Field] = [
+    (Column("Good (requests/s)", "right"), lambda r: good_cell(r)),
+]
+
+
+def good_cell(row: Row) -> str:
+    """Requests a second that held every limit, and their share: `1.84 (92%)`."""
+    if row.good is None or not row.requests:
+        return DASH
+    return f"{format_number(row.goodput_per_s)} ({100 * row.good / row.requests:.0f}%)"
 
 
 def documented_table(cells: Iterable[Cell], notes: Notes, *, narrow: bool = False) -> Table:
@@ -206,12 +225,14 @@ def documented_table(cells: Iterable[Cell], notes: Notes, *, narrow: bool = Fals
         beside = f" · a later attempt: {status_label(attempt)}" if attempt else ""
         return notes.mark(row) + beside
 
-    spoken = [c.row.scenario == TOKENS for c in shown]
+    spoken = [c.row.requests is not None for c in shown]
     fields = [
         *case_fields([c.row for c in shown]),
         (Column("Latency (ms)", "right"), latency_cell),
         *([] if spoken and all(spoken) else _CALL_FIELDS),
         *(_TOKEN_FIELDS if any(spoken) else []),
+        *(_CLIENT_FIELDS if any((c.row.concurrency or 1) > 1 for c in shown) else []),
+        *(_GOOD_FIELDS if any(c.row.good is not None for c in shown) else []),
         *([(Column("LoadGen (ms)"), loadgen_label)] if any(c.row.load_tests for c in shown) else []),
         *(
             []
@@ -220,7 +241,7 @@ def documented_table(cells: Iterable[Cell], notes: Notes, *, narrow: bool = Fals
         ),
         # A report tells the drop in a section of its own.
         *([(Column("Drop"), drop_word)] if narrow and any(c.row.drop_decision for c in shown) else []),
-        (Column("Size (MB)", "right"), lambda r: format_megabytes(r.size_bytes)),
+        (Column("Size (MB)", "right"), lambda r: format_megabytes(r.size_bytes or None)),
         (Column("Peak memory (MB)", "right"), lambda r: format_megabytes(r.peak_bytes)),
         (Column("Verdict"), verdict),
     ]
@@ -319,6 +340,8 @@ _SHORT_HEADS = {
     "TTFT (ms)": "TTFT",
     "ITL (ms)": "ITL",
     "Decode (tokens/s)": "tokens/s",
+    "Together (tokens/s)": "all/s",
+    "Good (requests/s)": "good/s",
     "Size (MB)": "MB",
     "Peak memory (MB)": "Peak MB",
 }
