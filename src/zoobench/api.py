@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, get_args
 
 from zoobench import machine
 from zoobench.backends import BACKENDS, DEFAULT_BACKENDS, artifact_key
@@ -19,7 +19,18 @@ from zoobench.plan import Data, Request, check
 from zoobench.results.query import load_records
 from zoobench.scenarios.load import complete
 from zoobench.search.serving import MaxRate, at_rate, max_rates
-from zoobench.spec import TEXT, Artifact, Case, Effort, ModelSpec, OptionValue, Precision, WeightsPolicy
+from zoobench.spec import (
+    TASK_ALIASES,
+    TEXT,
+    Artifact,
+    Case,
+    Effort,
+    ModelSpec,
+    OptionValue,
+    Precision,
+    Task,
+    WeightsPolicy,
+)
 
 if TYPE_CHECKING:
     from zoobench.catalog import Entry
@@ -65,6 +76,7 @@ def request(
     options: Mapping[str, OptionValue] | None = None,
     data: Data | None = None,
     registry: Path | None = None,
+    task: str | None = None,
 ) -> Request:
     """What to measure, from names as a person writes them.
 
@@ -80,6 +92,7 @@ def request(
         options: runtime options, given to every backend that understands the name.
         data: pictures to measure accuracy with and to calibrate int8 on; see `pictures`.
         registry: a TOML or Python file with models of one's own, beside the catalog.
+        task: of the Hub ids that are in neither; None: image_classification.
 
     Raises:
         UsageError: an unknown name or an impossible value.
@@ -99,8 +112,10 @@ def request(
     if not named and not ready:
         raise UsageError("--models is empty; name at least one (`zoobench models` lists them)")
     found = (
-        _served(named, entries) if set(backends) == {"endpoint"} else find(named, entries) if named else ()
+        _served(named, entries) if set(backends) == {"endpoint"} else find(named, entries) if named else []
     )
+    if task is not None:
+        found = [_of_task(spec, task, known=spec.name in entries) for spec in found]
     chosen = [*found, *ready]
     return Request(
         models=chosen,
@@ -118,6 +133,23 @@ def request(
         options=complete(scenario, options, text=any(model.task == TEXT for model in chosen)),
         data=data or Data(),
     )
+
+
+def _of_task(spec: ModelSpec, task: str, *, known: bool) -> ModelSpec:
+    """A Hub id is taken at its word; what the catalog or a model's own files say is not overruled.
+
+    Raises:
+        UsageError: there is no such task, or the model is known to have another one.
+    """
+    known_tasks = get_args(get_args(Task)[0])
+    wanted = TASK_ALIASES.get(task, task)
+    if wanted not in known_tasks:
+        raise UsageError(f"--task {task!r} is unknown; one of {', '.join(known_tasks)}")
+    if spec.task == wanted:
+        return spec
+    if known or spec.path is not None:
+        raise UsageError(f"--task {task}: {spec.name} is for {spec.task}; leave --task out, or run it apart")
+    return spec.model_copy(update={"task": wanted})
 
 
 def _served(names: Sequence[str], entries: Mapping[str, Entry]) -> list[ModelSpec]:

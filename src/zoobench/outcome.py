@@ -115,6 +115,9 @@ class Generation(Frozen):
         default=None, description="that were made, over all clients, prefill and all"
     )
     mean_in_flight: float | None = Field(default=None, description="requests")
+    joules_per_token: float | None = Field(
+        default=None, description="that was made; None: nothing here counts energy"
+    )
     ttft_limit_ms: float | None = None
     tpot_limit_ms: float | None = None
     good: int | None = Field(default=None, description="requests that held every limit; None: there is none")
@@ -180,6 +183,9 @@ class Noise(Frozen):
     )
     cpu_crossing_best: float | None = Field(
         default=None, description="the least that was seen on this machine until then"
+    )
+    energy_j: float | None = Field(
+        default=None, description="joules that the CPU packages, or the GPU, counted; of all that ran there"
     )
     gpu: dict[str, Any] | None = None
 

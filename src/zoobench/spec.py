@@ -405,6 +405,25 @@ class Artifact(Frozen):
         return stable_hash([how, list(self.labels) if isinstance(self.labels, tuple) else self.labels])
 
 
+def weights_bytes(artifact: Artifact, precision: Precision) -> int:
+    """In memory: PyTorch converts what is stored to the case's precision, others keep the file as it is."""
+    if artifact.format != "torch" or artifact.parameters is None:
+        return artifact.size_bytes
+    return artifact.parameters * _VALUE_BYTES.get(precision, 4)
+
+
+def cache_bytes(artifact: Artifact, case: Case) -> int:
+    """Keys and values of the longest request of every client, as wide as the precision's arithmetic; 0: no language model."""
+    if artifact.decoder is None:
+        return 0
+    length = int(case.options["prompt_tokens"]) + int(case.options["new_tokens"])
+    width = _VALUE_BYTES.get(case.precision, 4)
+    return artifact.decoder.kv_bytes(length, value_bytes=width, batch=case.batch * concurrency_of(case))
+
+
+_VALUE_BYTES = {Precision.BF16: 2, Precision.FP16: 2}
+
+
 class DataInfo(Frozen):
     """Which pictures an accuracy was measured on."""
 

@@ -154,3 +154,14 @@ def test_governor_boost_frequency_and_numa(tmp_path: Path) -> None:
 def test_this_machine_answers() -> None:
     assert 1 <= cpus.usable_cpu_count() <= len(cpus.usable_cpus()) <= cpus.host_cpu_count()
     assert frozenset().union(*cpus.hyperthread_siblings(cpus.usable_cpus())) == set(cpus.usable_cpus())
+
+
+def test_free_memory_is_the_kernels_estimate_within_the_cgroups_limit(tmp_path: Path) -> None:
+    assert cpus.free_memory_bytes(tmp_path) is None
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/meminfo").write_text("MemTotal: 9000 kB\nMemAvailable:    8000 kB\n")
+    assert cpus.free_memory_bytes(tmp_path) == 8000 * 1024
+    (tmp_path / "proc/self/cgroup").write_text("0::/job\n")
+    (tmp_path / "sys/fs/cgroup/job").mkdir(parents=True)
+    (tmp_path / "sys/fs/cgroup/job/memory.max").write_text("5000000\n")
+    assert cpus.free_memory_bytes(tmp_path) == 5000000

@@ -137,8 +137,7 @@ def test_each_precision_has_its_gate(precision: Precision, kl: float, agree: int
 def test_what_the_memory_does_not_hold_is_refused_before_it_is_loaded(
     kind: str, precision: str, weights_gb: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    free = {"MemAvailable": 10**9}
-    monkeypatch.setattr(worker_session, "_proc_kib", lambda file, *names: free)
+    monkeypatch.setattr(worker_session, "free_memory_bytes", lambda: 10**9)
     role = worker_session.SessionRole()
     role._artifact = artifact().model_copy(
         update={"format": kind, "parameters": 2 * 10**9, "size_bytes": 12 * 10**8}
@@ -149,7 +148,7 @@ def test_what_the_memory_does_not_hold_is_refused_before_it_is_loaded(
         UsageError, match=f"weights take about {weights_gb} GB and its keys .* and 1.0 GB of memory are free"
     ):
         role._check_fits()
-    free["MemAvailable"] = 10**11
+    monkeypatch.setattr(worker_session, "free_memory_bytes", lambda: 10**11)
     role._check_fits()
     role._case = role._case.model_copy(update={"options": {"prompt_tokens": 1000, "new_tokens": 100}})
     with pytest.raises(UsageError, match="1000 prompt and 100 new tokens are 1100, its context holds 1024"):

@@ -270,7 +270,7 @@ RIVALS = {"onnxruntime": "onnxruntime-gpu", "onnxruntime-gpu": "onnxruntime"}
 """Distributions that bring the same module, of which one is installed."""
 
 DEFAULT_BACKENDS = ("pytorch", "onnx_cpu")
-CUDA_BACKENDS = ("pytorch_cuda", "torch_compile_cuda", "onnx_cuda", "onnx_tensorrt")
+CUDA_BACKENDS = tuple(name for name, row in BACKENDS.items() if row.device == "cuda")
 
 
 def artifact_key(backend: str, precision: Precision) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoobench import api
-from zoobench.backends import CUDA_BACKENDS, DEFAULT_BACKENDS
+from zoobench.backends import BACKENDS, CUDA_BACKENDS, DEFAULT_BACKENDS
 from zoobench.commands.flags import AsJson, Flag, Names, Numbers
 from zoobench.commands.options import runtime_options
 from zoobench.commands.pictures import DataFlags, Pictures
@@ -46,6 +46,7 @@ def run(
     max_latency: str | None = None,
     max_batch: int | None = None,
     batch_timeout: str | None = None,
+    task: str | None = None,
     text: Text = None,
     pictures: Pictures = None,
     weights: WeightsPolicy = WeightsPolicy.AUTO,
@@ -60,6 +61,7 @@ def run(
     io_binding: Flag = False,
     allow_pickle: Flag = False,
     seed: int | None = None,
+    sequential: Flag = False,
     wait: Flag = False,
     dry_run: Flag = False,
     as_json: AsJson = False,
@@ -92,6 +94,8 @@ def run(
         server: join at most so many waiting queries into one call.
     batch_timeout
         server: how long a query waits for others to join it, 2ms.
+    task
+        Of Hub ids that are not in the catalog: text_generation, image_classification.
     weights
         auto falls back to seeded random weights when the Hub cannot be reached; pretrained makes that an error.
     threads
@@ -116,6 +120,9 @@ def run(
         Accept a model that has only a pickle (loaded with weights_only).
     seed
         Of the order of turns.
+    sequential
+        Measure the cells of a model one after another, each alone in memory, instead of in turns; done anyway where they do
+        not fit together.
     wait
         Wait for another measurement on this machine to end.
     dry_run
@@ -127,12 +134,11 @@ def run(
     from zoobench.show.progress import watch
 
     spoken = text or TextFlags()
-    chosen = [*(spoken.backends(backends) or DEFAULT_BACKENDS), *(CUDA_BACKENDS if gpu else ())]
     request = api.request(
         models,
         batch_sizes=(1,) if batch_sizes is None else batch_sizes,
         concurrency=(1,) if spoken.concurrency is None else spoken.concurrency,
-        backends=chosen,
+        backends=spoken.backends(backends) or DEFAULT_BACKENDS,
         precisions=precisions,
         effort=effort,
         scenario=scenario,
@@ -144,7 +150,10 @@ def run(
         },
         data=(pictures or DataFlags()).data(),
         registry=registry,
+        task=task,
     )
+    if gpu:
+        request = replace(request, backends=[*request.backends, *_cuda_backends(request)])
     searched = scenario == "server" and target_qps is None and max_latency is not None
     if gpu:
         _insist_on_gpu(request)
@@ -156,6 +165,7 @@ def run(
         max_case_time_s=max_case_time,
         inputs=inputs,
         seed=seed,
+        sequential=sequential,
         wait=wait,
         argv=sys.argv,
     )
@@ -194,16 +204,23 @@ def _load(
     }
 
 
+def _cuda_backends(request: Request) -> list[str]:
+    """Those that run any of the models' tasks, and are not named already."""
+    tasks = {model.task for model in request.models}
+    return [n for n in CUDA_BACKENDS if tasks & set(BACKENDS[n].tasks) and n not in request.backends]
+
+
 def _insist_on_gpu(request: Request) -> None:
     """`--gpu` without a usable GPU is refused before anything is measured."""
-    reasons = open_executor("local").probe(CUDA_BACKENDS)
+    names = [name for name in request.backends if name in CUDA_BACKENDS]
+    reasons = open_executor("local").probe(names)
     if any(reason is None for reason in reasons.values()):
         return
     cells = [
         f"  {model.name} · {backend} · batch {batch}"
         for model in request.models
         for batch in request.batch_sizes
-        for backend in CUDA_BACKENDS
+        for backend in names
     ]
     print("--gpu would have run:", *cells, sep="\n", file=sys.stderr)
     print("but:", *(f"  {name}: {reason}" for name, reason in reasons.items()), sep="\n", file=sys.stderr)

@@ -18,7 +18,7 @@ from zoobench.backends import BACKENDS, on_virtual_clock
 from zoobench.driver.accuracies import Accuracies, collect
 from zoobench.driver.recorder import Recorder
 from zoobench.driver.recovery import recover
-from zoobench.driver.seating import prepare, sort_out
+from zoobench.driver.seating import apart, prepare, sort_out
 from zoobench.driver.settings import Observer, Settings
 from zoobench.errors import UsageError
 from zoobench.executors import Executor, Listener
@@ -27,7 +27,7 @@ from zoobench.outcome import Status
 from zoobench.plan import Inventory, Request
 from zoobench.results.record import MachineInfo, Record
 from zoobench.results.store import RunWriter, check_results_dir
-from zoobench.spec import Case, Effort, Seat
+from zoobench.spec import TEXT, Case, Effort, Seat
 
 if TYPE_CHECKING:
     from zoobench.measure.effort import EffortPlan
@@ -76,6 +76,7 @@ def execute(request: Request, settings: Settings, executor: Executor, observer: 
             recorder.preparations[preparation.model.name] = preparation
         accuracies = Accuracies(pictures, recorder)
         done, groups, refused = sort_out(planned, recorder, accuracies)
+        groups = apart(groups, machine.free_memory_bytes(), observer, always=settings.sequential)
         if accuracies.rejudged:
             observer.note(
                 f"the drop of {accuracies.rejudged} cells that were measured before is judged by "
@@ -91,6 +92,10 @@ def _with_inputs(request: Request, settings: Settings) -> Request:
     """The user's tensors are part of what was asked, by their content."""
     if settings.inputs is None:
         return request
+    if spoken := next((model.name for model in request.models if model.task == TEXT), None):
+        raise UsageError(
+            f"--inputs is for tensors, and {spoken} is a language model: its prompts are seeded ids"
+        )
     import dataclasses
     import hashlib
 

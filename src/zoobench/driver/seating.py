@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from zoobench.backends import BACKENDS, artifact_key
@@ -14,7 +15,7 @@ from zoobench.outcome import ANSWER_CODES, UNSTABLE_CODES, CaseError, Status, Ve
 from zoobench.plan import Plan, Request
 from zoobench.results.query import load_records
 from zoobench.results.record import Record
-from zoobench.spec import Artifact, Case, Effort, OnExisting, Seat
+from zoobench.spec import Artifact, Case, Effort, OnExisting, Seat, cache_bytes, weights_bytes
 
 
 def prepare(
@@ -88,6 +89,38 @@ def sort_out(
             "use --on-existing resume to keep them or rerun to measure again"
         )
     return done, groups, refused
+
+
+def apart(
+    groups: list[list[Seat]], free_bytes: int | None, observer: Observer, *, always: bool
+) -> list[list[Seat]]:
+    """The groups, of which those are taken apart whose cases do not fit into memory together.
+
+    Args:
+        free_bytes: memory that processes may take now; None: not known.
+        always: take every group apart.
+    """
+    found: list[list[Seat]] = []
+    free = math.inf if free_bytes is None else float(free_bytes)
+    for seats in groups:
+        # Those that run in this process or elsewhere hold nothing here.
+        own = [s for s in seats if s.case.device == "cpu" and not BACKENDS[s.case.backend].inline]
+        needed = sum(map(footprint_bytes, own))
+        tight = needed > free
+        if len(seats) > 1 and tight and not always:
+            observer.note(
+                f"{seats[0].case.model}: its {len(seats)} cells need about {needed / 1e9:.1f} GB together and "
+                f"{free / 1e9:.1f} GB are free: they are measured one after another, so their ratios are of other minutes"
+            )
+        found += [[seat] for seat in seats] if always or tight else [seats]
+    return found
+
+
+def footprint_bytes(seat: Seat) -> int:
+    """About what its process holds while it waits for its turn: weights, and a language model's keys and values."""
+    weights = weights_bytes(seat.artifact, seat.case.precision)
+    libraries = 600_000_000 if seat.artifact.format == "torch" else 100_000_000
+    return libraries + weights + cache_bytes(seat.artifact, seat.case)
 
 
 def _existing(recorder: Recorder, accuracies: Accuracies) -> dict[str, Record]:

@@ -22,6 +22,7 @@ class Settings:
         max_case_time_s: overrides the effort's limit on one case's measuring time, seconds.
         inputs: an .npz file with the user's own tensors.
         seed: of the order of turns; None draws one, and it is recorded.
+        sequential: the cases of a group one after another instead of in turns, so that only one is loaded at a time.
         wait: wait for another measurement on this host to end, instead of refusing.
     """
 
@@ -32,6 +33,7 @@ class Settings:
     max_case_time_s: float | None = None
     inputs: Path | None = None
     seed: int | None = None
+    sequential: bool = False
     wait: bool = False
     argv: Sequence[str] = ()
 

@@ -4,7 +4,13 @@ Everything here runs in the parent process: standard library and NVML only. The 
 `zoobench.ceilings`, which imports runtimes and therefore runs in a worker.
 """
 
-from zoobench.machine.cpus import host_cpu_count, hyperthread_siblings, usable_cpu_count, usable_cpus
+from zoobench.machine.cpus import (
+    free_memory_bytes,
+    host_cpu_count,
+    hyperthread_siblings,
+    usable_cpu_count,
+    usable_cpus,
+)
 from zoobench.machine.identity import SOFT_KEYS, Machine, comparable, describe, soft_differences
 from zoobench.machine.lock import measurement_lock
 from zoobench.machine.roofline import (
@@ -26,6 +32,7 @@ __all__ = [
     "combine",
     "comparable",
     "describe",
+    "free_memory_bytes",
     "host_cpu_count",
     "hyperthread_siblings",
     "load_ceilings",

@@ -118,6 +118,16 @@ def cgroup_cpu_quota(root: Path = ROOT) -> float | None:
     return min(quotas, default=None)
 
 
+def free_memory_bytes(root: Path = ROOT) -> int | None:
+    """Memory that processes may take now without swapping, as the kernel estimates it; None where it does not tell."""
+    for line in (read_text(root / "proc/meminfo") or "").splitlines():
+        name, _, value = line.partition(":")
+        if name == "MemAvailable":
+            free = int(value.split()[0]) * 1024
+            return min(free, cgroup_memory_limit(root) or free)
+    return None
+
+
 def cgroup_memory_limit(root: Path = ROOT) -> int | None:
     """The tightest cgroup memory limit in bytes, or None without one."""
     limits = []

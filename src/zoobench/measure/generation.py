@@ -81,6 +81,7 @@ def _together(
         "requests_per_s": count / seconds,
         "tokens_per_s": count * case.batch * int(case.options["new_tokens"]) / seconds,
         "mean_in_flight": busy / seconds,
+        "joules_per_token": _joules(slots, count * case.batch * int(case.options["new_tokens"])),
         "ttft_limit_ms": None if limits[0] is None else float(limits[0]),
         "tpot_limit_ms": None if limits[1] is None else float(limits[1]),
     }
@@ -91,6 +92,12 @@ def _together(
                 held &= values <= float(limit)
         found |= {"good": int(held.sum()), "goodput_per_s": float(held.sum()) / seconds}
     return found
+
+
+def _joules(slots: Sequence[Slot], tokens: int) -> float | None:
+    spent = [slot.noise.energy_j for slot in slots if slot.token_ns]
+    known = [joules for joules in spent if joules is not None]
+    return sum(known) / tokens if len(known) == len(spent) else None
 
 
 def spread(values_ms: npt.NDArray[np.float64]) -> Spread:

@@ -62,6 +62,11 @@ class GpuSensor:
             else sorted(process.pid for process in processes if process.pid not in own_pids),
         }
 
+    def energy_j(self) -> float | None:
+        """Joules since the driver was loaded; None where the device does not count."""
+        millijoules = self._ask(lambda: self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle))
+        return None if millijoules is None else millijoules / 1e3
+
     def _ask(self, question: Callable[[], Any]) -> Any:
         try:
             return question()

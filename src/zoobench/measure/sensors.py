@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from zoobench.machine.cpus import ROOT, cgroup_folders, frequency_mhz, read_text, usable_cpus
+from zoobench.measure.energy import Energy, read_energy, spent_joules
 from zoobench.measure.gpu_sensor import GpuSensor
 from zoobench.measure.placement import Crossing, Placement
 from zoobench.outcome import Noise
@@ -65,6 +66,7 @@ class Snapshot:
     throttled_s: float | None
     switches: dict[str, int] = field(default_factory=dict)
     crossing: Crossing | None = None
+    energy: Energy = field(default_factory=dict)
 
 
 class Sensors:
@@ -116,7 +118,7 @@ class Sensors:
         """A snapshot taken just before a slot; what it costs itself falls before it."""
         crossing = self._placement.now() if self._placement else None
         switches = self._switches()
-        return replace(self._snapshot(switches), crossing=crossing)
+        return replace(self._snapshot(switches), crossing=crossing, energy=self._energy())
 
     def after(self, snapshot: Snapshot, worker_cpu_s: float | None = None) -> Noise:
         """What happened since `snapshot`.
@@ -125,7 +127,7 @@ class Sensors:
             worker_cpu_s: CPU seconds that the worker itself counted around its calls. It stands in where the
                 process's own clock cannot be read, which also sees what the worker did around them.
         """
-        now = self._snapshot({})
+        now, energy = self._snapshot({}), self._energy()
         elapsed = now.at_s - snapshot.at_s
         if elapsed <= 0:
             return Noise()
@@ -149,8 +151,12 @@ class Sensors:
             load_1m=self._load(),
             cpu_crossing=snapshot.crossing.now if snapshot.crossing else None,
             cpu_crossing_best=snapshot.crossing.best if snapshot.crossing else None,
+            energy_j=spent_joules(energy, snapshot.energy),
             gpu=self._gpu.read(_own_pids()) if self._gpu else None,
         )
+
+    def _energy(self) -> Energy:
+        return read_energy(self._gpu.energy_j if self._gpu else None, self.root)
 
     def _snapshot(self, switches: dict[str, int]) -> Snapshot:
         pressure, throttled = self._pressure_s(), self._throttled_s()

@@ -94,6 +94,7 @@ class Row:
     requests_per_s: Annotated[float | None, _at("generation", "requests_per_s")] = None
     tokens_per_s: Annotated[float | None, _at("generation", "tokens_per_s")] = None
     mean_in_flight: Annotated[float | None, _at("generation", "mean_in_flight")] = None
+    joules_per_token: Annotated[float | None, _at("generation", "joules_per_token")] = None
     good: Annotated[int | None, _at("generation", "good")] = None
     goodput_per_s: Annotated[float | None, _at("generation", "goodput_per_s")] = None
     chunks: Annotated[float | None, _at("generation", "chunks")] = None

@@ -16,6 +16,10 @@ FORMULAS = (
     ("Prefill", "B · L / TTFT, tokens a second, of a batch of B prompts of L tokens."),
     ("Decode", "B · (n − 1) / (tₙ − t₁), tokens a second, from the median TPOT."),
     (
+        "Energy",
+        "Δ of the machine's counters / tokens made; of all that ran on the package or the GPU meanwhile.",
+    ),
+    (
         "KV",
         "2 · layers · kv heads · head dim · bytes of a value · tokens · B; reserved is what the runtime set aside.",
     ),
@@ -33,6 +37,7 @@ def generation_section(rows: Sequence[Row]) -> list[Block]:
     if not shown:
         return []
     batch: Field = (Column("Batch", "right"), lambda r: str(r.batch))
+    energy: Field = (Column("Energy (J/token)", "right"), lambda r: format_number(r.joules_per_token))
     times: list[Field] = [
         *case_fields(shown),
         batch,
@@ -44,6 +49,7 @@ def generation_section(rows: Sequence[Row]) -> list[Block]:
         (Column("TPOT p50 (ms)", "right"), lambda r: format_ms(r.tpot_p50_ms)),
         (Column("Prefill (tokens/s)", "right"), lambda r: format_number(r.prefill_tokens_per_s)),
         (Column("Decode (tokens/s)", "right"), lambda r: format_number(r.decode_tokens_per_s)),
+        *([energy] if any(r.joules_per_token is not None for r in shown) else []),
         (Column("Requests", "right"), lambda r: str(r.requests)),
     ]
     clients: list[Field] = [

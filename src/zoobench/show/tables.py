@@ -255,11 +255,11 @@ def status_label(row: Row) -> str:
 
 
 def latency_cell(row: Row) -> str:
-    """`9.53 [9.41, 9.70] 🟢`; an invalid number gets no light."""
+    """`9.53 [9.41, 9.70] 🟢`; an invalid number gets no light, nor does a request that is as long as it was asked to be."""
     if row.p50_ms is None:
         return DASH
     text = with_interval(row.p50_ms, row.p50_interval_ms)
-    return f"{text} {traffic_light(row.p50_ms)}" if row.is_believable else text
+    return f"{text} {traffic_light(row.p50_ms)}" if row.is_believable and not row.requests else text
 
 
 def top1_cell(row: Row) -> str:

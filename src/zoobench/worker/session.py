@@ -19,10 +19,20 @@ import numpy as np
 from zoobench.backends import FLAGS, open_backend
 from zoobench.errors import UsageError
 from zoobench.inputs import read_inputs
+from zoobench.machine.cpus import free_memory_bytes
 from zoobench.outcome import Check, Memory
 from zoobench.scenarios import Scenario, SlotBudget, open_scenario
 from zoobench.scenarios.closed_loop import Clock, warm_up
-from zoobench.spec import REFERENCE_FILE, TEXT, TOLERANCE, Artifact, Case, Precision
+from zoobench.spec import (
+    REFERENCE_FILE,
+    TEXT,
+    TOLERANCE,
+    Artifact,
+    Case,
+    Precision,
+    cache_bytes,
+    weights_bytes,
+)
 from zoobench.tasks import open_task
 from zoobench.tasks.text_generation import prompt_ids
 from zoobench.worker.roles import Emit
@@ -121,10 +131,9 @@ class SessionRole:
                 f"{self._case.model}: {asked['prompt_tokens']} prompt and {asked['new_tokens']} new tokens are {length}, its "
                 f"context holds {decoder.context_length}"
             )
-        weights = _weights_bytes(self._artifact, self._case.precision)
-        value_bytes = 2 if self._case.precision in (Precision.BF16, Precision.FP16) else 4
-        kept = decoder.kv_bytes(length, value_bytes=value_bytes, batch=self._case.batch)
-        free = _proc_kib("/proc/meminfo", "MemAvailable").get("MemAvailable")
+        weights = weights_bytes(self._artifact, self._case.precision)
+        kept = cache_bytes(self._artifact, self._case)
+        free = free_memory_bytes()
         if free is not None and weights + kept > free:
             raise UsageError(
                 f"{self._case.model}: its weights take about {weights / 1e9:.1f} GB and its keys and values {kept / 1e9:.1f} GB, and "
@@ -269,8 +278,6 @@ class SessionRole:
         assert self._case and self._artifact
         self._inputs_file = inputs
         if self._artifact.task == TEXT:
-            if inputs is not None:
-                raise UsageError("--inputs is for tensors; the prompts of a language model are seeded ids")
             length = int(self._case.options["prompt_tokens"])
             prompts = prompt_ids(batch or self._case.batch, length, self._artifact.input_shape[1])
             return {self._artifact.input_name: prompts}
@@ -304,13 +311,6 @@ class SessionRole:
             first = np.asarray(next(iter(outputs.values())))
             rows.append(first.reshape(len(picked), -1)[: len(items) - start].astype(np.float32))
         return np.concatenate(rows)
-
-
-def _weights_bytes(artifact: Artifact, precision: Precision) -> int:
-    """In memory: PyTorch converts what is stored to the case's precision, others keep the file as it is."""
-    if artifact.format != "torch" or artifact.parameters is None:
-        return artifact.size_bytes
-    return artifact.parameters * (2 if precision in (Precision.BF16, Precision.FP16) else 4)
 
 
 def fill_batch(items: np.ndarray, batch: int) -> np.ndarray:

@@ -1,0 +1,25 @@
+"""The Python API: what a request is made of."""
+
+from __future__ import annotations
+
+import pytest
+
+from zoobench import api
+from zoobench.errors import UsageError
+
+
+def test_a_hub_id_is_taken_at_its_word() -> None:
+    [spec] = api.request(["someone/their-model"], task="text-generation", backends=["pytorch"]).models
+    assert (spec.hf_id, spec.task) == ("someone/their-model", "text_generation")
+    [plain] = api.request(["someone/their-model"]).models
+    assert plain.task == "image_classification"
+
+
+def test_what_is_known_of_a_model_is_not_overruled() -> None:
+    assert api.request(["smollm2_135m"], task="text_generation", backends=["pytorch"]).models[0].task
+    with pytest.raises(UsageError, match="resnet18 is for image_classification"):
+        api.request(["resnet18"], task="text_generation")
+    with pytest.raises(
+        UsageError, match="--task 'poetry' is unknown; one of image_classification, text_generation"
+    ):
+        api.request(["someone/their-model"], task="poetry")
