@@ -98,6 +98,7 @@ class Row:
     good: Annotated[int | None, _at("generation", "good")] = None
     goodput_per_s: Annotated[float | None, _at("generation", "goodput_per_s")] = None
     chunks: Annotated[float | None, _at("generation", "chunks")] = None
+    itl_by_position_ms: Annotated[tuple[float, ...], _at("generation", "itl_by_position_ms")] = ()
     requests: Annotated[int | None, _at("generation", "requests")] = None
     prompt_tokens: Annotated[int | None, _at("generation", "prompt_tokens")] = None
     new_tokens: Annotated[int | None, _at("generation", "new_tokens")] = None

@@ -25,11 +25,14 @@ _COLOURS = {
     "onnx_cuda": "#56B4E9",
     "onnx_tensorrt": "#000000",
     "torch_compile_cuda": "#B8A800",
+    "ort_genai": "#54278F",
+    "endpoint": "#8C564B",
 }
-"""One colour a backend in every chart: Okabe and Ito's palette (2008), its yellow darkened to stand on white."""
+"""One colour a backend in every chart: Okabe and Ito's palette (2008), its yellow darkened to stand on white; two more where it
+ends."""
 
 _OTHER_COLOUR = "#7A7A7A"
-_PALER = {"tf32": 0.2, "bf16": 0.3, "fp16": 0.4, "int8": 0.55, "int8_dynamic": 0.7}
+_PALER = {"tf32": 0.2, "bf16": 0.3, "fp16": 0.4, "int8": 0.55, "int8_dynamic": 0.7, "int4": 0.7}
 """Precision → share of white in its backend's colour."""
 _PAD, _GAP, _LEGEND, _TITLE, _AXIS = 14, 22, 28, 22, 42
 """Pixels: around the picture, between panels, heights of the legend, of a panel's title, of its lower axis."""
@@ -270,10 +273,10 @@ class _Scope:
         cls, rows: Sequence[Row], most_models: int = MOST_MODELS, most_batches: int = MOST_BATCHES
     ) -> _Scope:
         """The first models of `rows` and the first backends among those; the first row of equal places."""
-        models, remark = _first((r.model for r in rows), most_models, "models")
+        models, remark = first_of((r.model for r in rows), most_models, "models")
         kept = set(models)
         rows = [r for r in rows if r.model in kept]
-        series, more = _first((series_of(r) for r in rows), MOST_SERIES, "backends")
+        series, more = first_of((series_of(r) for r in rows), MOST_SERIES, "backends")
         every = sorted({r.batch for r in rows})
         batches = _spread(every, most_batches)
         if batches != every:
@@ -292,7 +295,8 @@ class _Scope:
         return dict(zip(self.series, series_colours(self.series), strict=True))
 
 
-def _first(names: Iterable[str], most: int, what: str) -> tuple[list[str], str]:
+def first_of(names: Iterable[str], most: int, what: str) -> tuple[list[str], str]:
+    """At most `most` different names in their order, and the sentence that says what is left out."""
     every = list(dict.fromkeys(names))
     if len(every) <= most:
         return every, ""
@@ -312,9 +316,15 @@ def _place(row: Row) -> _Place:
 
 def series_of(row: Row) -> str:
     """What has a colour of its own: the backend with its options, precision and load."""
-    extras = [] if row.precision == Precision.FP32.value else [row.precision]
-    extras += [] if row.scenario == "single_stream" else [scenario_label(row)]
-    return plain(" · ".join([backend_label(row), *extras]))
+    extras = [] if row.scenario == "single_stream" else [scenario_label(row)]
+    return plain(" · ".join([runtime_of(row), *extras]))
+
+
+def runtime_of(row: Row) -> str:
+    """The backend with its options and precision, whatever is asked of it."""
+    return " · ".join(
+        [backend_label(row), *([] if row.precision == Precision.FP32.value else [row.precision])]
+    )
 
 
 def _backend(series: str) -> str:

@@ -25,22 +25,22 @@ FORMULAS = (
     ),
 )
 _MOST_ROWS = 200
+_BATCH: Field = (Column("Batch", "right"), lambda r: str(r.batch))
 
 
 def generation_section(rows: Sequence[Row]) -> list[Block]:
-    """TTFT, ITL and rates; then memory, which a language model's answer depends on as much.
+    """TTFT, ITL and rates.
 
     Args:
         rows: of one machine, in the order in which they are shown.
     """
-    shown = [r for r in rows if r.requests][:_MOST_ROWS]
+    shown = _shown(rows)
     if not shown:
         return []
-    batch: Field = (Column("Batch", "right"), lambda r: str(r.batch))
     energy: Field = (Column("Energy (J/token)", "right"), lambda r: format_number(r.joules_per_token))
-    times: list[Field] = [
+    fields: list[Field] = [
         *case_fields(shown),
-        batch,
+        _BATCH,
         (Column("TTFT p50 (ms)", "right"), lambda r: _with(r.ttft_p50_ms, r.ttft_interval_ms)),
         (Column("TTFT p95", "right"), lambda r: format_ms(r.ttft_p95_ms)),
         (Column("ITL p50 (ms)", "right"), lambda r: _with(r.itl_p50_ms, r.itl_interval_ms)),
@@ -52,18 +52,25 @@ def generation_section(rows: Sequence[Row]) -> list[Block]:
         *([energy] if any(r.joules_per_token is not None for r in shown) else []),
         (Column("Requests", "right"), lambda r: str(r.requests)),
     ]
-    clients: list[Field] = [
-        *case_fields(shown),
-        (Column("Clients", "right"), lambda r: str(r.concurrency or 1)),
-        (Column("In flight", "right"), lambda r: format_number(r.mean_in_flight)),
-        (Column("Requests/s", "right"), lambda r: format_number(r.requests_per_s)),
-        (Column("Together (tokens/s)", "right"), lambda r: format_number(r.tokens_per_s)),
-        (Column("Good (requests/s)", "right"), good_cell),
+    return [
+        Heading(3, "Language models"),
+        Paragraph(
+            "Prompts are seeded random ids, answers are the most likely tokens, and an end of text ends nothing: every "
+            "request makes as many tokens as was asked for."
+        ),
+        make_table(fields, shown),
+        Items(tuple((f"{name}:", text) for name, text in FORMULAS)),
     ]
-    asked = [r for r in shown if (r.concurrency or 1) > 1 or r.good is not None or r.load_tests]
-    memory: list[Field] = [
+
+
+def memory_section(rows: Sequence[Row]) -> list[Block]:
+    """What memory goes where, on which a language model's answer depends as much as on speed."""
+    shown = [r for r in _shown(rows) if r.weights != "served"]
+    if not shown:
+        return []
+    fields: list[Field] = [
         *case_fields(shown),
-        batch,
+        _BATCH,
         (Column("Size (MB)", "right"), lambda r: format_megabytes(r.size_bytes)),
         (Column("After import (MB)", "right"), lambda r: format_megabytes(r.after_import_bytes)),
         (Column("After load (MB)", "right"), lambda r: format_megabytes(r.after_load_bytes)),
@@ -71,9 +78,16 @@ def generation_section(rows: Sequence[Row]) -> list[Block]:
         (Column("KV used (MB)", "right"), lambda r: format_megabytes(r.kv_used_bytes)),
         (Column("KV reserved (MB)", "right"), lambda r: format_megabytes(r.kv_reserved_bytes)),
     ]
-    quality = _by_artifact([r for r in shown if r.quality_tokens])
-    judged: list[Field] = [
-        *case_fields(quality),
+    return [Heading(3, "Memory of language models"), make_table(fields, shown)]
+
+
+def quality_section(rows: Sequence[Row]) -> list[Block]:
+    """What fewer bits cost: one line an artifact."""
+    shown = _by_artifact([r for r in _shown(rows) if r.quality_tokens])
+    if not shown:
+        return []
+    fields: list[Field] = [
+        *case_fields(shown),
         (Column("Perplexity", "right"), lambda r: format_number(r.perplexity)),
         (Column("KL mean (nats)", "right"), lambda r: _small(r.kl_mean)),
         (Column("KL p99", "right"), lambda r: _small(r.kl_p99)),
@@ -82,44 +96,42 @@ def generation_section(rows: Sequence[Row]) -> list[Block]:
         (Column("Passes"), _passes),
         (Column("Read", "right"), lambda r: f"{r.quality_tokens} tokens of {r.quality_source}"),
     ]
-    told: list[Block] = [
+    return [
         Heading(3, "Quality of language models"),
         Paragraph(
             "Teacher-forced on the same tokens, against fp32 of the same runtime: KL(P_ref ‖ P), and how often the most likely "
             "token is the same. Perplexity is exp(mean negative log-likelihood) of a fixed passage; it compares precisions of "
             "one model only. Where weights are random, ids are too, and real ones may do better."
         ),
-        make_table(judged, quality),
-    ]
-    return [
-        Heading(3, "Language models"),
-        Paragraph(
-            "Prompts are seeded random ids, answers are the most likely tokens, and an end of text ends nothing: every "
-            "request makes as many tokens as was asked for."
-        ),
-        make_table(times, shown),
-        Items(tuple((f"{name}:", text) for name, text in FORMULAS)),
-        *_served_together(clients, asked),
-        *_memory(memory, [r for r in shown if r.weights != "served"]),
-        *(told if quality else []),
+        make_table(fields, shown),
     ]
 
 
-def _served_together(fields: Sequence[Field], rows: Sequence[Row]) -> list[Block]:
-    if not rows:
+def clients_section(rows: Sequence[Row]) -> list[Block]:
+    """What several clients, or arrivals that nobody waits for, get together."""
+    asked = [r for r in _shown(rows) if (r.concurrency or 1) > 1 or r.good is not None or r.load_tests]
+    if not asked:
         return []
+    fields: list[Field] = [
+        *case_fields(asked),
+        (Column("Clients", "right"), lambda r: str(r.concurrency or 1)),
+        (Column("In flight", "right"), lambda r: format_number(r.mean_in_flight)),
+        (Column("Requests/s", "right"), lambda r: format_number(r.requests_per_s)),
+        (Column("Together (tokens/s)", "right"), lambda r: format_number(r.tokens_per_s)),
+        (Column("Good (requests/s)", "right"), good_cell),
+    ]
     return [
         Heading(3, "Requests at once"),
         Paragraph(
             "Rates are of all clients together, from the first request's begin to the last one's end, prefill and all. Good are "
             "requests that held every limit which the scenario names."
         ),
-        make_table(fields, rows),
+        make_table(fields, asked),
     ]
 
 
-def _memory(fields: Sequence[Field], rows: Sequence[Row]) -> list[Block]:
-    return [Heading(3, "Memory of language models"), make_table(fields, rows)] if rows else []
+def _shown(rows: Sequence[Row]) -> list[Row]:
+    return [r for r in rows if r.requests][:_MOST_ROWS]
 
 
 def _by_artifact(rows: Sequence[Row]) -> list[Row]:

@@ -41,10 +41,11 @@ from zoobench.show.document import (
 )
 from zoobench.show.explanation import why_section
 from zoobench.show.formulas import FORMULAS
-from zoobench.show.generation import generation_section
+from zoobench.show.generation import clients_section, generation_section, memory_section, quality_section
 from zoobench.show.sheet import csv_text
 from zoobench.show.speedup import Speedup
 from zoobench.show.tables import Notes
+from zoobench.show.token_charts import decode_chart, itl_chart, memory_chart
 from zoobench.show.view import View, views_of
 
 Format = Literal["md", "html", "json"]
@@ -188,6 +189,12 @@ class _Page:
             *sections.notes_section(notes),
             *self._chart(latency_chart(view.at_own_pace), number),
             *generation_section(view.rows),
+            *self._chart(itl_chart(view.at_own_pace), number),
+            *self._chart(decode_chart(view.at_own_pace), number),
+            *clients_section(view.rows),
+            *memory_section(view.rows),
+            *self._chart(memory_chart(view.at_own_pace), number),
+            *quality_section(view.rows),
             *accuracy_section(self._of_machine(view)),
             *self._chart(accuracy_chart(view.at_own_pace), number),
             *why_section(view, self.results_dir, self.loaded.problems),

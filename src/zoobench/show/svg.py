@@ -72,15 +72,26 @@ class Drawing:
             f'stroke="{colour}" stroke-width="{width:g}"{dashed}/>'
         )
 
-    def path(self, points: Sequence[tuple[float, float]], colour: str) -> None:
+    def path(
+        self, points: Sequence[tuple[float, float]], colour: str, width: float = 2, dash: str = ""
+    ) -> None:
         """A line through points."""
         joined = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-        self._shapes.append(f'<polyline points="{joined}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        dashed = f' stroke-dasharray="{dash}"' if dash else ""
+        self._shapes.append(
+            f'<polyline points="{joined}" fill="none" stroke="{colour}" stroke-width="{width:g}"{dashed}/>'
+        )
 
-    def dot(self, x: float, y: float, colour: str, opacity: float = 1) -> None:
+    def dot(self, x: float, y: float, colour: str, opacity: float = 1, radius: float = 3.6) -> None:
         """A filled circle."""
         pale = f' opacity="{opacity:g}"' if opacity < 1 else ""
-        self._shapes.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.6" fill="{colour}"{pale}/>')
+        self._shapes.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" fill="{colour}"{pale}/>')
+
+    def ring(self, x: float, y: float, colour: str, radius: float = 3.6) -> None:
+        """A circle that is white inside."""
+        self._shapes.append(
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" fill="white" stroke="{colour}" stroke-width="1.5"/>'
+        )
 
     def text(
         self,
