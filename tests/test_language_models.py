@@ -107,6 +107,45 @@ def test_what_the_context_does_not_hold_is_refused(
         place.run(place.folder / "llama", backends=["pytorch"], options={"new_tokens": 0})
 
 
+LETTERS = "abcdefghijklmnopqrstuvwxyz ?"
+
+
+def test_tasks_of_the_harness_are_asked_in_the_same_worker_and_change_no_key(
+    place: Place, measured: dict[tuple[str, str], Record]
+) -> None:
+    pytest.importorskip("lm_eval")
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    speaking = tiny(place.folder / "speaking")
+    words = Tokenizer(models.WordLevel({c: i for i, c in enumerate(LETTERS)}, unk_token="?"))
+    words.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    PreTrainedTokenizerFast(tokenizer_object=words, eos_token=" ", unk_token="?").save_pretrained(speaking)
+    asked = {"backends": ["ort_genai"], "options": {"prompt_tokens": 24, "new_tokens": 8}}
+    tasks = api.text_tasks([str(Path(__file__).parent / "lm_eval/facts.yaml")], 4)
+    [before] = place.run(speaking, **asked)
+    [after] = place.run(speaking, tasks=tasks, **asked)
+    assert before.quality is not None and not before.quality.scores
+    assert after.quality is not None and after.run_id != before.run_id
+    assert [(s.task, s.metric, s.samples) for s in after.quality.scores] == [("facts", "acc", 4)]
+    assert after.measurement_key == before.measurement_key
+    # Another length asks the same model, so it is told what was found.
+    [other] = place.run(
+        speaking, tasks=tasks, backends=["ort_genai"], options={"prompt_tokens": 16, "new_tokens": 8}
+    )
+    assert other.quality is not None and other.quality.scores == after.quality.scores
+    broken = place.folder / "broken.yaml"
+    broken.write_text(
+        "task: broken\ndataset_path: json\ndataset_kwargs: {data_files: {test: nowhere.jsonl}}\n"
+    )
+    [spoilt] = place.run(speaking, tasks=api.text_tasks([str(broken)]), **asked)
+    assert spoilt.status is Status.OK and spoilt.quality is not None and not spoilt.quality.scores
+    told = [w for w in spoilt.verdict.warnings if w.code == "no_quality"] if spoilt.verdict else []
+    assert len(told) == 1 and told[0].message.startswith("lm-eval failed: ")
+    with pytest.raises(UsageError, match="knows nothing of words"):
+        place.run(place.folder / "llama", tasks=tasks, **asked)
+
+
 @pytest.mark.usefixtures("gradients_after")
 def test_a_real_model_knows_the_capital_of_france(tmp_path: Path) -> None:
     pytest.importorskip("gguf")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from zoobench._version import __version__
 
 if TYPE_CHECKING:
-    from zoobench.api import load_results, pictures, run
+    from zoobench.api import load_results, pictures, run, text_tasks
     from zoobench.catalog import MODEL_REGISTRY
     from zoobench.driver import Settings
     from zoobench.results.record import Record
@@ -31,12 +31,14 @@ __all__ = [
     "load_results",
     "pictures",
     "run",
+    "text_tasks",
 ]
 
 _HOMES = {
     "run": "zoobench.api",
     "load_results": "zoobench.api",
     "pictures": "zoobench.api",
+    "text_tasks": "zoobench.api",
     "MODEL_REGISTRY": "zoobench.catalog",
     "ModelSpec": "zoobench.spec",
     "Record": "zoobench.results.record",

@@ -12,6 +12,7 @@ from zoobench.backends import BACKENDS, DEFAULT_BACKENDS, artifact_key
 from zoobench.backends.endpoint import base_url, served_models
 from zoobench.catalog import MODEL_REGISTRY, find, load_registry
 from zoobench.data import DataRequest
+from zoobench.data.harness import text_tasks as text_tasks
 from zoobench.driver import Observer, Settings, exclusive, execute
 from zoobench.errors import PrepareError, UsageError
 from zoobench.executors import Executor, open_executor
@@ -29,6 +30,7 @@ from zoobench.spec import (
     OptionValue,
     Precision,
     Task,
+    TextTask,
     WeightsPolicy,
 )
 
@@ -75,6 +77,7 @@ def request(
     threads: int | None = None,
     options: Mapping[str, OptionValue] | None = None,
     data: Data | None = None,
+    tasks: Sequence[TextTask] = (),
     registry: Path | None = None,
     task: str | None = None,
 ) -> Request:
@@ -91,6 +94,7 @@ def request(
         threads: intra-op threads; None: every CPU that this process may use.
         options: runtime options, given to every backend that understands the name.
         data: pictures to measure accuracy with and to calibrate int8 on; see `pictures`.
+        tasks: of lm-evaluation-harness, for language models; see `text_tasks`.
         registry: a TOML or Python file with models of one's own, beside the catalog.
         task: of the Hub ids that are in neither; None: image_classification.
 
@@ -132,6 +136,7 @@ def request(
         threads=threads,
         options=complete(scenario, options, text=any(model.task == TEXT for model in chosen)),
         data=data or Data(),
+        tasks=list(tasks),
     )
 
 
@@ -232,6 +237,7 @@ def run(
     threads: int | None = None,
     options: Mapping[str, OptionValue] | None = None,
     data: Data | None = None,
+    tasks: Sequence[TextTask] = (),
     registry: Path | None = None,
     settings: Settings | None = None,
     executor: Executor | None = None,
@@ -257,6 +263,7 @@ def run(
         threads=threads,
         options=options,
         data=data,
+        tasks=tasks,
         registry=registry,
     )
     return run_request(asked, settings=settings, executor=executor, observer=observer)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from zoobench.spec import DataInfo, Frozen
+from zoobench.spec import DataInfo, Frozen, TextTask
 
 
 class Status(StrEnum):
@@ -499,6 +499,20 @@ class Accuracy(Frozen):
     preprocessing: dict[str, Any]
 
 
+class TaskScore(Frozen):
+    """One metric of one task, as lm-evaluation-harness tells it."""
+
+    asked: TextTask
+    task: str = Field(description="its name; a group that was asked for has several")
+    metric: str
+    filter: str = "none"
+    value: float | None = Field(description="None: not finite")
+    stderr: float | None = Field(default=None, description="standard error; None: the harness has none")
+    samples: int | None = None
+    version: str | None = Field(default=None, description="of the task")
+    lm_eval: str = Field(description="version of the harness")
+
+
 class Quality(Frozen):
     """How far a language model's answers are those of fp32 on the same runtime, teacher-forced on the same tokens."""
 
@@ -517,6 +531,7 @@ class Quality(Frozen):
     agreement: Share | None = Field(default=None, description="positions with the same most likely token")
     gate: str | None = None
     passed: bool | None = None
+    scores: tuple[TaskScore, ...] = Field(default=(), description="of lm-evaluation-harness's tasks")
 
 
 class CaseResult(Frozen):

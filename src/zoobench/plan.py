@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from zoobench.backends import BACKENDS, COMMON_OPTIONS
 from zoobench.data import DataRequest
+from zoobench.data.harness import MISSING as NO_HARNESS
 from zoobench.errors import UsageError
 from zoobench.scenarios.load import MAX_LIMIT_MS, MISSING
 from zoobench.scenarios.load import check as check_load
@@ -24,6 +25,7 @@ from zoobench.spec import (
     ModelSpec,
     OptionValue,
     Precision,
+    TextTask,
     concurrency_of,
 )
 
@@ -61,6 +63,7 @@ class Request:
         threads: intra-op threads; None means all the CPUs that this process may use.
         options: for every backend that understands the name.
         data: the pictures to measure accuracy with and to calibrate on.
+        tasks: of lm-evaluation-harness, for language models.
     """
 
     models: Sequence[ModelSpec]
@@ -74,6 +77,7 @@ class Request:
     options: Mapping[str, OptionValue] = field(default_factory=dict)
     arm: str = "base"
     data: Data = Data()
+    tasks: Sequence[TextTask] = ()
 
 
 @dataclass(frozen=True)
@@ -204,6 +208,8 @@ def check(request: Request, cpus: int) -> None:
             raise UsageError(f"--{name.replace('_', '-')} {count}: a whole number from 1 to {MAX_TOKENS}")
         if name in request.options and not text:
             raise UsageError(f"--{name.replace('_', '-')} is for language models; none of --models is one")
+    if request.tasks:
+        _check_tasks(request, text=text)
     understood = {*COMMON_OPTIONS, *(o for name in request.backends for o in BACKENDS[name].options)}
     for option in request.options:
         if option not in understood:
@@ -211,6 +217,16 @@ def check(request: Request, cpus: int) -> None:
                 f"--options {option}: none of {', '.join(request.backends)} understands it; "
                 f"they know {', '.join(sorted(understood - {'inputs_sha256', *TOKEN_OPTIONS, *CLIENT_OPTIONS}))}"
             )
+
+
+def _check_tasks(request: Request, *, text: bool) -> None:
+    if not text:
+        raise UsageError("--lm-eval is for language models; none of --models is one")
+    for name in request.backends:
+        if BACKENDS[name].device == "remote":
+            raise UsageError(f"--lm-eval goes by logits, which {name} does not tell; leave one of them out")
+    if importlib.util.find_spec("lm_eval") is None:
+        raise UsageError(f"--lm-eval: {NO_HARNESS}")
 
 
 def _check_load(request: Request) -> None:

@@ -458,6 +458,21 @@ class Evaluation:
     published_top1: float | None = None
 
 
+class TextTask(Frozen):
+    """A task of lm-evaluation-harness that was asked for."""
+
+    name: str = Field(description="as the harness knows it, or the path of a YAML file")
+    limit: int | None = Field(default=None, description="questions; None: all")
+    sha256: str | None = Field(
+        default=None, description="of the file and those that it names; None: the harness's own task"
+    )
+
+    @property
+    def identity(self) -> tuple[str, int | None]:
+        """Equal where the same is asked, wherever its file lies."""
+        return self.sha256 or self.name, self.limit
+
+
 @dataclass(frozen=True)
 class Seat:
     """A case with what it needs to run.
@@ -467,6 +482,7 @@ class Seat:
         inputs: an .npz file with the tensors to time, None for the task's own.
         evaluation: the accuracy pass that follows, None for none.
         reference: fp32 of the same runtime, which a language model's answers are held against; None: it is that itself.
+        tasks: of lm-evaluation-harness, which follow.
     """
 
     case: Case
@@ -475,6 +491,7 @@ class Seat:
     inputs: str | None = None
     evaluation: Evaluation | None = None
     reference: Artifact | None = None
+    tasks: tuple[TextTask, ...] = ()
 
 
 CALL_OPTIONS = frozenset({*LOAD_OPTIONS, *CLIENT_OPTIONS, "gap_ms", "io_binding", "inputs_sha256"})
@@ -482,6 +499,9 @@ CALL_OPTIONS = frozenset({*LOAD_OPTIONS, *CLIENT_OPTIONS, "gap_ms", "io_binding"
 
 SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACEHUB_API_TOKEN")
 """Environment variables that no process gets which measures or tries a runtime."""
+
+NO_TOKENIZER = "its tokenizer is not here: ids are numbers and no text"
+"""A note of a language model's artifact."""
 
 REFERENCE_FILE = "reference.npz"
 """In every artifact's folder: `outputs`, one row for each of the task's check inputs, float32."""

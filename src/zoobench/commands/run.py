@@ -149,6 +149,7 @@ def run(
             **spoken.options(),
         },
         data=(pictures or DataFlags()).data(),
+        tasks=spoken.tasks(),
         registry=registry,
         task=task,
     )

@@ -8,10 +8,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from zoobench.commands.flags import Numbers
+from zoobench import api
+from zoobench.commands.flags import Names, Numbers
 from zoobench.errors import UsageError
 from zoobench.scenarios.load import parse_token_limit
-from zoobench.spec import OptionValue
+from zoobench.spec import OptionValue, TextTask
 
 
 @Parameter(name="*")
@@ -36,6 +37,11 @@ class TextFlags:
         hold it: p99:500ms.
     max_tpot
         A request is good when each further token takes no more than this, on average: 50ms, p99:50ms.
+    lm_eval
+        Tasks of lm-evaluation-harness (extra lm_eval), after the cell was measured: names that it knows, whose datasets it
+        downloads, or a task's YAML file.
+    lm_eval_limit
+        Questions of each of those tasks; default: all.
     """
 
     prompt_tokens: int | None = None
@@ -44,6 +50,8 @@ class TextFlags:
     endpoint: str | None = None
     max_ttft: str | None = None
     max_tpot: str | None = None
+    lm_eval: Names = None
+    lm_eval_limit: int | None = None
 
     def options(self) -> dict[str, OptionValue]:
         """As options of the case.
@@ -57,6 +65,18 @@ class TextFlags:
             **({} if self.endpoint is None else {"endpoint": self.endpoint}),
             **parse_token_limits(self.max_ttft, self.max_tpot),
         }
+
+    def tasks(self) -> tuple[TextTask, ...]:
+        """Of lm-evaluation-harness.
+
+        Raises:
+            UsageError: a file that is not there, or a limit that means nothing.
+        """
+        if self.lm_eval_limit is not None and not self.lm_eval:
+            raise UsageError(
+                f"--lm-eval-limit {self.lm_eval_limit} is about --lm-eval, which is not given; add --lm-eval hellaswag"
+            )
+        return api.text_tasks(self.lm_eval or (), self.lm_eval_limit)
 
     def backends(self, asked: Sequence[str] | None) -> Sequence[str] | None:
         """An endpoint is a backend of its own, and may stand beside others that are named."""

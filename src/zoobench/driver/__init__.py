@@ -20,6 +20,7 @@ from zoobench.driver.recorder import Recorder
 from zoobench.driver.recovery import recover
 from zoobench.driver.seating import apart, prepare, sort_out
 from zoobench.driver.settings import Observer, Settings
+from zoobench.driver.text_tasks import TextTasks
 from zoobench.errors import UsageError
 from zoobench.executors import Executor, Listener
 from zoobench.machine import Ceilings
@@ -74,7 +75,7 @@ def execute(request: Request, settings: Settings, executor: Executor, observer: 
         pictures = collect(request.data, executor, observer)
         for preparation in prepare(planned, request, settings, executor, observer, pictures.calibration):
             recorder.preparations[preparation.model.name] = preparation
-        accuracies = Accuracies(pictures, recorder)
+        accuracies = Accuracies(pictures, recorder, TextTasks(request.tasks))
         done, groups, refused = sort_out(planned, recorder, accuracies)
         groups = apart(groups, machine.free_memory_bytes(), observer, always=settings.sequential)
         if accuracies.rejudged:

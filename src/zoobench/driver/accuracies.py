@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from zoobench.backends import artifact_key
 from zoobench.driver.recorder import Recorder
 from zoobench.driver.settings import Observer
+from zoobench.driver.text_tasks import TextTasks
 from zoobench.errors import UsageError
 from zoobench.executors import Collected, Executor
 from zoobench.judge.margin import judged_record
@@ -52,11 +53,13 @@ class Accuracies:
 
     pictures: Pictures
     recorder: Recorder
+    tasks: TextTasks = field(default_factory=TextTasks)
     known: dict[Hashable, Accuracy] = field(default_factory=dict)
     rejudged: int = 0
 
     def learn(self, record: Record) -> None:
-        """Remember what a record holds, where it is of the pictures that were asked for."""
+        """Remember what a record holds, where it is of the pictures and tasks that were asked for."""
+        self.tasks.learn(record)
         found, asked = record.accuracy, self.pictures.evaluation
         if found is None or asked is None or not _same_pictures(found.data, asked.info):
             return
@@ -68,8 +71,9 @@ class Accuracies:
         """Refuse before anything is measured what every pass would fail with.
 
         Raises:
-            UsageError: prepared as is stated, pictures do not have the shape of the model's input.
+            UsageError: prepared as is stated, pictures do not have the shape of the model's input; or tasks say nothing of it.
         """
+        self.tasks.check(artifact)
         how = artifact.preprocessing
         if self.pictures.evaluation is None or how is None:
             return
@@ -84,7 +88,9 @@ class Accuracies:
             )
 
     def fits(self, record: Record, artifact: Artifact) -> bool:
-        """Whether the record holds the accuracy that is asked for now of `artifact`; true where none is asked for."""
+        """Whether the record holds all that is asked for now of `artifact`; true where nothing is asked for."""
+        if artifact.decoder is not None and not self.tasks.holds(record):
+            return False
         asked, found = self.pictures.evaluation, record.accuracy
         # Pictures are not for language models.
         if asked is None or artifact.decoder is not None:
@@ -109,6 +115,7 @@ class Accuracies:
 
     def of(self, record: Record) -> Record:
         """The record with the accuracy that another cell's pass found, and its warnings, where it had none of its own."""
+        record = self.tasks.of(record)
         artifact = self.recorder.artifact(record.case)
         if self.pictures.evaluation is None or record.accuracy is not None or artifact is None:
             return record
@@ -121,9 +128,11 @@ class Accuracies:
 
     def _seat(self, seat: Seat) -> Seat:
         asked = self.pictures.evaluation
-        if asked is None or seat.artifact.decoder is not None:
+        if asked is None and not self.tasks.asked:
             return seat
         blank = self.recorder.record(seat.case, Status.INTERRUPTED)
+        if asked is None or seat.artifact.decoder is not None:
+            return self.tasks.seat(seat, blank)
         if self._key(blank, seat.artifact.sha256, seat.artifact.meaning_sha256) in self.known:
             return seat
         model = self.recorder.models[seat.case.model]

@@ -142,6 +142,7 @@ class Recorder:
                 "threads": request.threads,
                 "options": dict(request.options),
                 "data": asdict(request.data),
+                "tasks": [task.model_dump(mode="json") for task in request.tasks],
             },
             "seed": self.seed,
             "machine": self.machine.model_dump(mode="json"),

@@ -19,7 +19,7 @@ from zoobench.measure.accuracy import summarise
 from zoobench.measure.channel import Worker, WorkerError
 from zoobench.measure.effort import EffortPlan
 from zoobench.measure.generation import summarise_tokens
-from zoobench.measure.quality import summarise_quality
+from zoobench.measure.quality import summarise_quality, with_scores
 from zoobench.measure.stats import describe, early_stop_queries, enough, throughput_per_s
 from zoobench.measure.verdict import judge
 from zoobench.outcome import (
@@ -60,6 +60,8 @@ class Deadlines:
     evidence: float = 600.0
     accuracy: float = 600.0
     accuracy_picture: float = 5.0
+    # Thousands of questions, each read by a large model on a few CPUs.
+    lm_eval: float = 24 * 3600.0
     close: float = 30.0
 
 
@@ -114,6 +116,7 @@ class _Player:
     accuracy: Accuracy | None = None
     quality: Quality | None = None
     unassessed: str | None = None
+    unscored: str | None = None
     memory: dict[str, Any] = field(default_factory=dict)
     expected_slot_s: float = 0.0
     fork_s: float = 0.0
@@ -389,6 +392,8 @@ def _look_back(players: list[_Player], stage: Stage) -> None:
     for player in players:
         if player.worker and player.seat.artifact.decoder is not None:
             _assess_quality(player, stage)
+        if player.worker and player.seat.tasks:
+            _run_tasks(player, stage)
 
 
 def _evaluate(player: _Player, evaluation: Evaluation, stage: Stage) -> None:
@@ -433,6 +438,29 @@ def _assess_quality(player: _Player, stage: Stage) -> None:
         player.quality = summarise_quality(raw, case.precision, reference)
     except WorkerError as error:
         player.unassessed = str(error)
+    player.wall_s += time.perf_counter() - begin
+
+
+def _run_tasks(player: _Player, stage: Stage) -> None:
+    """As `_assess_quality`, by lm-evaluation-harness."""
+    if player.quality is None:
+        player.unscored = "the quality pass did before it"
+        return
+    assert player.worker is not None
+    case = player.seat.case
+    player.stage = "lm_eval"
+    stage.on_progress(case, player.stage)
+    begin = time.perf_counter()
+    try:
+        raw = player.worker.request(
+            "lm_eval",
+            {"tasks": [task.model_dump(mode="json") for task in player.seat.tasks]},
+            deadline_s=stage.deadlines.lm_eval,
+            on_event=lambda _, text: stage.on_progress(case, text),
+        )
+        player.quality = with_scores(player.quality, raw)
+    except WorkerError as error:
+        player.unscored = str(error)
     player.wall_s += time.perf_counter() - begin
 
 
@@ -484,6 +512,7 @@ def _result(player: _Player, plan: EffortPlan, stage: Stage, seed: int) -> CaseR
             accuracy=player.accuracy,
             quality=player.quality,
             unassessed=player.unassessed,
+            unscored=player.unscored,
         )
     return CaseResult(
         case_id=case.id,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from zoobench.measure.proportions import share
-from zoobench.outcome import Quality, Reason
+from zoobench.outcome import Quality, Reason, TaskScore
 from zoobench.spec import Artifact, Precision
 
 KL_GATES = {Precision.BF16: 0.005, Precision.FP16: 0.005, Precision.INT8: 0.005, Precision.INT4: 0.05}
@@ -44,10 +44,19 @@ def summarise_quality(raw: Mapping[str, Any], precision: Precision, reference: A
     )
 
 
-def quality_warnings(quality: Quality | None, unassessed: str | None) -> Iterator[Reason]:
+def with_scores(quality: Quality, raw: Sequence[Mapping[str, Any]]) -> Quality:
+    """With what the worker's `lm_eval` verb returned."""
+    return quality.model_copy(update={"scores": tuple(TaskScore.model_validate(one) for one in raw)})
+
+
+def quality_warnings(
+    quality: Quality | None, unassessed: str | None, unscored: str | None = None
+) -> Iterator[Reason]:
     """What a reader of a language model's speed must know. It never changes whether the speed can be believed."""
     if unassessed is not None:
         yield Reason(code="no_quality", message=f"the quality pass failed: {unassessed}")
+    if unscored is not None:
+        yield Reason(code="no_quality", message=f"lm-eval failed: {unscored}")
     if quality is not None and quality.passed is False and quality.agreement is not None:
         random = " (seeded ids and weights: real ones may do better)" if quality.source != "passage" else ""
         yield Reason(

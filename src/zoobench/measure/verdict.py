@@ -69,6 +69,7 @@ def judge(
     accuracy: Accuracy | None = None,
     quality: Quality | None = None,
     unassessed: str | None = None,
+    unscored: str | None = None,
 ) -> Verdict:
     """Judge one case. `invalid` beats `unstable`; every reason of both is listed, the graver ones first.
 
@@ -86,6 +87,7 @@ def judge(
         accuracy: what the accuracy pass found; None where there was none.
         quality: what the quality pass of a language model found.
         unassessed: why an accuracy or quality pass that was due has no result.
+        unscored: why there is none of lm-evaluation-harness.
     """
     # Where queries queue, their latencies vary with the load and not with the machine: LoadGen judges those.
     closed = latency if case.scenario != "server" else None
@@ -106,7 +108,7 @@ def judge(
         *_sample_warnings(closed, plan, inner_loops),
         *_load_warnings(load),
         *(
-            quality_warnings(quality, unassessed)
+            quality_warnings(quality, unassessed, unscored)
             if case.scenario == TOKENS
             else accuracy_warnings(accuracy, unassessed)
         ),

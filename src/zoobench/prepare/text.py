@@ -13,7 +13,7 @@ from zoobench.errors import PrepareError, explained
 from zoobench.prepare.build import save_reference
 from zoobench.prepare.cache import content_of
 from zoobench.prepare.versions import TORCH_PACKAGES, versions
-from zoobench.spec import Artifact, Decoder, ModelSpec
+from zoobench.spec import NO_TOKENIZER, Artifact, Decoder, ModelSpec
 from zoobench.tasks import open_task
 from zoobench.tasks.text_generation import CHECK_TOKENS
 
@@ -141,6 +141,13 @@ def _random(spec: ModelSpec, seed: int) -> Any:
     return model
 
 
+def open_tokenizer(folder: Path) -> Any:
+    """The tokenizer of an artifact's folder, as transformers reads it."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
 def _tokenizer(folder: Path, snapshot: Snapshot | None, vocab_size: int) -> tuple[str, ...]:
     """Copy what the snapshot has; else write one that only numbers, because builders refuse a folder without."""
     import shutil
@@ -168,4 +175,4 @@ def _tokenizer(folder: Path, snapshot: Snapshot | None, vocab_size: int) -> tupl
     (folder / "tokenizer.json").write_text(json.dumps(body), encoding="utf-8")
     told = {"tokenizer_class": "PreTrainedTokenizerFast", "unk_token": "<0>"}
     (folder / "tokenizer_config.json").write_text(json.dumps(told), encoding="utf-8")
-    return ("its tokenizer is not here: ids are numbers and no text",)
+    return (NO_TOKENIZER,)

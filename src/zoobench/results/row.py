@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from pydantic import AliasPath, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from zoobench.outcome import DropDecision, Interval, Reason, Status, VerdictValue
+from zoobench.outcome import DropDecision, Interval, Reason, Status, TaskScore, VerdictValue
 from zoobench.results.record import Record
 from zoobench.spec import OptionValue
 
@@ -110,6 +110,7 @@ class Row:
     quality_passed: Annotated[bool | None, _at("quality", "passed")] = None
     quality_tokens: Annotated[int | None, _at("quality", "tokens")] = None
     quality_source: Annotated[str | None, _at("quality", "source")] = None
+    scores: Annotated[tuple[TaskScore, ...], _at("quality", "scores")] = ()
     after_import_bytes: Annotated[int | None, _at("memory", "after_import_bytes")] = None
     after_load_bytes: Annotated[int | None, _at("memory", "after_load_bytes")] = None
     kv_used_bytes: Annotated[int | None, _at("memory", "kv_used_bytes")] = None

@@ -1,6 +1,6 @@
 """The session role: one model on one runtime, driven verb by verb while other workers wait their turn.
 
-Order of verbs: load, first_call, check, warm_up, slot (many), memory, evidence, accuracy or quality. Profiling, pictures and texts
+Order of verbs: load, first_call, check, warm_up, slot (many), memory, evidence, accuracy, or quality and lm_eval. Profiling, pictures and texts
 come last, because they would spoil the memory figure.
 """
 
@@ -30,6 +30,7 @@ from zoobench.spec import (
     Artifact,
     Case,
     Precision,
+    TextTask,
     cache_bytes,
     weights_bytes,
 )
@@ -70,6 +71,8 @@ class SessionRole:
             return self.accuracy(emit, **args)
         if verb == "quality":
             return self.quality(**args)
+        if verb == "lm_eval":
+            return self.lm_eval(emit, **args)
         if verb not in verbs:
             raise ValueError(f"the session role has no verb {verb!r}")
         return verbs[verb](**args)
@@ -258,6 +261,15 @@ class SessionRole:
         finally:
             if other is not None:
                 other.close()
+
+    def lm_eval(self, emit: Emit, tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Tasks of lm-evaluation-harness, on the session that was measured."""
+        # It imports much, torch among it.
+        from zoobench.worker.harness import run_tasks
+
+        assert self._artifact
+        asked = [TextTask.model_validate(task) for task in tasks]
+        return run_tasks(self._token_session(), self._artifact, asked, lambda text: emit("progress", text))
 
     def close(self) -> dict[str, Any]:
         """Free the session."""
