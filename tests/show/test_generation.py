@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 from tests.show.records import make_record, write_results
 
 from zoobench.measure.generation import summarise_tokens
-from zoobench.outcome import Memory, Slot
+from zoobench.outcome import Memory, Quality, Slot, TaskScore
 from zoobench.results.record import Record
 from zoobench.results.row import row_of
 from zoobench.show.report import write_report
 from zoobench.show.tables import console_table, scenario_label
+from zoobench.spec import TextTask
 
 MIB = 1 << 20
 
@@ -64,3 +67,35 @@ def test_how_long_prompt_and_answer_are_is_the_scenario() -> None:
 def test_a_report_without_language_models_has_no_word_of_them(tmp_path: Path) -> None:
     write_results(tmp_path / "results", [make_record()])
     assert "Language models" not in write_report(tmp_path / "results", tmp_path / "R.md").report.read_text()
+
+
+def test_what_tasks_found_stands_beside_fp32(tmp_path: Path) -> None:
+    def scored(precision: str, value: float, stderr: float | None, **more: Any) -> Record:
+        score = TaskScore(
+            asked=TextTask(name="facts", limit=100), task="facts", metric="acc", value=value, stderr=stderr, samples=10,
+            version="1.0", lm_eval="0.4.13", **more,
+        )  # fmt: skip
+        quality = Quality(source="passage", tokens=1024, windows=2, tokens_sha256="a" * 64, scores=(score,))
+        return spoken("ort_genai", 20, precision).model_copy(update={"quality": quality})
+
+    records = [scored("fp32", 0.9, 0.1), scored("int4", 0.7, 0.15), scored("int8", 1.0, 0.0, filter="strict")]
+    write_results(tmp_path / "results", records)
+    text = (
+        write_report(tmp_path / "results", tmp_path / "R.md").report.read_text("utf-8").replace("&#8203;", "")
+    )
+    lines = [line for line in text.splitlines() if "| facts |" in line]
+    assert [line.split("tokens | ")[1] for line in sorted(lines, key=lambda line: line.split("|")[3])] == [
+        "facts | acc | 0.900 ± 0.196 | — | 10 | 1.0, lm-eval 0.4.13 |",
+        "facts | acc | 0.700 ± 0.294 | 0.900 ± 0.196 | 10 | 1.0, lm-eval 0.4.13 |",
+        # Nothing went another way, so no error can be told; and another filter is another question.
+        "facts | acc (strict) | 1.00 | — | 10 | 1.0, lm-eval 0.4.13 |",
+    ]
+    write_report(tmp_path / "results", tmp_path / "R.json", "json")
+    assert json.loads((tmp_path / "R.json").read_text())["machines"][0]["records"][0]["quality"]["scores"]
+
+
+def test_without_tasks_there_is_no_word_of_them(tmp_path: Path) -> None:
+    quality = Quality(source="passage", tokens=1024, windows=2, tokens_sha256="a" * 64)
+    write_results(tmp_path / "results", [spoken("pytorch", 50).model_copy(update={"quality": quality})])
+    text = write_report(tmp_path / "results", tmp_path / "R.md").report.read_text("utf-8")
+    assert "Quality of language models" in text and "lm-eval" not in text

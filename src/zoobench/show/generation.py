@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from zoobench.outcome import TaskScore
 from zoobench.results.row import Row
-from zoobench.show.document import Block, Column, Heading, Items, Paragraph
+from zoobench.show.document import Block, Column, Heading, Items, Paragraph, Table
 from zoobench.show.numbers import DASH, format_megabytes, format_ms, format_number, with_interval
 from zoobench.show.tables import Field, case_fields, good_cell, make_table
 
@@ -96,6 +97,7 @@ def quality_section(rows: Sequence[Row]) -> list[Block]:
         (Column("Passes"), _passes),
         (Column("Read", "right"), lambda r: f"{r.quality_tokens} tokens of {r.quality_source}"),
     ]
+    scored = [(row, score) for row in shown for score in row.scores]
     return [
         Heading(3, "Quality of language models"),
         Paragraph(
@@ -104,6 +106,7 @@ def quality_section(rows: Sequence[Row]) -> list[Block]:
             "one model only. Where weights are random, ids are too, and real ones may do better."
         ),
         make_table(fields, shown),
+        *(_scores(scored) if scored else []),
     ]
 
 
@@ -128,6 +131,55 @@ def clients_section(rows: Sequence[Row]) -> list[Block]:
         ),
         make_table(fields, asked),
     ]
+
+
+def _scores(scored: Sequence[tuple[Row, TaskScore]]) -> list[Block]:
+    """A line a metric of a task, with what fp32 of the same runtime got of the same questions."""
+    whole = {
+        (row.model, row.backend, *_question(score)): score for row, score in scored if row.precision == "fp32"
+    }
+    columns = (
+        *(column for column, _ in case_fields([row for row, _ in scored])),
+        Column("Task"),
+        Column("Metric"),
+        Column("Value ± 95%", "right"),
+        Column("fp32 ± 95%", "right"),
+        Column("Questions", "right"),
+        Column("Version"),
+    )
+    lines = []
+    for row, score in scored:
+        beside = None if row.precision == "fp32" else whole.get((row.model, row.backend, *_question(score)))
+        lines.append(
+            (
+                *(show(row) for _, show in case_fields([row for row, _ in scored])),
+                score.task,
+                score.metric if score.filter == "none" else f"{score.metric} ({score.filter})",
+                _with_error(score),
+                _with_error(beside) if beside else DASH,
+                str(score.samples or DASH),
+                f"{score.version or DASH}, lm-eval {score.lm_eval}",
+            )
+        )
+    return [
+        Paragraph(
+            "Tasks of lm-evaluation-harness, on the files that were measured, without a chat template; ± is 1.96 times the standard "
+            "error that it tells, and missing where every question went the same way. fp32 is of the same runtime, on the same questions: both err together, so their difference is "
+            "surer than the two."
+        ),
+        Table(columns, lines),
+    ]
+
+
+def _question(score: TaskScore) -> tuple[object, ...]:
+    return score.asked.identity, score.task, score.metric, score.filter, score.samples, score.version
+
+
+def _with_error(score: TaskScore) -> str:
+    if score.value is None:
+        return DASH
+    half = "" if not score.stderr else f" ± {format_number(1.96 * score.stderr)}"
+    return f"{format_number(score.value)}{half}"
 
 
 def _shown(rows: Sequence[Row]) -> list[Row]:
