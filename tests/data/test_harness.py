@@ -35,6 +35,12 @@ def test_a_name_is_left_to_the_harness_and_a_file_is_known_by_its_content(tmp_pa
     assert text_tasks(["a"], 5)[0].identity != text_tasks(["a"])[0].identity
 
 
+def test_a_long_word_is_no_file(tmp_path: Path) -> None:
+    file = tmp_path / "long.yaml"
+    file.write_text(f"task: long\ndescription: {'模' * 300}\n")
+    assert text_tasks([str(file)])[0].sha256
+
+
 @pytest.mark.parametrize(
     ("said", "limit", "message"),
     [

@@ -23,6 +23,9 @@ class Knowing:
     """Knows of what is blue and what is green: after `is` it goes by the word before."""
 
     def logits(self, ids: np.ndarray) -> np.ndarray:
+        import huggingface_hub.constants
+
+        assert huggingface_hub.constants.is_offline_mode(), "a task of the user's own asks nobody"
         found = np.zeros((*ids.shape, len(WORDS)), np.float32)
         for at, word in enumerate(ids[0]):
             before = WORDS[ids[0, at - 1]] if at else ""

@@ -12,6 +12,8 @@ from zoobench.spec import TextTask
 
 MISSING = "lm-eval is not installed; pip install 'zoobench[lm_eval]'"
 _ENDINGS = (".yaml", ".yml")
+_LONGEST_NAME = 250
+"""Bytes."""
 
 
 def text_tasks(said: Sequence[str], limit: int | None = None) -> tuple[TextTask, ...]:
@@ -46,8 +48,9 @@ def _content(file: Path) -> str:
     text = file.read_bytes()
     digest = hashlib.sha256(text)
     words = re.findall(r"[^\s'\",\[\]{}]+", text.decode("utf-8", "replace"))
-    # `!function utils.answer` is of utils.py.
-    named = {file.parent / name for word in words for name in (word, f"{word.partition('.')[0]}.py")}
+    # `!function utils.answer` is of utils.py. Longer than a file's name may be is a prompt in a language without spaces.
+    short = [word for word in words if len(word.encode()) < _LONGEST_NAME]
+    named = {file.parent / name for word in short for name in (word, f"{word.partition('.')[0]}.py")}
     for beside in sorted(path for path in named if path.is_file() and path != file):
         digest.update(beside.name.encode() + b"\0" + beside.read_bytes())
     return digest.hexdigest()

@@ -206,7 +206,7 @@ def _draw(out: Drawing, panel: _Panel, colours: dict[str, str], left: float, top
         y = bottom - _HEIGHT * tick / ticks[-1]
         out.line((left, y), (left + _WIDTH, y), DIM if tick == 0 else GRID)
         out.text(left - 6, y, f"{tick:.9g}", anchor="end", size=11)
-    for tick in (t for t in round_ticks(x_end) if t <= x_end):
+    for tick in (t for t in round_ticks(x_end, about=5) if t <= x_end):
         x = left + _WIDTH * tick / x_end
         out.line((x, bottom), (x, bottom + 4), DIM)
         out.text(x, bottom + 13, f"{tick:.9g}", anchor="middle", size=11)
