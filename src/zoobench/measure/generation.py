@@ -57,6 +57,7 @@ def summarise_tokens(case: Case, slots: Sequence[Slot]) -> Generation | None:
         if whole and new_tokens > 1
         else (),
         chunks=None if whole else float(np.mean([len(times) for times in requests])),
+        concurrency=concurrency_of(case),
         **_together(case, slots, firsts, per_token),
     )
 
@@ -77,7 +78,6 @@ def _together(
     count = len(firsts)
     limits = [case.options.get(name) for name in ("ttft_limit_ms", "tpot_limit_ms")]
     found: dict[str, float | int | None] = {
-        "concurrency": concurrency_of(case),
         "requests_per_s": count / seconds,
         "tokens_per_s": count * case.batch * int(case.options["new_tokens"]) / seconds,
         "mean_in_flight": busy / seconds,

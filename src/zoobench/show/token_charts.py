@@ -159,8 +159,9 @@ def _several_threads(rows: Sequence[Row]) -> bool:
 
 
 def _name(row: Row, many: bool) -> str:
-    """A line must not join cells of different threads."""
-    return plain(runtime_of(row) + (f" · {row.threads} threads" if many else ""))
+    """A line must not join cells of different threads, or of different numbers of clients."""
+    clients = f" · {row.concurrency} clients" if (row.concurrency or 1) > 1 else ""
+    return plain(runtime_of(row) + (f" · {row.threads} threads" if many else "") + clients)
 
 
 def _chart(name: str, panels: list[_Panel], caption: str) -> Chart | None:
