@@ -11,15 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from zoobench.backends.ort_genai import CONFIG_FILE, OrtGenai
-from zoobench.errors import PrepareError, explained
-from zoobench.prepare.build import load_reference, save_reference
+from zoobench.backends.ort_genai import CONFIG_FILE
+from zoobench.errors import PrepareError
 from zoobench.prepare.cache import content_of
+from zoobench.prepare.text_validation import validated
 from zoobench.prepare.versions import versions
-from zoobench.spec import TOLERANCE, Artifact, Case, Precision, Validation
-from zoobench.tasks import open_task
+from zoobench.spec import Artifact, Precision
 
 GENAI_PACKAGES = ("onnxruntime-genai", "onnxruntime", "transformers", "torch")
 _UNKNOWN = "is not currently supported"
@@ -54,7 +51,6 @@ def build_derived(
     progress(f"building {precision.value} for ONNX Runtime GenAI")
     _run_builder(source, folder, precision)
     sha256, size_bytes = content_of(folder)
-    reference = load_reference(source.path)
     artifact = source.model_copy(
         update={
             "path": folder,
@@ -68,9 +64,7 @@ def build_derived(
             "made_with": versions(GENAI_PACKAGES),
         }
     )
-    validation = _validate(artifact, reference)
-    save_reference(folder, reference)
-    return artifact.model_copy(update={"validation": validation})
+    return validated(artifact, source, backend="ort_genai", maker="ONNX Runtime GenAI's builder")
 
 
 def _run_builder(source: Artifact, folder: Path, precision: Precision) -> None:
@@ -128,33 +122,3 @@ def known_architectures() -> list[str]:
     except OSError:
         return []
     return sorted(set(re.findall(r'"(\w+ForCausalLM)"', text)))
-
-
-def _validate(artifact: Artifact, reference: np.ndarray) -> Validation:
-    """Logits of the last position of the check prompts against PyTorch's in fp32."""
-    backend = OrtGenai()
-    backend.import_runtime(artifact)
-    case = Case(model=artifact.model, backend="ort_genai", threads=len(os.sched_getaffinity(0)))
-    prompts = open_task(artifact.task).check_inputs(artifact.input_shape)
-    with explained(f"{artifact.model}: the file that ONNX Runtime GenAI's builder made does not run"):
-        session = backend.load(artifact, case)
-        outputs = np.concatenate([session.logits(prompt[None])[:, -1] for prompt in prompts])
-        evidence = session.evidence()
-        session.close()
-    difference = np.abs(outputs - reference)
-    scale = float(np.abs(reference).max())
-    lengths = np.linalg.norm(outputs, axis=1) * np.linalg.norm(reference, axis=1)
-    max_rel = float(difference.max()) / max(scale, 1e-30)
-    tolerance = TOLERANCE.get(artifact.precision)
-    finite = bool(np.isfinite(outputs).all())
-    return Validation(
-        reference="pytorch eager fp32",
-        runtime=f"{evidence.runtime} {evidence.version}",
-        passed=finite and (tolerance is None or max_rel <= tolerance),
-        tolerance=tolerance,
-        max_abs=float(difference.max()),
-        max_rel=max_rel,
-        cosine=float(((outputs * reference).sum(axis=1) / np.maximum(lengths, 1e-30)).min()),
-        top1_agreement=open_task(artifact.task).top1_agreement(reference, outputs),
-        batches=(1,),
-    )

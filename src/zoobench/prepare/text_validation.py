@@ -1,0 +1,70 @@
+"""Does a language model's file of another runtime say what PyTorch says? It is run and compared when it is made."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from zoobench.backends import open_backend
+from zoobench.errors import explained
+from zoobench.prepare.build import load_reference, save_reference
+from zoobench.spec import TOLERANCE, Artifact, Case, Validation
+from zoobench.tasks import open_task
+
+if TYPE_CHECKING:
+    from zoobench.backends import TokenSession
+
+
+def validated(artifact: Artifact, source: Artifact, *, backend: str, maker: str) -> Artifact:
+    """The artifact with its validation, and the reference outputs of `source` in its folder.
+
+    Args:
+        artifact: of a language model, whose files are written.
+        source: the torch artifact that it was made of.
+        backend: which runs it.
+        maker: what wrote the files, as the user is told where they do not run.
+
+    Raises:
+        PrepareError: the runtime does not load or run it.
+    """
+    reference = load_reference(source.path)
+    validation = _compared(artifact, reference, backend, maker)
+    save_reference(artifact.path, reference)
+    return artifact.model_copy(update={"validation": validation})
+
+
+def _compared(artifact: Artifact, reference: np.ndarray, backend: str, maker: str) -> Validation:
+    """Logits of the last position of the check prompts against PyTorch's in fp32."""
+    case = Case(
+        model=artifact.model,
+        backend=backend,
+        precision=artifact.precision,
+        threads=len(os.sched_getaffinity(0)),
+    )
+    prompts = open_task(artifact.task).check_inputs(artifact.input_shape)
+    with explained(f"{artifact.model}: the file that {maker} made does not run"):
+        runtime = open_backend(backend)
+        runtime.import_runtime(artifact)
+        session = cast("TokenSession", runtime.load(artifact, case))
+        outputs = np.concatenate([session.logits(prompt[None])[:, -1] for prompt in prompts])
+        evidence = session.evidence()
+        session.close()
+    difference = np.abs(outputs - reference)
+    scale = float(np.abs(reference).max())
+    lengths = np.linalg.norm(outputs, axis=1) * np.linalg.norm(reference, axis=1)
+    max_rel = float(difference.max()) / max(scale, 1e-30)
+    tolerance = TOLERANCE.get(artifact.precision)
+    finite = bool(np.isfinite(outputs).all())
+    return Validation(
+        reference="pytorch eager fp32",
+        runtime=f"{evidence.runtime} {evidence.version}",
+        passed=finite and (tolerance is None or max_rel <= tolerance),
+        tolerance=tolerance,
+        max_abs=float(difference.max()),
+        max_rel=max_rel,
+        cosine=float(((outputs * reference).sum(axis=1) / np.maximum(lengths, 1e-30)).min()),
+        top1_agreement=open_task(artifact.task).top1_agreement(reference, outputs),
+        batches=(1,),
+    )
