@@ -305,7 +305,7 @@ class Group(Frozen):
         return f"{self.cases[0].model} · batch {self.cases[0].batch}"
 
 
-ArtifactFormat = Literal["torch", "onnx", "openvino", "genai", "endpoint", "fake"]
+ArtifactFormat = Literal["torch", "onnx", "openvino", "genai", "gguf", "endpoint", "fake"]
 
 
 class Decoder(Frozen):

@@ -186,6 +186,23 @@ BACKENDS: dict[str, Row] = {
         extra="genai",
         packages=("onnxruntime-genai", "onnxruntime"),
     ),
+    "llama_cpp": Row(
+        "zoobench.backends.llama_cpp:LlamaCpp",
+        "cpu",
+        "gguf",
+        # int8 is Q8_0; int4 is Q4_K_M, which is what llama.cpp's users take.
+        ("fp32", "fp16", "int8", "int4"),
+        tasks=(TEXT,),
+        own_artifact=dict.fromkeys(("fp32", "fp16", "int8", "int4"), "gguf"),
+        refusals={
+            "bf16": "bf16 files for llama.cpp are not made yet; use fp16 or int8, or bf16 on pytorch",
+            "int8_dynamic": "its int8 is weights in blocks, with activations rounded as they come; use int8",
+        },
+        extra="llama_cpp",
+        packages=("llama-cpp-python",),
+        # One context answers one request at a time.
+        clients=False,
+    ),
     "endpoint": Row(
         "zoobench.backends.endpoint:Endpoint",
         "remote",

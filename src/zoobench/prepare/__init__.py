@@ -172,6 +172,7 @@ _MAKERS = {
     "onnx": ("onnx", "zoobench.prepare.derive"),
     "openvino": ("onnx", "zoobench.prepare.derive"),
     "genai": ("torch", "zoobench.prepare.genai"),
+    "gguf": ("torch", "zoobench.prepare.gguf"),
 }
 """Format of a derived artifact → the plain one that it is made of, and the module whose `derived_recipe` and
 `build_derived` make it."""
@@ -316,7 +317,7 @@ def _prepare(
 
     artifacts: dict[str, Artifact] = {}
     if "onnx" in formats and spec.task == TEXT:
-        raise PrepareError(f"{spec.name} is a language model, which runs on pytorch and ort_genai")
+        raise PrepareError(f"{spec.name} is a language model, which runs on pytorch, ort_genai and llama_cpp")
     if "torch" in formats:
         artifacts["torch"] = cache.lookup(recipe_key(torch_recipe)) or torch_artifact()
     failed: dict[str, str] = {}

@@ -35,8 +35,8 @@ def validated(artifact: Artifact, source: Artifact, *, backend: str, maker: str)
     return artifact.model_copy(update={"validation": validation})
 
 
-def _compared(artifact: Artifact, reference: np.ndarray, backend: str, maker: str) -> Validation:
-    """Logits of the last position of the check prompts against PyTorch's in fp32."""
+def last_logits(artifact: Artifact, backend: str) -> tuple[np.ndarray, str]:
+    """Logits of the last position of each check prompt, float32, (prompts, vocabulary), and which runtime gave them."""
     case = Case(
         model=artifact.model,
         backend=backend,
@@ -44,13 +44,18 @@ def _compared(artifact: Artifact, reference: np.ndarray, backend: str, maker: st
         threads=len(os.sched_getaffinity(0)),
     )
     prompts = open_task(artifact.task).check_inputs(artifact.input_shape)
+    runtime = open_backend(backend)
+    runtime.import_runtime(artifact)
+    session = cast("TokenSession", runtime.load(artifact, case))
+    outputs = np.concatenate([session.logits(prompt[None])[:, -1] for prompt in prompts])
+    evidence = session.evidence()
+    session.close()
+    return outputs, f"{evidence.runtime} {evidence.version}"
+
+
+def _compared(artifact: Artifact, reference: np.ndarray, backend: str, maker: str) -> Validation:
     with explained(f"{artifact.model}: the file that {maker} made does not run"):
-        runtime = open_backend(backend)
-        runtime.import_runtime(artifact)
-        session = cast("TokenSession", runtime.load(artifact, case))
-        outputs = np.concatenate([session.logits(prompt[None])[:, -1] for prompt in prompts])
-        evidence = session.evidence()
-        session.close()
+        outputs, runtime = last_logits(artifact, backend)
     difference = np.abs(outputs - reference)
     scale = float(np.abs(reference).max())
     lengths = np.linalg.norm(outputs, axis=1) * np.linalg.norm(reference, axis=1)
@@ -59,7 +64,7 @@ def _compared(artifact: Artifact, reference: np.ndarray, backend: str, maker: st
     finite = bool(np.isfinite(outputs).all())
     return Validation(
         reference="pytorch eager fp32",
-        runtime=f"{evidence.runtime} {evidence.version}",
+        runtime=runtime,
         passed=finite and (tolerance is None or max_rel <= tolerance),
         tolerance=tolerance,
         max_abs=float(difference.max()),
