@@ -305,7 +305,7 @@ class Group(Frozen):
         return f"{self.cases[0].model} · batch {self.cases[0].batch}"
 
 
-ArtifactFormat = Literal["torch", "onnx", "openvino", "genai", "gguf", "endpoint", "fake"]
+ArtifactFormat = Literal["torch", "onnx", "openvino", "genai", "genai_cuda", "gguf", "endpoint", "fake"]
 
 
 class Decoder(Frozen):

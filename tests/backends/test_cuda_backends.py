@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.gpu, pytest.mark.slow]
 EAGER = ("pytorch_cuda", "torch_compile_cuda")
 
 
-@pytest.fixture(params=CUDA_BACKENDS)
+@pytest.fixture(params=[n for n in CUDA_BACKENDS if "image_classification" in BACKENDS[n].tasks])
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Each CUDA backend that can run here."""
     name: str = request.param

@@ -222,6 +222,19 @@ BACKENDS: dict[str, Row] = {
         packages=_TORCH,
         options=_EAGER_OPTIONS,
     ),
+    "ort_genai_cuda": Row(
+        "zoobench.backends.ort_genai:OrtGenaiCuda",
+        "cuda",
+        "genai_cuda",
+        ("fp32", "fp16", "bf16", "int4"),
+        tasks=(TEXT,),
+        own_artifact=dict.fromkeys(("fp32", "fp16", "bf16", "int4"), "genai_cuda"),
+        refusals={
+            "int8": "ONNX Runtime's CUDA provider has no int8 kernels for language models; use fp16 or int4"
+        },
+        extra="genai_cuda",
+        packages=("onnxruntime-genai-cuda", "onnxruntime-gpu"),
+    ),
     "torch_compile_cuda": Row(
         "zoobench.backends.pytorch:TorchCompileCuda",
         "cuda",

@@ -71,7 +71,7 @@ class OnnxCuda(OnnxCpu):
 
     def unavailable(self) -> str | None:
         """The provider must be built in, and a GPU must answer."""
-        return super().unavailable() or _no_gpu()
+        return super().unavailable() or no_gpu()
 
     def import_runtime(self, artifact: Artifact) -> None:
         """Import onnxruntime and load the CUDA and cuDNN libraries that came as packages."""
@@ -252,7 +252,8 @@ class _OnDevice:
         return array if dtype is None else array.astype(dtype)
 
 
-def _no_gpu() -> str | None:
+def no_gpu() -> str | None:
+    """Why no NVIDIA GPU can be used; None when one answers."""
     try:
         import pynvml
 

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zoobench.backends.onnxruntime import no_gpu
 from zoobench.backends.torch_text import new_tokens_of
 from zoobench.errors import UsageError
 from zoobench.outcome import Evidence
-from zoobench.spec import Artifact, Case
+from zoobench.spec import Artifact, Case, Precision
 
 if TYPE_CHECKING:
     from zoobench.backends import Tensors
@@ -46,6 +47,25 @@ class OrtGenai:
         return GenaiSession(artifact, case)
 
 
+class OrtGenaiCuda(OrtGenai):
+    """The same on an NVIDIA GPU."""
+
+    def unavailable(self) -> str | None:
+        """A build with CUDA must be installed, and find a GPU."""
+        missing = super().unavailable()
+        if missing:
+            return missing.replace("[genai]", "[genai_cuda]")
+        silence()
+        import onnxruntime_genai as genai
+
+        if not genai.is_cuda_available():
+            return (
+                "this onnxruntime-genai has no CUDA provider; pip uninstall onnxruntime-genai, then "
+                "pip install 'zoobench[genai_cuda]'"
+            )
+        return no_gpu()
+
+
 class GenaiSession:
     """A generator a request, because one that is done cannot begin anew."""
 
@@ -70,6 +90,8 @@ class GenaiSession:
                 }
             )
         )
+        if case.device == "cuda" and case.precision is Precision.FP32:
+            config.set_provider_option("cuda", "use_tf32", "0")
         self.model: Any = genai.Model(config)
         self._kv_bytes: tuple[int | None, int | None] = (None, None)
 

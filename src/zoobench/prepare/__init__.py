@@ -172,6 +172,7 @@ _MAKERS = {
     "onnx": ("onnx", "zoobench.prepare.derive"),
     "openvino": ("onnx", "zoobench.prepare.derive"),
     "genai": ("torch", "zoobench.prepare.genai"),
+    "genai_cuda": ("torch", "zoobench.prepare.genai"),
     "gguf": ("torch", "zoobench.prepare.gguf"),
 }
 """Format of a derived artifact → the plain one that it is made of, and the module whose `derived_recipe` and

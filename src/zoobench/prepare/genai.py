@@ -18,7 +18,9 @@ from zoobench.prepare.text_validation import validated
 from zoobench.prepare.versions import versions
 from zoobench.spec import Artifact, Precision
 
-GENAI_PACKAGES = ("onnxruntime-genai", "onnxruntime", "transformers", "torch")
+GENAI_PACKAGES = ("onnxruntime-genai", "onnxruntime-genai-cuda", "onnxruntime", "transformers", "torch")
+_BUILT_FOR = {"genai": ("ort_genai", "cpu"), "genai_cuda": ("ort_genai_cuda", "cuda")}
+"""Format → the backend that runs it, and the builder's name of its provider."""
 _UNKNOWN = "is not currently supported"
 
 
@@ -47,14 +49,15 @@ def build_derived(
     Raises:
         PrepareError: the builder does not know the architecture, or fails.
     """
-    precision = Precision(key.partition(":")[2])
+    kind, precision = key.partition(":")[0], Precision(key.partition(":")[2])
+    backend, provider = _BUILT_FOR[kind]
     progress(f"building {precision.value} for ONNX Runtime GenAI")
-    _run_builder(source, folder, precision)
+    _run_builder(source, folder, precision, provider)
     sha256, size_bytes = content_of(folder)
     artifact = source.model_copy(
         update={
             "path": folder,
-            "format": "genai",
+            "format": kind,
             "sha256": sha256,
             "size_bytes": size_bytes,
             "file": CONFIG_FILE,
@@ -64,17 +67,17 @@ def build_derived(
             "made_with": versions(GENAI_PACKAGES),
         }
     )
-    return validated(artifact, source, backend="ort_genai", maker="ONNX Runtime GenAI's builder")
+    return validated(artifact, source, backend=backend, maker="ONNX Runtime GenAI's builder")
 
 
-def _run_builder(source: Artifact, folder: Path, precision: Precision) -> None:
+def _run_builder(source: Artifact, folder: Path, precision: Precision, provider: str) -> None:
     """In a process of its own: it changes what torch and transformers do, and may take all memory."""
     with tempfile.TemporaryDirectory(prefix="zoobench-genai-") as scratch:
         told = _told_epsilon(source.path, Path(scratch) / "model")
         ran = subprocess.run(
             [
                 sys.executable, "-m", "onnxruntime_genai.models.builder",
-                "-i", str(told), "-o", str(folder), "-p", precision.value, "-e", "cpu", "-c", scratch,
+                "-i", str(told), "-o", str(folder), "-p", precision.value, "-e", provider, "-c", scratch,
                 "--extra_options", "hf_token=false",
             ],
             env={**os.environ, "ORT_DISABLE_TELEMETRY": "1", "HF_HUB_OFFLINE": "1"},

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from zoobench.backends import open_backend
+from zoobench.backends import BACKENDS, open_backend
 from zoobench.errors import explained
 from zoobench.prepare.build import load_reference, save_reference
 from zoobench.spec import TOLERANCE, Artifact, Case, Validation
@@ -40,6 +40,7 @@ def last_logits(artifact: Artifact, backend: str) -> tuple[np.ndarray, str]:
     case = Case(
         model=artifact.model,
         backend=backend,
+        device=BACKENDS[backend].device,
         precision=artifact.precision,
         threads=len(os.sched_getaffinity(0)),
     )
