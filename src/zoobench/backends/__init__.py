@@ -233,7 +233,7 @@ BACKENDS: dict[str, Row] = {
             "int8": "ONNX Runtime's CUDA provider has no int8 kernels for language models; use fp16 or int4"
         },
         extra="genai_cuda",
-        packages=("onnxruntime-genai-cuda", "onnxruntime-gpu"),
+        packages=("onnxruntime-genai-cuda",),
     ),
     "torch_compile_cuda": Row(
         "zoobench.backends.pytorch:TorchCompileCuda",
