@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 USAGE_EXIT = 2
 INTERRUPTED_EXIT = 130
+_PLACE = re.compile(r"(Exception from|Check '.*' failed at) \S+:\d+:|FrontEnd API failed with \w+:")
 _LONGEST = 300
 
 
@@ -47,11 +49,11 @@ class BusyError(ZoobenchError):
 
 def first_line(error: BaseException) -> str:
     """The error's first line that says something, at most 300 characters, else its type."""
-    for line in str(error).splitlines():
-        if line.strip():
-            text = line.strip()
-            return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
-    return type(error).__name__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # OpenVINO's begin with where in its own source they arose.
+    telling = [line for line in lines if not _PLACE.fullmatch(line)]
+    text = next(iter(telling or lines), type(error).__name__)
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
 @contextmanager
