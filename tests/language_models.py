@@ -11,6 +11,7 @@ TINY = {
     "llama": {"num_key_value_heads": 2},
     "qwen2": {"num_key_value_heads": 2},
     "qwen3": {"num_key_value_heads": 2, "head_dim": 32},
+    "mistral": {"num_key_value_heads": 2},
     # GenAI wants a multiple of 8 pairs of rotated dimensions.
     "phi": {"hidden_size": 128, "hidden_act": "gelu_new", "partial_rotary_factor": 0.5},
 }

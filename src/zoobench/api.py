@@ -389,7 +389,7 @@ def quantize(
             if why
             else f"--precision {chosen.value}: {backend} has files of its own for {known}"
         )
-    if row.format in ("genai", "gguf"):
+    if TEXT in row.tasks:
         raise UsageError(
             f"{backend} runs a folder of files, which `zoobench run --precisions {chosen.value}` makes and keeps in the cache"
         )

@@ -305,7 +305,9 @@ class Group(Frozen):
         return f"{self.cases[0].model} · batch {self.cases[0].batch}"
 
 
-ArtifactFormat = Literal["torch", "onnx", "openvino", "genai", "genai_cuda", "gguf", "endpoint", "fake"]
+ArtifactFormat = Literal[
+    "torch", "onnx", "openvino", "genai", "genai_cuda", "gguf", "openvino_text", "endpoint", "fake"
+]
 
 
 class Decoder(Frozen):

@@ -203,6 +203,23 @@ BACKENDS: dict[str, Row] = {
         # One context answers one request at a time.
         clients=False,
     ),
+    "openvino_genai": Row(
+        "zoobench.backends.openvino_genai:OpenVinoGenai",
+        "cpu",
+        "openvino_text",
+        ("fp32", "bf16", "int8", "int4"),
+        tasks=(TEXT,),
+        own_artifact={"fp32": "openvino_text", "int8": "openvino_text", "int4": "openvino_text"},
+        refusals={
+            "fp16": "OpenVINO's CPU plugin computes fp16 in fp32 on most CPUs; use bf16, int8 or int4",
+            "int8_dynamic": "its int8 is weights only, with activations as they are; use int8",
+        },
+        extra="openvino_genai",
+        packages=("openvino-genai", "openvino"),
+        # Its streamer is for one prompt, and without it no token has a time.
+        largest_batch=1,
+        clients=False,
+    ),
     "endpoint": Row(
         "zoobench.backends.endpoint:Endpoint",
         "remote",
@@ -306,8 +323,8 @@ CUDA_BACKENDS = tuple(name for name, row in BACKENDS.items() if row.device == "c
 def artifact_key(backend: str, precision: Precision) -> str:
     """Which of a model's artifacts the backend runs at that precision: `onnx`, `torch`, `onnx:int8`."""
     row = BACKENDS[backend]
-    stored = row.own_artifact.get(precision.value)
-    return f"{stored}:{precision.value}" if stored else row.format
+    stored = precision.value if precision.value in row.own_artifact else "fp32"
+    return f"{row.own_artifact[stored]}:{stored}" if stored in row.own_artifact else row.format
 
 
 def on_virtual_clock(case: Case) -> bool:

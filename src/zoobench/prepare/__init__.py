@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, computed_field, model_validator
 
+from zoobench.backends import BACKENDS
 from zoobench.errors import HubUnreachableError, PrepareError
 from zoobench.prepare.cache import ArtifactCache, load_artifact, recipe_key
 from zoobench.spec import TEXT, Artifact, Frozen, ModelSpec, Precision, WeightsPolicy
@@ -174,6 +175,7 @@ _MAKERS = {
     "genai": ("torch", "zoobench.prepare.genai"),
     "genai_cuda": ("torch", "zoobench.prepare.genai"),
     "gguf": ("torch", "zoobench.prepare.gguf"),
+    "openvino_text": ("torch", "zoobench.prepare.openvino_text"),
 }
 """Format of a derived artifact → the plain one that it is made of, and the module whose `derived_recipe` and
 `build_derived` make it."""
@@ -318,7 +320,8 @@ def _prepare(
 
     artifacts: dict[str, Artifact] = {}
     if "onnx" in formats and spec.task == TEXT:
-        raise PrepareError(f"{spec.name} is a language model, which runs on pytorch, ort_genai and llama_cpp")
+        runs = [name for name, row in BACKENDS.items() if TEXT in row.tasks and row.device == "cpu"]
+        raise PrepareError(f"{spec.name} is a language model, which runs on {', '.join(runs)}")
     if "torch" in formats:
         artifacts["torch"] = cache.lookup(recipe_key(torch_recipe)) or torch_artifact()
     failed: dict[str, str] = {}

@@ -73,7 +73,7 @@ def quantize_openvino(
             subset_size=len(items),
             ignored_scope=nncf.IgnoredScope(types=list(leave_out), validate=False) if leave_out else None,
         )
-        _name_evenly(model)
+        name_evenly(model)
         _save(model, target)
     return _counted(model, target)
 
@@ -98,7 +98,7 @@ class _Judged:
         return [self.compiled(list(feed.values()))[0].copy()]
 
 
-def _name_evenly(model: Any) -> None:
+def name_evenly(model: Any) -> None:
     """Number anew what was named by a counter that counts on through the life of the process."""
     for i, node in enumerate(model.get_ordered_ops()):
         if _COUNTED_NAME.fullmatch(node.get_friendly_name()):
