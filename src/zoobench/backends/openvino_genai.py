@@ -62,7 +62,7 @@ class OpenVinoGenaiSession:
         # As GenAI's own default for one request: no prompt is cut.
         scheduler.max_num_batched_tokens = np.iinfo(np.uintp).max
         self.pipeline: Any = openvino_genai.LLMPipeline(
-            str(artifact.path), "CPU", {**properties, "scheduler_config": scheduler}
+            str(artifact.path), "CPU", scheduler_config=scheduler, **properties
         )
         self.graph = PagedGraph(artifact.path / artifact.file, properties)
         self._kv_used: int | None = None
@@ -95,16 +95,18 @@ class OpenVinoGenaiSession:
         return run
 
     def _greedy(self, new_tokens: int) -> Any:
+        """Ids that end a text are masked until then, as on every runtime."""
         import openvino_genai
 
-        config = openvino_genai.GenerationConfig(
-            max_new_tokens=new_tokens, min_new_tokens=new_tokens, ignore_eos=True, do_sample=False
-        )
-        # Masked until then, as on every runtime.
         said = json.loads((self.artifact.path / "config.json").read_text(encoding="utf-8")).get(
             "eos_token_id"
         )
-        config.stop_token_ids = set() if said is None else set(said) if isinstance(said, list) else {said}
+        ends = [] if said is None else said if isinstance(said, list) else [said]
+        config = openvino_genai.GenerationConfig(max_new_tokens=new_tokens, ignore_eos=True, do_sample=False)
+        config.min_new_tokens = new_tokens if ends else 0
+        # It refuses a request without any; where the model has none, one that it cannot say stands for it.
+        config.set_eos_token_id(ends[0] if ends else self.artifact.input_shape[1])
+        config.stop_token_ids = set(ends) or {config.eos_token_id}
         return config
 
     def logits(self, ids: np.ndarray) -> np.ndarray:
