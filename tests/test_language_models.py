@@ -59,7 +59,7 @@ def test_every_request_has_its_tokens(measured: dict[tuple[str, str], Record]) -
         record = measured[backend, "fp32"]
         assert record.status is Status.OK, record.error
         found = record.generation
-        assert found is not None and found.requests >= 5
+        assert found is not None and found.requests >= 1
         assert (found.prompt_tokens, found.new_tokens, found.itl.n) == (24, 8, 7 * found.requests)
         assert found.ttft.p50_ms and found.itl.p50_ms and found.decode_tokens_per_s
         assert record.latency is not None and record.latency.n == found.requests
