@@ -23,6 +23,7 @@ class OpenAiServer:
         knows_ignore_eos: else it makes `own_tokens`, whatever is asked for.
         template_tokens: that a chat adds to every prompt.
         tokens_a_chunk: that it sends together.
+        tells_usage: how many tokens there were, at the end.
         trouble: request number → `500`, `hang`, `break`, `error`, `garbage`, from 0.
     """
 
@@ -34,6 +35,7 @@ class OpenAiServer:
     own_tokens: int = 3
     template_tokens: int = 0
     tokens_a_chunk: int = 1
+    tells_usage: bool = True
     token: str | None = None
     trouble: dict[int, str] = field(default_factory=dict)
     bodies: list[dict[str, Any]] = field(default_factory=list)
@@ -116,12 +118,14 @@ def serving(**told: Any) -> Iterator[OpenAiServer]:
                 text = " a" * min(state.tokens_a_chunk, count - made)
                 choice = {"delta": {"content": text}} if chat else {"text": text, "finish_reason": None}
                 self.event({"choices": [choice], "system_fingerprint": "fp-1", "model": body["model"]})
-            ended = {"finish_reason": "length", **({"delta": {}} if chat else {"text": ""})}
+            full = count == body["max_tokens"]
+            ended = {"finish_reason": "length" if full else "stop", **({"delta": {}} if chat else {"text": ""})}
             self.event({"choices": [ended]})
             prompt = body["messages"][0]["content"] if chat else body["prompt"]
             read = len(prompt.split()) if isinstance(prompt, str) else len(prompt)
             usage = {"prompt_tokens": read + state.template_tokens, "completion_tokens": count}
-            self.event({"choices": [], "usage": usage})
+            if state.tells_usage:
+                self.event({"choices": [], "usage": usage})
             self.chunk(b"data: [DONE]\n\n")
             self.chunk(b"")
 

@@ -97,6 +97,15 @@ def test_tokens_that_come_together_are_counted_by_the_server() -> None:
         assert len(session(server).bind({})()["token_ns"]) == 3
 
 
+def test_a_server_that_counts_for_nobody_is_believed_that_the_limit_ended_the_text() -> None:
+    with serving(tokens_a_chunk=2, tells_usage=False) as server:
+        assert len(session(server).bind({})()["token_ns"]) == 3
+    with serving(knows_ignore_eos=False, tells_usage=False) as server:
+        call = session(server).bind({})
+        with pytest.raises(EndpointError, match="3 tokens were made, and 5 were asked for"):
+            call()
+
+
 def test_a_server_that_ends_by_itself_cannot_be_compared() -> None:
     with serving(knows_ignore_eos=False) as server:
         call = session(server).bind({})

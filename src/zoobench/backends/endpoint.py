@@ -296,7 +296,7 @@ class EndpointSession:
             body["messages"] = [{"role": "user", "content": prompt}]
         where, made = f"{self.url}/{path}", 0
         usage: dict[str, Any] | None = None
-        ended = False
+        ended, why = False, None
         with _told(where, self.silence_s, lambda: made), client.stream("POST", where, json=body) as answer:
             if answer.status_code != 200:
                 answer.read()
@@ -317,16 +317,17 @@ class EndpointSession:
                 choice = (chunk.get("choices") or [None])[0]
                 if choice is None:
                     continue
-                ended = ended or choice.get("finish_reason") is not None
+                why = choice.get("finish_reason") or why
                 if _says_something(choice):
                     made += 1
                     yield arrived, None
-        if not ended:
+        if not ended and why is None:
             raise EndpointError(
                 f"{where}: the stream ended after {made} of {new_tokens} tokens; see the server's log"
             )
         self.counted = (usage or {}).get("prompt_tokens", self.counted)
-        yield None, (usage or {}).get("completion_tokens")
+        # A server that counts for nobody still says whether it was the limit that ended the text.
+        yield None, (usage or {}).get("completion_tokens", new_tokens if why == "length" else None)
 
     def logits(self, ids: np.ndarray) -> np.ndarray:
         """A server tells none."""

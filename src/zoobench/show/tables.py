@@ -38,6 +38,9 @@ def model_label(row: Row) -> str:
     """The model's name, that its weights are random where they are, and of local files which content."""
     if row.weights == "local" and row.revision:
         return f"{row.model} ({row.revision[:8]})"
+    if row.weights == "served":
+        # Some servers name a model by its file's path.
+        return row.model.rpartition("/")[2] if row.model.startswith("/") else row.model
     return f"{row.model} (random weights)" if row.weights == "random" else row.model
 
 
