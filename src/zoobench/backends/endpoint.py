@@ -263,13 +263,16 @@ class EndpointSession:
                     first()
                 token_ns.append(arrived - begin)
             made = len(token_ns) if made is None else made
+            if not token_ns:
+                raise EndpointError(
+                    f"{self.url}: the answer ended without a token; see the server's log: some give up one request when the next "
+                    "comes, so lower --concurrency"
+                )
             if made != asked:
                 raise EndpointError(
                     f"{self.url}: {made} tokens were made, and {asked} were asked for; the server ends a text by itself and does "
                     "not know ignore_eos, so its times cannot be compared: ask for fewer --new-tokens"
                 )
-            if not token_ns:
-                raise EndpointError(f"{self.url}: {made} tokens were counted and no text was sent")
             return {"token_ids": np.empty((1, 0), np.int64), "token_ns": np.asarray(token_ns, np.int64)}
 
         return run
