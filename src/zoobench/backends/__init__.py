@@ -212,7 +212,7 @@ BACKENDS: dict[str, Row] = {
         own_artifact={"fp32": "openvino_text", "int8": "openvino_text", "int4": "openvino_text"},
         refusals={
             "fp16": "OpenVINO's CPU plugin computes fp16 in fp32 on most CPUs; use bf16, int8 or int4",
-            "int8_dynamic": "its int8 is weights only, with activations as they are; use int8",
+            "int8_dynamic": "its int8 rounds activations as they come already; use int8",
         },
         extra="openvino_genai",
         packages=("openvino-genai", "openvino"),
