@@ -119,7 +119,10 @@ def serving(**told: Any) -> Iterator[OpenAiServer]:
                 choice = {"delta": {"content": text}} if chat else {"text": text, "finish_reason": None}
                 self.event({"choices": [choice], "system_fingerprint": "fp-1", "model": body["model"]})
             full = count == body["max_tokens"]
-            ended = {"finish_reason": "length" if full else "stop", **({"delta": {}} if chat else {"text": ""})}
+            ended = {
+                "finish_reason": "length" if full else "stop",
+                **({"delta": {}} if chat else {"text": ""}),
+            }
             self.event({"choices": [ended]})
             prompt = body["messages"][0]["content"] if chat else body["prompt"]
             read = len(prompt.split()) if isinstance(prompt, str) else len(prompt)

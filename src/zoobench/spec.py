@@ -398,6 +398,11 @@ class Artifact(Frozen):
     )
     recipe: dict[str, Any] = Field(default_factory=dict)
     made_with: dict[str, str] = Field(default_factory=dict)
+    made_s: float | None = Field(
+        default=None,
+        description="seconds that exporting or building it, and validating it, took; with what it was made of, and the download, "
+        "where they were not there",
+    )
     notes: tuple[str, ...] = ()
 
     @property

@@ -8,6 +8,7 @@ from tests.show.records import OTHER_MACHINE, make_failure, make_record
 
 from zoobench.judge.explain import explain, find_counterpart
 from zoobench.outcome import Slot, VerdictValue
+from zoobench.results.record import Record
 
 
 def test_shares_by_kind_are_of_all_kernels_and_make_a_whole() -> None:
@@ -154,6 +155,18 @@ def test_the_counterpart_is_the_same_cell_in_fp32_of_the_same_run_if_there_is_on
     assert find_counterpart(record, [newer, newest_but_other, *strangers]) is newer
     assert find_counterpart(record, [newest_but_other]) is newest_but_other, "better than none"
     assert find_counterpart(mine, [newer, mine]) is None, "fp32 has none"
+
+
+def test_files_that_were_made_of_one_model_are_counterparts() -> None:
+    def made_of(record: Record, origin: str) -> Record:
+        assert record.artifact is not None
+        return record.model_copy(
+            update={"artifact": record.artifact.model_copy(update={"derived_from": origin})}
+        )
+
+    record, plain = made_of(int8(), "m" * 64), made_of(fp32(), "m" * 64)
+    assert find_counterpart(record, [plain]) is plain
+    assert find_counterpart(record, [made_of(fp32(), "o" * 64)]) is None
 
 
 def test_the_ladder_says_what_was_tried_and_what_was_chosen() -> None:

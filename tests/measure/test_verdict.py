@@ -125,6 +125,7 @@ INVALID = [
     ("wrong_precision", "bf16", {"evidence": but(EVIDENCE, precision="bf16")}),
     ("cpu_contended", "38% of the CPUs in 3 of 8", {"noises": noisy(3, foreign_cpu=0.38)}),
     ("over_latency_limit", "missed p99 TTFT ≤ 500 ms (it was 612 ms); lower --target-qps (LoadGen", {"case": SERVER, "load": but(OVER, latency_limit_ms=None, ttft_limit_ms=500.0, ttft_percentile_ms=612.0)}),
+    ("over_latency_limit", "missed p99 TTFT ≤ 500 ms (it was 25.5 s); lower", {"case": SERVER, "load": but(OVER, latency_limit_ms=None, ttft_limit_ms=500.0, ttft_percentile_ms=25502.0, tpot_limit_ms=50.0, tpot_percentile_ms=40.0)}),
     ("throttled", "0.2 s", {"noises": noisy(1, throttled_s=0.2)}),
     ("over_latency_limit", "at 50 queries/s 2 of 2 LoadGen tests missed p99 ≤ 40 ms (it was 61.25 ms)", {"case": SERVER, "load": OVER}),
     ("load_test_not_valid", "1 of 2 tests INVALID (Reduce target QPS to improve latency)", {"case": SERVER, "load": but(LOAD, valid_tests=1)}),

@@ -132,7 +132,7 @@ def test_a_row_read_from_disk_is_the_row_of_its_record(tmp_path: Path) -> None:
 
 OF_TOKENS = {f.name for f in fields(Row)} & {
     *(f"{what}_{value}_ms" for what in ("ttft", "itl", "tpot") for value in ("p50", "p95", "p99", "interval")),
-    "prefill_tokens_per_s", "decode_tokens_per_s", "requests", "prompt_tokens", "new_tokens", "concurrency", "requests_per_s",
+    "prefill_tokens_per_s", "decode_tokens_per_s", "requests", "prompt_tokens", "new_tokens", "concurrency", "made_s", "requests_per_s",
     "tokens_per_s", "mean_in_flight", "joules_per_token", "good", "goodput_per_s", "chunks", "after_import_bytes",
     "after_load_bytes", "kv_used_bytes", "kv_reserved_bytes", "perplexity", "kl_mean", "kl_p99", "token_agreement",
     "quality_gate", "quality_passed", "quality_tokens", "quality_source",

@@ -262,9 +262,14 @@ def find_counterpart(record: Record, records: Iterable[Record]) -> Record | None
 
 
 def _is_of_other_weights(record: Record, other: Record) -> bool:
-    """What was made of another fp32 file than `other` ran says nothing beside it; a local model may have changed."""
+    """What was made of another fp32 file than `other` ran says nothing beside it; a local model may have changed.
+
+    Some runtimes have a file of their own for fp32 too: then both were made of one.
+    """
     origin = record.artifact.derived_from if record.artifact else None
-    return origin is not None and other.artifact is not None and other.artifact.sha256 != origin
+    if origin is None or other.artifact is None:
+        return False
+    return origin not in (other.artifact.sha256, other.artifact.derived_from)
 
 
 def _nearness(record: Record, other: Record) -> tuple[bool, bool, str]:

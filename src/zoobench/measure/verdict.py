@@ -125,10 +125,17 @@ def _load_test(case: Case, load: LoadSummary | None) -> Reasons:
     told = [line.rstrip(".") for line in load.advice if "satisfied" not in line]
     said = "; ".join(told[:_MOST_ADVICE])
     if load.over_limit_tests:
+        over = [one for one in load.limits if one[2] is not None and one[2] > one[1]] or load.limits
         missed = " and ".join(
             f"p{load.latency_percentile:g}{name} ≤ {limit:g} ms"
-            + ("" if seen is None else f" (it was {seen:.4g} ms)")
-            for name, limit, seen in load.limits
+            + (
+                ""
+                if seen is None
+                else f" (it was {seen:.4g} ms)"
+                if seen < 1e4
+                else f" (it was {seen / 1e3:.3g} s)"
+            )
+            for name, limit, seen in over
         )
         lower = "lower --target-qps"
         if load.latency_limit_ms is not None:

@@ -121,7 +121,10 @@ class ArtifactCache:
                 shutil.rmtree(folder, ignore_errors=True)
                 folder.mkdir()
                 try:
-                    return self._keep(key, build(folder), folder)
+                    begin = time.monotonic()
+                    made = build(folder)
+                    made = made.model_copy(update={"made_s": round(time.monotonic() - begin, 3)})
+                    return self._keep(key, made, folder)
                 except Exception as error:
                     if _disk_is_full(error):
                         raise PrepareError(self._no_room(folder)) from error

@@ -73,6 +73,7 @@ class ArtifactInfo(Part):
     ladder: dict[str, Any] | None = None
     derived_from: str | None = None
     made_with: dict[str, str] = Field(default_factory=dict)
+    made_s: float | None = None
     notes: tuple[str, ...] = ()
 
 

@@ -115,6 +115,7 @@ class Row:
     after_load_bytes: Annotated[int | None, _at("memory", "after_load_bytes")] = None
     kv_used_bytes: Annotated[int | None, _at("memory", "kv_used_bytes")] = None
     kv_reserved_bytes: Annotated[int | None, _at("memory", "kv_reserved_bytes")] = None
+    made_s: Annotated[float | None, _at("artifact", "made_s")] = None
     size_bytes: Annotated[int | None, _at("artifact", "size_bytes")] = None
     peak_bytes: Annotated[int | None, _at("memory", "peak_bytes")] = None
     roofline_fraction: float | None = None

@@ -138,14 +138,16 @@ def throughput_section(view: View) -> list[Block]:
 
 
 def start_section(view: View) -> list[Block]:
-    """What it takes before the first steady call: worker start, load, compilation, first call, warm-up."""
+    """What it takes before the first steady call: making the file, worker start, load, compilation, first call, warm-up."""
     rows = [r for r in view.rows if r.load_s is not None]
     if not rows:
         return []
     shown = rows[:MOST_ROWS]
+    made: Field = (Column("File made in (s)", "right"), lambda r: format_number(r.made_s))
     fields: list[Field] = [
         *case_fields(shown),
         _BATCH,
+        *([made] if any(r.made_s is not None for r in shown) else []),
         (Column("Worker start (s)", "right"), lambda r: format_number(r.worker_start_s)),
         (Column("Load (s)", "right"), lambda r: format_number(r.load_s)),
         (Column("First call (ms)", "right"), lambda r: format_ms(r.first_call_ms)),
