@@ -142,11 +142,21 @@ def test_what_cannot_be_believed_is_not_drawn_and_what_may_move_is_marked() -> N
 
 
 def test_colours_are_those_of_the_other_charts() -> None:
-    shown = rows(spoken(), spoken(precision="int4"), spoken("pytorch"), spoken("pytorch", prompt=576))
+    kinds = (("ort_genai", "fp32"), ("ort_genai", "int4"), ("pytorch", "fp32"))
+    shown = rows(*(spoken(backend, precision, prompt=n) for backend, precision in kinds for n in (64, 576)))
     latency = latency_chart([r for r in shown if r.prompt_tokens == 64])
     theirs = {e.attrib["fill"] for e in shapes(latency, "rect")[1:]}
     for chart in (itl_chart(shown), memory_chart(shown)):
         assert {e.attrib["fill"] for e in shapes(chart, "rect")[1:]} == theirs
+
+
+def test_a_line_needs_two_lengths_and_a_panel_a_line() -> None:
+    shown = rows(spoken(), spoken(prompt=576), spoken("pytorch"))
+    chart = decode_chart(shown)
+    assert len(shapes(chart, "polyline")) == 1 and chart is not None and "pytorch" not in chart.svg
+    many = [spoken(f"b{n}") for n in range(16)] + [spoken("late", model="other")]
+    chart = itl_chart(rows(*many))
+    assert chart is not None and "other" not in chart.svg and "The first 16 of 17" in chart.caption
 
 
 def test_lines_that_lie_on_each_other_are_nested() -> None:

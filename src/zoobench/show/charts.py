@@ -27,8 +27,11 @@ _COLOURS = {
     "torch_compile_cuda": "#B8A800",
     "ort_genai": "#54278F",
     "endpoint": "#8C564B",
+    "llama_cpp": "#2166AC",
+    "openvino_genai": "#117733",
+    "ort_genai_cuda": "#C51B7D",
 }
-"""One colour a backend in every chart: Okabe and Ito's palette (2008), its yellow darkened to stand on white; two more where it
+"""One colour a backend in every chart: Okabe and Ito's palette (2008), its yellow darkened to stand on white; more where it
 ends."""
 
 _OTHER_COLOUR = "#7A7A7A"

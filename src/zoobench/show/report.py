@@ -187,7 +187,8 @@ class _Page:
             Heading(2, view.title),
             *tables,
             *sections.notes_section(notes),
-            *self._chart(latency_chart(view.at_own_pace), number),
+            # A request is as long as it was asked to be: language models have charts of their own.
+            *self._chart(latency_chart([r for r in view.at_own_pace if not r.requests]), number),
             *generation_section(view.rows),
             *self._chart(itl_chart(view.at_own_pace), number),
             *self._chart(decode_chart(view.at_own_pace), number),

@@ -60,10 +60,9 @@ def _intervals_sentence(view: View) -> str:
     kinds = {r.interval_kind for r in view.rows if r.interval_kind}
     scope = {"within_process": "within one process", "over_forks": "over fresh processes"}
     where = f" ({' or '.join(scope[kind] for kind in sorted(kinds))})" if kinds else ""
-    return (
-        f"Latency is p50 with its 95% interval{where}; its light tells speed (🟢 below 10 ms, 🟡 10 to 50, 🔴 above 50). "
-        "Every cell's verdict tells whether to believe it."
-    )
+    told = "; its light tells speed (🟢 below 10 ms, 🟡 10 to 50, 🔴 above 50)"
+    light = told if any(not r.requests for r in view.rows) else ""
+    return f"Latency is p50 with its 95% interval{where}{light}. Every cell's verdict tells whether to believe it."
 
 
 def _rest(rows: int) -> list[Block]:

@@ -239,7 +239,7 @@ def documented_table(cells: Iterable[Cell], notes: Notes, *, narrow: bool = Fals
         *([(Column("LoadGen (ms)"), loadgen_label)] if any(c.row.load_tests for c in shown) else []),
         *(
             []
-            if narrow and not any(c.row.pictures for c in shown)
+            if (narrow or all(spoken)) and not any(c.row.pictures for c in shown)
             else [(Column("Top-1 (%)", "right"), top1_cell)]
         ),
         # A report tells the drop in a section of its own.

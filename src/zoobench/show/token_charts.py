@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from zoobench.results.row import Row
 from zoobench.show.charts import (
     MOST_PANELS,
-    MOST_SERIES,
     Chart,
     first_of,
     in_series_order,
@@ -21,6 +20,8 @@ from zoobench.show.svg import DIM, GRID, Drawing, fit, round_ticks
 from zoobench.show.tables import model_label, scenario_label
 from zoobench.spec import TOKENS
 
+_MOST_LINES = 16
+"""Four runtimes in four precisions."""
 _MOST_POSITIONS = 200
 """Points of a line; of a longer answer neighbours are drawn as one."""
 _PAD, _TITLE, _AXIS, _MARGIN, _WIDTH, _HEIGHT, _NAMES, _NAME = (
@@ -84,6 +85,7 @@ def itl_chart(rows: Sequence[Row]) -> Chart | None:
         )
         step = -(-len(row.itl_by_position_ms) // _MOST_POSITIONS)
         joined = max(joined, step)
+        # How many clients there were stands over the panel.
         panel.lines.setdefault(_name(row, many), _positions(row, step))
     caption = "Time between neighbouring tokens (ITL, median over requests, ms, less is better) against the position of the later one"
     caption += f", up to {joined} neighbours drawn as their median." if joined > 1 else "."
@@ -123,7 +125,7 @@ def _by_length(
     seen: set[Hashable] = set()
     for row in sorted(spoken, key=lambda r: (_length(r), r.prompt_tokens or 0)):
         for unit, value_of in kinds:
-            key, name, value = (model_label(row), row.batch, unit), _name(row, many), value_of(row)
+            key, name, value = (model_label(row), row.batch, unit), _client_name(row, many), value_of(row)
             if value is None or (key, name, row.prompt_tokens, row.new_tokens) in seen:
                 continue
             seen.add((key, name, row.prompt_tokens, row.new_tokens))
@@ -132,12 +134,11 @@ def _by_length(
             )
             panel.lines.setdefault(name, []).append(_Point(_length(row), value, not row.is_unstable))
     order = {(model_label(r), r.batch): n for n, r in reversed(list(enumerate(spoken)))}
+    for panel in panels.values():
+        # A point says nothing of a length's influence.
+        panel.lines = {n: points for n, points in panel.lines.items() if points[0].x < points[-1].x}
     chosen = sorted(panels, key=lambda key: order[key[:2]])  # type: ignore[index]
-    return [
-        panels[key]
-        for key in chosen
-        if any(points[0].x < points[-1].x for points in panels[key].lines.values())
-    ]
+    return [panels[key] for key in chosen if panels[key].lines]
 
 
 def _length(row: Row) -> int:
@@ -159,18 +160,24 @@ def _several_threads(rows: Sequence[Row]) -> bool:
 
 
 def _name(row: Row, many: bool) -> str:
-    """A line must not join cells of different threads, or of different numbers of clients."""
+    """A line must not join cells of different threads."""
+    return plain(runtime_of(row) + (f" · {row.threads} threads" if many else ""))
+
+
+def _client_name(row: Row, many: bool) -> str:
+    """Nor of different numbers of clients."""
     clients = f" · {row.concurrency} clients" if (row.concurrency or 1) > 1 else ""
-    return plain(runtime_of(row) + (f" · {row.threads} threads" if many else "") + clients)
+    return _name(row, many) + clients
 
 
 def _chart(name: str, panels: list[_Panel], caption: str) -> Chart | None:
     if not panels:
         return None
+    names, remark = first_of((n for p in panels for n in p.lines), _MOST_LINES, "backends")
+    panels = [panel for panel in panels if set(panel.lines) & set(names)]
     if len(panels) > MOST_PANELS:
         caption += f" The first {MOST_PANELS} of {len(panels)} panels are shown."
         panels = panels[:MOST_PANELS]
-    names, remark = first_of((n for p in panels for n in p.lines), MOST_SERIES, "backends")
     names = in_series_order(names)
     colours = dict(zip(names, series_colours(names), strict=True))
     if any(not point.stable for p in panels for n in names for point in p.lines.get(n, ())):
