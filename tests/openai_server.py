@@ -24,18 +24,20 @@ class OpenAiServer:
         template_tokens: that a chat adds to every prompt.
         tokens_a_chunk: that it sends together.
         tells_usage: how many tokens there were, at the end.
-        trouble: request number → `500`, `hang`, `break`, `error`, `garbage`, from 0.
+        counts: what it says there instead of the number.
+        trouble: request number → how it fails, from 0; see `fail`.
     """
 
     ttft_s: float = 0.004
     itl_s: float = 0.002
-    models: list[str] | None = field(default_factory=lambda: ["tiny"])
+    models: list[Any] | None = field(default_factory=lambda: ["tiny"])
     takes_ids: bool = True
     knows_ignore_eos: bool = True
     own_tokens: int = 3
     template_tokens: int = 0
     tokens_a_chunk: int = 1
     tells_usage: bool = True
+    counts: Any = "right"
     token: str | None = None
     trouble: dict[int, str] = field(default_factory=dict)
     bodies: list[dict[str, Any]] = field(default_factory=list)
@@ -101,7 +103,9 @@ def serving(**told: Any) -> Iterator[OpenAiServer]:
             if trouble == "500":
                 self.answer(500, {"error": {"message": "out of\nluck"}})
                 return
-            count = body["max_tokens"] if state.knows_ignore_eos else state.own_tokens
+            count = (
+                body["max_tokens"] if state.knows_ignore_eos else min(state.own_tokens, body["max_tokens"])
+            )
             self.send_response(200)
             self.send_header("Content-Type", "text/event-stream")
             self.send_header("Transfer-Encoding", "chunked")
@@ -127,6 +131,8 @@ def serving(**told: Any) -> Iterator[OpenAiServer]:
             prompt = body["messages"][0]["content"] if chat else body["prompt"]
             read = len(prompt.split()) if isinstance(prompt, str) else len(prompt)
             usage = {"prompt_tokens": read + state.template_tokens, "completion_tokens": count}
+            if state.counts != "right":
+                usage = dict.fromkeys(usage, state.counts)
             if state.tells_usage:
                 self.event({"choices": [], "usage": usage})
             self.chunk(b"data: [DONE]\n\n")
@@ -138,6 +144,18 @@ def serving(**told: Any) -> Iterator[OpenAiServer]:
             elif trouble == "error":
                 self.event({"error": {"message": "the model died"}})
                 self.chunk(b"")
+            elif trouble == "keepalive":
+                for _ in range(50):
+                    self.chunk(b": still here\n\n")
+                    time.sleep(0.02)
+            elif trouble == "endless":
+                for _ in range(1000):
+                    self.event({"choices": [{"text": " a", "finish_reason": None}]})
+            elif trouble == "long line":
+                for _ in range(100):
+                    self.chunk(b"x" * 100_000)
+            elif trouble.startswith("raw "):
+                self.chunk(b"data: " + trouble[4:].encode() + b"\n\n")
             elif trouble == "garbage":
                 self.chunk(b"data: {not json\n\n")
                 self.chunk(b"")

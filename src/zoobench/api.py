@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar, get_args
 
 from zoobench import machine
 from zoobench.backends import BACKENDS, DEFAULT_BACKENDS, artifact_key
-from zoobench.backends.endpoint import base_url, served_models
+from zoobench.backends.endpoint import base_url, check_options, served_models
 from zoobench.catalog import MODEL_REGISTRY, find, load_registry
 from zoobench.data import DataRequest
 from zoobench.data.harness import text_tasks as text_tasks
@@ -107,6 +107,7 @@ def request(
     options = dict(options or {})
     if "endpoint" in options:
         options["endpoint"] = base_url(str(options["endpoint"]))
+        check_options(options)
         if models is None:
             models = served_models(str(options["endpoint"]))
     elif models is None:

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from tests.openai_server import OpenAiServer, serving
 
-from zoobench.backends.endpoint import Endpoint, EndpointError, EndpointSession, base_url, served_models
+from zoobench.backends.endpoint import (
+    Endpoint,
+    EndpointError,
+    EndpointSession,
+    base_url,
+    check_options,
+    served_models,
+)
 from zoobench.errors import UsageError
 from zoobench.executors.local import served_artifact
 from zoobench.spec import TEXT, Case, ModelSpec, Precision
@@ -31,15 +38,16 @@ def test_an_address_may_be_written_with_or_without_its_version() -> None:
         "host:8000",
         "ftp://host",
         "http://",
-        "http://host:1/v1?x=1",
+        "http://..:80",
         "http://host:0",
         "http://host:x",
     ):
         with pytest.raises(UsageError, match="no http"):
             base_url(wrong)
-    with pytest.raises(UsageError, match="OPENAI_API_KEY") as told:
-        base_url("http://me:secret@host")
-    assert "secret" not in str(told.value)
+    for secret in ("http://me:secret@host", "http://host:1/v1?key=secret"):
+        with pytest.raises(UsageError, match="OPENAI_API_KEY") as told:
+            base_url(secret)
+        assert "secret" not in str(told.value)
 
 
 def test_every_request_has_a_prompt_of_its_own_and_as_many_tokens_as_asked() -> None:
@@ -155,6 +163,13 @@ def test_the_token_comes_from_the_environment_and_is_recorded_nowhere(
         ("error", "failed while it answered .the model died."),
         ("garbage", "which is no JSON"),
         ("hang", "silent for 0.4 s after 2 tokens"),
+        ("keepalive", "no token for 0.4 s"),
+        ("endless", "sent more than the 5 tokens"),
+        ("long line", "a line of more than 1000000 bytes"),
+        ('raw {"choices": {"a": 1}}', "which is no completion"),
+        ('raw {"choices": [{"delta": "abc"}]}', "which is no completion"),
+        ("raw [1]", "which is no completion"),
+        ("raw " + 100_000 * "[", "which is no JSON"),
     ],
 )
 def test_trouble_is_one_line(trouble: str, said: str) -> None:
@@ -165,6 +180,38 @@ def test_trouble_is_one_line(trouble: str, said: str) -> None:
             call()
         assert "\n" not in str(told.value) and server.url in str(told.value)
         assert len(call()["token_ns"]) == 5, "the next request has a connection that works"
+
+
+def test_a_token_that_no_header_carries_is_refused_without_being_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for wrong in ("s3cret\nmore", "s3crét"):
+        monkeypatch.setenv("OPENAI_API_KEY", wrong)
+        with pytest.raises(UsageError, match="set it again") as told:
+            check_options({})
+        assert "s3cr" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "options", [{"timeout_s": "abc"}, {"timeout_s": -1}, {"timeout_s": 1e300}, {"api": "telepathy"}]
+)
+def test_an_option_that_cannot_be_meant_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="--options"):
+        check_options(options)
+
+
+def test_names_that_a_server_lists_are_used_once_or_refused() -> None:
+    with serving(models=["x", "x"]) as server:
+        assert served_models(server.url) == ["x"]
+    for wrong in ([""], [None], ["a\nb"], ["n" * 201], []):
+        with serving(models=wrong) as server, pytest.raises(EndpointError, match="name it with --models"):
+            served_models(server.url)
+
+
+def test_counts_that_are_none_are_not_counted() -> None:
+    for counted in ("4", -4, None, 1e30):
+        with serving(counts=counted) as server:
+            assert len(session(server).bind({})()["token_ns"]) == 5
 
 
 def test_nobody_there_is_one_line() -> None:

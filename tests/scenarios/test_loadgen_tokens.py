@@ -81,6 +81,10 @@ def test_waiting_for_a_client_is_part_of_the_first_tokens_time() -> None:
     assert flying is not None and flying > 0.7
 
 
-def test_a_request_that_fails_ends_the_test_and_is_told() -> None:
+def test_a_request_that_fails_ends_the_test_and_what_was_answered_is_kept() -> None:
+    # One request warms the second client up.
+    slot = served(answering(fail_at=9), clients=1, ttft_limit_ms=1e4)
+    assert slot["trouble"] == "the server broke off" and "load" not in slot
+    assert len(slot["samples_ns"]) == len(slot["token_ns"]) == 8
     with pytest.raises(UsageError, match="the server broke off"):
-        served(answering(fail_at=9), ttft_limit_ms=1e4)
+        served(answering(fail_at=1), clients=1, ttft_limit_ms=1e4)

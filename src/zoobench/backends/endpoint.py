@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -20,7 +20,7 @@ import numpy as np
 from zoobench.backends.torch_text import new_tokens_of
 from zoobench.errors import UsageError, ZoobenchError, printable
 from zoobench.outcome import Evidence
-from zoobench.spec import Artifact, Case
+from zoobench.spec import Artifact, Case, OptionValue
 
 if TYPE_CHECKING:
     import httpx2
@@ -33,7 +33,9 @@ APIS = ("completions", "chat")
 CONNECT_S = 10.0
 SILENCE_S = 50.0
 """A server that sends nothing for so long hangs, unless `timeout_s` says otherwise."""
-_MOST_SAID = 200
+MOST_SILENCE_S = 86_400
+MAX_COUNT = 10**9
+_MOST_SAID, _LONGEST_NAME, _LONGEST_BODY = 200, 200, 1_000_000
 _WORDS = [
     "time",
     "year",
@@ -123,33 +125,55 @@ def base_url(url: str) -> str:
     try:
         parts = urlsplit(where)
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        (parts.hostname or "").encode("idna")
     except ValueError:
         usable = False
-    if not usable or parts.query or parts.fragment:
-        raise UsageError(f"--endpoint {printable(url)!r} is no http(s) address; write http://127.0.0.1:8000")
-    if parts.username or parts.password:
+    if not usable:
         raise UsageError(
-            f"--endpoint: a password in an address would stand in every record; put the token into {TOKEN_VARIABLE}"
+            f"--endpoint {printable(url.partition('?')[0])!r} is no http(s) address; write http://127.0.0.1:8000"
+        )
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise UsageError(
+            f"--endpoint: a password or a query in an address would stand in every record; put the token into {TOKEN_VARIABLE}"
         )
     return where if parts.path.rstrip("/").endswith(("/v1", "/v2", "/v3")) else f"{where}/v1"
 
 
+def check_options(options: Mapping[str, OptionValue]) -> None:
+    """Refuse what no server could be asked with.
+
+    Raises:
+        UsageError: an option that cannot be meant, or a token that no header can carry.
+    """
+    if options.get("api", APIS[0]) not in APIS:
+        raise UsageError(f"--options api={options['api']}: one of {', '.join(APIS)}")
+    silence = options.get("timeout_s", SILENCE_S)
+    if isinstance(silence, bool | str) or not 0 < silence <= MOST_SILENCE_S:
+        raise UsageError(f"--options timeout_s={silence}: seconds, above 0 and at most {MOST_SILENCE_S}")
+    _token()
+
+
 def served_models(url: str) -> list[str]:
-    """Names of the models that the server at `url` serves, as `GET /v1/models` tells them.
+    """Names of the models that the server at `url` serves, as `GET /v1/models` tells them, each once.
 
     Raises:
         EndpointError: nothing answers there, or not with a list of models.
     """
-    where = base_url(url)
-    with _client(CONNECT_S) as client, _told(where, CONNECT_S):
-        answer = client.get(f"{where}/models")
-        _require_ok(answer, f"{where}/models")
+    where = f"{base_url(url)}/models"
+    with _client(CONNECT_S) as client, _told(where, CONNECT_S), client.stream("GET", where) as answer:
+        body = _body(answer, where)
+        _require_ok(answer, where, body)
     try:
-        return [str(entry["id"]) for entry in answer.json()["data"]]
-    except (ValueError, KeyError, TypeError) as error:
+        names = [entry["id"] for entry in json.loads(body)["data"]]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise EndpointError(
-            f"{where}/models lists no models; is it an OpenAI-compatible server? Name the model with --models"
+            f"{where} lists no models; is it an OpenAI-compatible server? Name the model with --models"
         ) from error
+    if not names or not all(
+        isinstance(n, str) and n.isprintable() and 0 < len(n) <= _LONGEST_NAME for n in names
+    ):
+        raise EndpointError(f"{where} lists no model with a name that can be used; name it with --models")
+    return list(dict.fromkeys(names))
 
 
 class Endpoint:
@@ -174,8 +198,7 @@ class EndpointSession:
     def __init__(self, artifact: Artifact, case: Case) -> None:
         self.url, self.case, self.compile_s = base_url(str(case.options["endpoint"])), case, None
         self.api = str(case.options.get("api", APIS[0]))
-        if self.api not in APIS:
-            raise UsageError(f"--options api={self.api}: one of {', '.join(APIS)}")
+        check_options(case.options)
         self.silence_s = float(case.options.get("timeout_s", SILENCE_S))
         self.prompt_tokens = int(case.options["prompt_tokens"])
         # A server remembers what it has read: no prompt may come twice, not even in another run.
@@ -298,39 +321,48 @@ class EndpointSession:
         else:
             body["messages"] = [{"role": "user", "content": prompt}]
         where, made = f"{self.url}/{path}", 0
-        usage: dict[str, Any] | None = None
+        usage: dict[str, Any] = {}
         ended, why = False, None
+        last_s = time.monotonic()
         with _told(where, self.silence_s, lambda: made), client.stream("POST", where, json=body) as answer:
             if answer.status_code != 200:
-                answer.read()
-            _require_ok(answer, where)
+                _require_ok(answer, where, _body(answer, where))
             self._server.setdefault("server", answer.headers.get("server"))
-            for line in answer.iter_lines():
+            for arrived, line in _lines(answer, where):
+                # A comment keeps a connection open, and no token comes of it.
+                if time.monotonic() - last_s > self.silence_s:
+                    raise EndpointError(f"{where}: no token for {self.silence_s:g} s; see the server's log")
                 if not line.startswith("data:"):
                     continue
-                arrived, text = time.perf_counter_ns(), line[5:].strip()
+                text = line[5:].strip()
                 if text == "[DONE]":
                     ended = True
                     break
                 chunk = _parsed(text, where)
-                usage = chunk.get("usage") or usage
+                told = chunk.get("usage")
+                usage = told if isinstance(told, dict) else usage
                 for name in ("system_fingerprint", "model"):
                     if chunk.get(name):
                         self._server.setdefault(name, str(chunk[name]))
-                choice = (chunk.get("choices") or [None])[0]
+                choice = _first_choice(chunk, text, where)
                 if choice is None:
                     continue
                 why = choice.get("finish_reason") or why
                 if _says_something(choice):
-                    made += 1
+                    made, last_s = made + 1, time.monotonic()
+                    if made > new_tokens:
+                        raise EndpointError(
+                            f"{where}: sent more than the {new_tokens} tokens that were asked for; it does not know max_tokens"
+                        )
                     yield arrived, None
         if not ended and why is None:
             raise EndpointError(
                 f"{where}: the stream ended after {made} of {new_tokens} tokens; see the server's log"
             )
-        self.counted = (usage or {}).get("prompt_tokens", self.counted)
+        self.counted = _count(usage, "prompt_tokens") or self.counted
+        counted = _count(usage, "completion_tokens")
         # A server that counts for nobody still says whether it was the limit that ended the text.
-        yield None, (usage or {}).get("completion_tokens", new_tokens if why == "length" else None)
+        yield None, counted if counted is not None else new_tokens if why == "length" else None
 
     def logits(self, ids: np.ndarray) -> np.ndarray:
         """A server tells none."""
@@ -364,12 +396,25 @@ class EndpointSession:
             client.close()
 
 
+def _token() -> str:
+    """The server's token; empty where there is none.
+
+    Raises:
+        UsageError: it holds what no header may. The line does not show it.
+    """
+    token = os.environ.get(TOKEN_VARIABLE, "").strip()
+    if not (token.isascii() and token.isprintable()):
+        raise UsageError(f"{TOKEN_VARIABLE} holds a line break, or a letter that is not ASCII; set it again")
+    return token
+
+
 def _client(silence_s: float) -> httpx2.Client:
     import httpx2
 
-    token = os.environ.get(TOKEN_VARIABLE, "").strip()
+    token = _token()
     return httpx2.Client(
-        headers={"Authorization": f"Bearer {token}"} if token else {},
+        # Nothing is unpacked: a small answer could become a large one.
+        headers={"Accept-Encoding": "identity", **({"Authorization": f"Bearer {token}"} if token else {})},
         timeout=httpx2.Timeout(silence_s, connect=CONNECT_S),
         # A redirect would carry the token to somebody else.
         follow_redirects=False,
@@ -401,7 +446,35 @@ def _told(where: str, silence_s: float, made: Callable[[], int] = lambda: 0) -> 
         ) from error
 
 
-def _require_ok(answer: httpx2.Response, where: str) -> None:
+def _lines(answer: httpx2.Response, where: str) -> Iterator[tuple[int, str]]:
+    """Each line, with when it had arrived."""
+    rest = b""
+    for data in answer.iter_raw():
+        arrived = time.perf_counter_ns()
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            yield arrived, line.decode("utf-8", "replace").strip()
+        if len(rest) > _LONGEST_BODY:
+            raise EndpointError(
+                f"{where}: sent a line of more than {_LONGEST_BODY} bytes, which is no completion"
+            )
+    if rest:
+        yield time.perf_counter_ns(), rest.decode("utf-8", "replace").strip()
+
+
+def _body(answer: httpx2.Response, where: str) -> bytes:
+    """What an answer that is no stream says; no more is read than any server has to say."""
+    found = b""
+    for data in answer.iter_raw():
+        found += data
+        if len(found) > _LONGEST_BODY:
+            raise EndpointError(
+                f"{where}: answers with more than {_LONGEST_BODY} bytes; is it an OpenAI-compatible server?"
+            )
+    return found
+
+
+def _require_ok(answer: httpx2.Response, where: str, body: bytes) -> None:
     status = answer.status_code
     if status == 200:
         return
@@ -411,26 +484,27 @@ def _require_ok(answer: httpx2.Response, where: str) -> None:
         404: "correct --endpoint or --models; a server that only chats is asked with --options api=chat",
         429: "lower --concurrency",
     }.get(status, "see the server's log")
-    error = EndpointError(f"{where}: answered {status} ({_said(answer)}); {advice}")
+    error = EndpointError(f"{where}: answered {status} ({_said(body) or answer.reason_phrase}); {advice}")
     error.status = status
     raise error
 
 
-def _said(answer: httpx2.Response) -> str:
+def _said(body: bytes) -> str:
     """Why, in the server's own words."""
+    text: Any = body.decode("utf-8", "replace")
     try:
-        body = answer.json()
-        inner = body.get("error", body.get("detail", body.get("message", body)))
-        text = inner.get("message", json.dumps(inner)) if isinstance(inner, dict) else str(inner)
-    except (ValueError, AttributeError):
-        text = answer.text
-    return printable(" ".join(text.split()))[:_MOST_SAID] or answer.reason_phrase
+        told = json.loads(text)
+        inner = told.get("error", told.get("detail", told.get("message", told)))
+        text = inner.get("message") if isinstance(inner, dict) else inner
+    except (ValueError, AttributeError, RecursionError):
+        pass
+    return printable(" ".join(str(text or "").split()))[:_MOST_SAID]
 
 
 def _parsed(text: str, where: str) -> dict[str, Any]:
     try:
         chunk = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise EndpointError(f"{where}: sent {printable(text)[:80]!r}, which is no JSON") from error
     if not isinstance(chunk, dict):
         raise EndpointError(f"{where}: sent {printable(text)[:80]!r}, which is no completion")
@@ -439,6 +513,23 @@ def _parsed(text: str, where: str) -> dict[str, Any]:
         said = inner.get("message", inner) if isinstance(inner, dict) else inner
         raise EndpointError(f"{where}: failed while it answered ({printable(str(said))[:_MOST_SAID]})")
     return chunk
+
+
+def _first_choice(chunk: dict[str, Any], text: str, where: str) -> dict[str, Any] | None:
+    """None where the chunk has none, as that with the counts."""
+    choices = chunk.get("choices") or []
+    if choices == []:
+        return None
+    first = choices[0] if isinstance(choices, list) else None
+    if not isinstance(first, dict) or not isinstance(first.get("delta") or {}, dict):
+        raise EndpointError(f"{where}: sent {printable(text)[:80]!r}, which is no completion")
+    return first
+
+
+def _count(usage: dict[str, Any], name: str) -> int | None:
+    """A number of tokens; None where the server tells none, or what is none."""
+    told = usage.get(name)
+    return told if isinstance(told, int) and not isinstance(told, bool) and 0 <= told <= MAX_COUNT else None
 
 
 def _says_something(choice: dict[str, Any]) -> bool:

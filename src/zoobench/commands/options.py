@@ -15,6 +15,12 @@ _FLAGS_OF_OPTIONS = {
     "gap_ms": "--gap",
     "io_binding": "--io-binding",
     "inputs_sha256": "--inputs",
+    "endpoint": "--endpoint",
+    "prompt_tokens": "--prompt-tokens",
+    "new_tokens": "--new-tokens",
+    "concurrency": "--concurrency",
+    "ttft_limit_ms": "--max-ttft",
+    "tpot_limit_ms": "--max-tpot",
     **FLAGS,
 }
 

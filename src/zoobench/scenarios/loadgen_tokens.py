@@ -20,7 +20,7 @@ from zoobench.scenarios.loadgen import LoadGenScenario, in_flight, outcome_of, p
 from zoobench.scenarios.loadgen_log import Log
 from zoobench.scenarios.loadgen_run import complete, first_token, run_test, settings_of
 from zoobench.scenarios.loadgen_sut import SWITCH_S, wake_sharply
-from zoobench.scenarios.tokens import Call, Made
+from zoobench.scenarios.tokens import Call, Made, in_one_line
 from zoobench.spec import Case, concurrency_of
 
 _HOPELESS = 4
@@ -54,14 +54,16 @@ class TokenServer(LoadGenScenario):
         begin = clock()
         sut = Answering([call, *self.calls], clock)
         test, samples = self._test(sut, budget)
+        told = {"trouble": in_one_line(sut.trouble)} if sut.trouble else {}
         return {
+            **told,
             "settling_ns": 0,
             "samples_ns": samples,
             "inner_loops": 1,
             "elapsed_ns": clock() - begin,
             "begun_ns": [one.begun_ns - begin for one in sut.made],
             "token_ns": [one.token_ns for one in sut.made],
-            "load": test.model_dump(mode="json"),
+            **({"load": test.model_dump(mode="json")} if test else {}),
         }
 
     def test(
@@ -70,7 +72,7 @@ class TokenServer(LoadGenScenario):
         """Not used: `drive` needs the requests' tokens too."""
         raise NotImplementedError
 
-    def _test(self, sut: Answering, budget: SlotBudget) -> tuple[LoadTest, list[int]]:
+    def _test(self, sut: Answering, budget: SlotBudget) -> tuple[LoadTest | None, list[int]]:
         load, options = self.load, self.case.options
         assert load.target_qps is not None
         seconds = min(budget["test_seconds"], budget["max_seconds"])
@@ -85,6 +87,9 @@ class TokenServer(LoadGenScenario):
         settings.server_target_latency_percentile = load.latency_percentile / 100
         settings.server_max_async_queries = _HOPELESS * len(sut.calls) + 8
         log = sut.serve(settings)
+        if sut.trouble is not None:
+            # No test any more, and yet requests that were answered.
+            return None, [one.took_ns for one in sut.made]
         samples = log.queries.latencies_ns
         # LoadGen counts the intervals between n queries, n − 1; Little's law counts queries.
         rate = (
@@ -120,7 +125,7 @@ class Answering:
         """Run the test; LoadGen has a thread of its own, the first client this one.
 
         Raises:
-            What a request raised, once LoadGen has come to its end.
+            What a request raised, once LoadGen has come to its end, where none was answered before; else it is `trouble`.
         """
         logs: list[Log] = []
 
@@ -148,10 +153,15 @@ class Answering:
             for thread in threads:
                 thread.join()
             sys.setswitchinterval(before)
-        if self._trouble:
-            raise self._trouble[0]
         self.made.sort(key=lambda one: one.begun_ns)
+        if self.trouble is not None and (not self.made or not logs):
+            raise self.trouble
         return logs[0]
+
+    @property
+    def trouble(self) -> BaseException | None:
+        """The first that went wrong."""
+        return self._trouble[0] if self._trouble else None
 
     def _arrive(self, ids: Sequence[int], _samples: Sequence[int]) -> None:
         now = self.clock()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from zoobench.errors import ZoobenchError
+from zoobench.errors import ZoobenchError, first_line
 from zoobench.outcome import WarmUp
 from zoobench.scenarios import SlotBudget
 from zoobench.scenarios.closed_loop import Clock
@@ -78,7 +78,7 @@ class Tokens:
             "elapsed_ns": clock() - turn.begin,
             "begun_ns": [one.begun_ns for one in made],
             "token_ns": [one.token_ns for one in made],
-            **({"trouble": str(turn.trouble)} if turn.trouble else {}),
+            **({"trouble": in_one_line(turn.trouble)} if turn.trouble else {}),
         }
 
 
@@ -136,7 +136,7 @@ def _together(calls: Sequence[Call], turn: _Turn) -> None:
     """Run a client a call; the first on this thread, which loaded the session.
 
     Raises:
-        What a request raised, where nothing was made that would be lost with it, or where it is no word for the user.
+        What a request raised, where nothing was made that would be lost with it.
     """
     turn.begin = turn.clock()
     others = [threading.Thread(target=turn.client, args=(call,), daemon=True) for call in calls[1:]]
@@ -145,5 +145,10 @@ def _together(calls: Sequence[Call], turn: _Turn) -> None:
     turn.client(calls[0])
     for thread in others:
         thread.join()
-    if turn.trouble is not None and not (turn.made and isinstance(turn.trouble, ZoobenchError)):
+    if turn.trouble is not None and not turn.made:
         raise turn.trouble
+
+
+def in_one_line(error: BaseException) -> str:
+    """Why a request failed; of what nobody foresaw its type too."""
+    return str(error) if isinstance(error, ZoobenchError) else f"{type(error).__name__}: {first_line(error)}"
