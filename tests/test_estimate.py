@@ -3,10 +3,11 @@
 import pytest
 
 from zoobench import api
+from zoobench.backends import BACKENDS
 from zoobench.estimate import estimate
 from zoobench.measure.effort import EFFORTS, with_max_case_time
-from zoobench.plan import Inventory
-from zoobench.spec import Effort
+from zoobench.plan import Inventory, Request
+from zoobench.spec import Effort, ModelSpec
 
 INVENTORY = Inventory(cpus=2, unavailable={"onnx_cpu": None})
 
@@ -33,3 +34,18 @@ def test_what_pictures_and_recipes_add_is_said():
     found = estimate(asked, INVENTORY, EFFORTS[Effort.QUICK], lambda model: None)
     assert found.besides[0] == "accuracy on 500 pictures of pets: 2 passes, a picture's latency each"
     assert found.besides[1].startswith("the search for a recipe of 1 int8 file, up to")
+
+
+def test_language_models_have_an_estimate_and_say_what_is_asked():
+    chat = ModelSpec(name="chat", hf_id="org/chat", task="text_generation")
+    names = [name for name, row in BACKENDS.items() if "text_generation" in row.tasks]
+    asked = Request(
+        models=[chat],
+        backends=names,
+        concurrency=[1, 2],
+        options={"endpoint": "http://127.0.0.1:1/v1", "new_tokens": 8},
+    )
+    found = estimate(asked, Inventory(2, {}), EFFORTS[Effort.QUICK], lambda model: None)
+    assert {cell["backend"] for cell in found.cells} == set(names)
+    assert {"128 + 8 tokens", "128 + 8 tokens · 2 clients"} == {cell["asked"] for cell in found.cells}
+    assert 0 < found.seconds[0] < found.seconds[1] and found.besides == ()

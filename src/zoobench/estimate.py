@@ -8,12 +8,14 @@ from typing import Any
 
 from zoobench import plan
 from zoobench.backends import BACKENDS, artifact_key
-from zoobench.measure.effort import EffortPlan, for_load_tests
+from zoobench.measure.effort import EffortPlan, for_load_tests, for_tokens
 from zoobench.plan import Inventory, Plan, Request
-from zoobench.spec import LOADGEN_SCENARIOS, Case, ModelSpec, Precision
+from zoobench.spec import LOADGEN_SCENARIOS, TOKENS, Case, ModelSpec, Precision, asked_label
 
 _START_S = {"torch": 6.0, "onnx": 1.5, "fake": 0.0}
 """Starting a worker, importing its runtime and loading a model: rough, on two cores."""
+_OTHER_START_S, _REQUEST_S = 3.0, 0.5
+"""Of runtimes of language models, and the shortest request that anybody will wait for."""
 _WARM_UP_S = (1.0, 15.0)
 _BYTES_PER_PARAMETER = 4
 
@@ -38,7 +40,7 @@ class Estimate:
     """A run that was not made.
 
     Attributes:
-        cells: (model, backend, precision, batch, device, threads) of each cell that would be measured.
+        cells: (model, backend, precision, batch, device, threads, asked) of each cell that would be measured.
         skips: (label, reason) of each that would not.
         downloads: of the models that come from the Hub; those that lie in its cache are not fetched again.
         seconds: shortest and longest time for measuring, without downloads and exports.
@@ -74,16 +76,19 @@ def estimate(
     for case in planned.cases:
         if BACKENDS[case.backend].inline:
             continue
-        start = _START_S[BACKENDS[case.backend].format]
+        start = _START_S.get(BACKENDS[case.backend].format, _OTHER_START_S)
         least, most = _timed_s(case, effort)
         low += effort.forks * (start + _WARM_UP_S[0]) + least
         high += effort.forks * (start + _WARM_UP_S[1]) + most
     used = {case.model for case in planned.cases if not BACKENDS[case.backend].inline}
     return Estimate(
         cells=tuple(
-            case.model_dump(
-                mode="json", include={"model", "backend", "precision", "batch", "device", "threads"}
-            )
+            {
+                **case.model_dump(
+                    mode="json", include={"model", "backend", "precision", "batch", "device", "threads"}
+                ),
+                "asked": asked_label(case.options).removeprefix(" · "),
+            }
             for case in planned.cases
         ),
         skips=tuple((skip.case.label, skip.reason) for skip in planned.skips),
@@ -110,7 +115,7 @@ def _besides(request: Request, planned: Plan) -> Iterator[str]:
     ladders = {
         (c.model, artifact_key(c.backend, c.precision))
         for c in planned.cases
-        if c.precision is Precision.INT8
+        if c.precision is Precision.INT8 and c.scenario != TOKENS
     }
     if ladders:
         files = f"{len(ladders)} int8 file{'s' * (len(ladders) != 1)}"
@@ -119,6 +124,9 @@ def _besides(request: Request, planned: Plan) -> Iterator[str]:
 
 def _timed_s(case: Case, effort: EffortPlan) -> tuple[float, float]:
     """The timed time that is bought, at least and at most: slots of calls, or whole LoadGen tests."""
+    if case.scenario == TOKENS:
+        effort = for_tokens(effort)
+        return min(effort.requests * _REQUEST_S, effort.max_case_time_s), effort.max_case_time_s
     if case.scenario not in LOADGEN_SCENARIOS:
         return effort.min_time_s, effort.max_case_time_s
     most = for_load_tests(effort).max_case_time_s

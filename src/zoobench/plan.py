@@ -294,9 +294,10 @@ def _refusal(request: Request, model: ModelSpec, case: Case, inventory: Inventor
     if model.task == TEXT and request.scenario not in ("single_stream", "tokens", "server"):
         return f"{request.scenario} is not for language models; leave --scenario out, or take server"
     if row.largest_batch is not None and case.batch > row.largest_batch:
-        return f"{name} takes {row.largest_batch} prompt a request; ask with --concurrency {case.batch}"
+        instead = f"ask with --concurrency {case.batch}" if row.clients else "take batch 1"
+        return f"{name} takes {row.largest_batch} prompt a request; {instead}"
     if not row.clients and concurrency_of(case) > 1:
-        return f"{name} answers one request at a time; leave --concurrency out, or start its server and give --endpoint"
+        return f"{name} answers one request at a time; leave --concurrency out, or start a server of it and give --endpoint"
     if row.format == "torch" and model.library == "onnx":
         return f"{model.name} is an .onnx file, which {name} cannot run; use onnx_cpu or openvino"
     return None

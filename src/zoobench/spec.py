@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -285,8 +286,20 @@ class Case(Frozen):
     @property
     def label(self) -> str:
         """How a person names the cell in a progress line."""
-        clients = f" · {n} clients" if (n := concurrency_of(self)) > 1 else ""
-        return f"{self.model} · {self.backend} · {self.precision.value} · batch {self.batch}{clients}"
+        named = f"{self.model} · {self.backend} · {self.precision.value} · batch {self.batch}"
+        return named + asked_label(self.options)
+
+
+ASKED_OPTIONS = frozenset({*LOAD_OPTIONS, *TOKEN_OPTIONS, *CLIENT_OPTIONS})
+"""Options that say what is asked of a model, whatever runs it."""
+
+
+def asked_label(options: Mapping[str, OptionValue]) -> str:
+    """What is asked of a language model, to stand after a cell's name: ` · 128 + 64 tokens · 4 clients`; else nothing."""
+    if "prompt_tokens" not in options:
+        return ""
+    tokens = f" · {options['prompt_tokens']} + {options.get('new_tokens', '?')} tokens"
+    return tokens + (f" · {n} clients" if (n := options.get("concurrency", 1)) != 1 else "")
 
 
 def concurrency_of(case: Case) -> int:

@@ -13,6 +13,7 @@ from tests.show.records import OTHER_MACHINE, make_failure, make_record, write_r
 from zoobench.backends import fake
 from zoobench.cli import main
 from zoobench.outcome import VerdictValue
+from zoobench.results.record import Record
 
 
 @pytest.fixture(autouse=True)
@@ -125,6 +126,28 @@ def test_two_backends_of_one_run_whatever_their_options(capsys: Capture) -> None
     assert (found["name"], found["ratio"]) == ("resnet18 · fp32 · batch 1", 2.0)
     (found,) = compare(capsys, "pytorch", "onnx_cpu")
     assert found["change"] == "faster"
+
+
+def test_what_was_asked_of_a_language_model_is_asked_of_both_backends(capsys: Capture) -> None:
+    def told(backend: str, p50: float, **options: int) -> Record:
+        asked = {"prompt_tokens": 32, "new_tokens": 16, **options}
+        return make_record("chat", backend, p50, scenario="tokens", options=asked)
+
+    write_results(
+        Path("results"),
+        [
+            told("ort_genai", 10.0),
+            told("ort_genai", 20.0, concurrency=2),
+            told("ort_genai", 30.0, prompt_tokens=64),
+        ]
+        + [told("pytorch", 100.0), told("pytorch", 300.0, prompt_tokens=64)],
+    )
+    found = {c["name"]: (c["a_ms"], c["b_ms"]) for c in compare(capsys, "ort_genai", "pytorch", code=3)}
+    assert found == {
+        "chat · fp32 · batch 1 · 32 + 16 tokens": (10.0, 100.0),
+        "chat · fp32 · batch 1 · 64 + 16 tokens": (30.0, 300.0),
+        "chat · fp32 · batch 1 · 32 + 16 tokens · 2 clients": (None, None),
+    }
 
 
 def test_two_machines_are_not_compared_and_exit_5(capsys: Capture) -> None:

@@ -19,7 +19,7 @@ from zoobench.judge.compare import compare as compare_case
 from zoobench.outcome import Slot, Status
 from zoobench.results.record import Record
 from zoobench.results.select import Selection, select
-from zoobench.spec import Precision, stable_hash
+from zoobench.spec import ASKED_OPTIONS, Precision, asked_label, stable_hash
 from zoobench.units import share
 
 Kind: TypeAlias = Literal["run", "backend", "precision", "batch"]
@@ -220,16 +220,22 @@ def _of(kind: Kind, side: Selection, word: str) -> dict[str, list[Record]]:
 
 
 def _cell(record: Record, kind: Kind | None) -> str:
-    """What makes two records belong together: all of the case but what is compared. Options belong to a backend."""
-    left_out = {"id", *({kind} if kind else ()), *(("device", "options") if kind == "backend" else ())}
+    """What makes two records belong together: all of the case but what is compared.
+
+    Options belong to a backend, but for those that say what is asked of it.
+    """
+    left_out = {"id", *({kind} if kind else ()), *(("device",) if kind == "backend" else ())}
     case = record.case.model_dump(mode="json", exclude=left_out)
+    if kind == "backend":
+        case["options"] = {name: value for name, value in case["options"].items() if name in ASKED_OPTIONS}
     return stable_hash([case, None if kind is None else record.machine.fingerprint])
 
 
 def _without(kind: Kind, record: Record) -> str:
     case = record.case
     parts = {"backend": case.backend, "precision": case.precision.value, "batch": f"batch {case.batch}"}
-    return " · ".join([case.model, *(text for name, text in parts.items() if name != kind)]) + _arm(record)
+    named = " · ".join([case.model, *(text for name, text in parts.items() if name != kind)])
+    return named + asked_label(case.options) + _arm(record)
 
 
 def _arm(record: Record) -> str:

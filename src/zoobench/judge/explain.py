@@ -13,10 +13,12 @@ from zoobench.judge.compare import VARYING, compare, incomparable
 from zoobench.outcome import (
     Accuracy,
     Evidence,
+    Generation,
     Interval,
     KernelKind,
     KernelTime,
     NodeTime,
+    Quality,
     Slot,
     Status,
     VerdictValue,
@@ -231,6 +233,8 @@ class Explanation:
     ladder: Ladder | None
     versus: Versus | None
     accuracy: Accuracy | None
+    quality: Quality | None
+    generation: Generation | None
 
     def kind(self, name: KernelKind) -> Portion | None:
         """The kernels of one kind together."""
@@ -328,6 +332,8 @@ def explain(
         ladder=ladder,
         versus=_versus(record, slots, *counterpart) if counterpart else None,
         accuracy=record.accuracy,
+        quality=record.quality,
+        generation=record.generation,
     )
 
 

@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 
 from zoobench.outcome import DropDecision, Interval, Reason, Status, TaskScore, VerdictValue
 from zoobench.results.record import Record
-from zoobench.spec import OptionValue
+from zoobench.spec import OptionValue, asked_label
 
 
 def _at(*path: str) -> Any:
@@ -164,8 +164,8 @@ class Row:
     @property
     def label(self) -> str:
         """How a person names the cell."""
-        clients = f" · {n} clients" if (n := (self.options or {}).get("concurrency", 1)) != 1 else ""
-        return f"{self.model} · {self.backend} · {self.precision} · batch {self.batch}{clients}"
+        named = f"{self.model} · {self.backend} · {self.precision} · batch {self.batch}"
+        return named + asked_label(self.options or {})
 
     @property
     def median(self) -> float:

@@ -189,7 +189,8 @@ def _shown(rows: Sequence[Row]) -> list[Row]:
 def _by_artifact(rows: Sequence[Row]) -> list[Row]:
     """The batch and the length of an answer change nothing of what a model says."""
     first: dict[tuple[str | None, ...], Row] = {}
-    for row in rows:
+    # A cell that was measured without fp32 beside it may be of a file that another one judged.
+    for row in sorted(rows, key=lambda r: r.kl_mean is None and r.precision != "fp32"):
         first.setdefault((row.model, row.backend, row.precision, row.artifact_sha256), row)
     return list(first.values())
 

@@ -112,11 +112,23 @@ def packs_table(packs: Sequence[tuple[str, int, int, datetime]]) -> RenderableTy
 
 def estimate_tables(found: Estimate) -> list[RenderableType]:
     """The cells, the downloads and the time of a run that was not made."""
-    cells = _table("Model", "Backend", "Precision", "Batch", "Device", "Threads")
+    asked = ["Asked"] if any(cell["asked"] for cell in found.cells) else []
+    cells = _table("Model", "Backend", "Precision", "Batch", "Device", "Threads", *asked)
     cells.title = f"{len(found.cells)} cells would be measured"
     for cell in found.cells:
         cells.add_row(
-            *(_text(str(cell[k])) for k in ("model", "backend", "precision", "batch", "device", "threads"))
+            *(
+                _text(str(cell[k]))
+                for k in (
+                    "model",
+                    "backend",
+                    "precision",
+                    "batch",
+                    "device",
+                    "threads",
+                    *map(str.lower, asked),
+                )
+            )
         )
     out: list[RenderableType] = [cells]
     if found.skips:

@@ -15,6 +15,14 @@ Value = str | int | float | None
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
+TOKEN_COLUMNS = (
+    "prompt_tokens", "new_tokens", "requests", "ttft_p50_ms", "ttft_p95_ms", "itl_p50_ms",
+    "itl_p95_ms", "itl_p99_ms", "tpot_p50_ms", "prefill_tokens_per_s", "decode_tokens_per_s", "concurrency",
+    "requests_per_s", "tokens_per_s", "goodput_per_s", "joules_per_token", "kv_used_bytes", "kv_reserved_bytes",
+    "perplexity", "kl_mean", "token_agreement", "quality_passed",
+)  # fmt: skip
+"""Of language models; each is called as in a row."""
+
 COLUMNS = (
     "machine", "model", "hf_id", "weights", "backend", "options", "device", "precision", "batch", "threads",
     "scenario", "arm", "status", "verdict", "reasons", "p50_ms", "p50_low_ms", "p50_high_ms", "p95_ms", "p95_low_ms",
@@ -24,7 +32,7 @@ COLUMNS = (
     "undecodable", "outputs", "data_classes", "top1", "top1_low", "top1_high", "top5", "top1_masked", "published_top1",
     "unclaimed", "agreement", "cosine_min", "drop", "drop_low", "drop_high", "mcnemar_p", "drop_decision",
     "images_needed", "max_drop", "effort", "run_id", "recorded_at", "measurement_key",
-    "later_attempt", "error_stage", "error_message",
+    "later_attempt", "error_stage", "error_message", *TOKEN_COLUMNS,
 )  # fmt: skip
 
 
@@ -59,6 +67,7 @@ def _values(cell: Cell) -> tuple[Value, ...]:
         r.cosine_min, r.drop, *_ends(r.drop_interval), r.mcnemar_p, r.drop_decision.value if r.drop_decision else None,
         r.images_needed, r.max_drop, r.effort, r.run_id, r.recorded_at, r.measurement_key,
         cell.later.status.value if cell.later else None, r.error_stage, r.error_message,
+        *(getattr(r, name) for name in TOKEN_COLUMNS),
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from zoobench.judge.explain import Difference, Explanation, Leftover, Tried, Versus
-from zoobench.outcome import Interval
+from zoobench.outcome import Generation, Interval, Quality
 from zoobench.show.document import LONGEST_TEXT
 from zoobench.show.numbers import format_interval, format_number, format_ratio, format_share
 
@@ -84,8 +84,13 @@ def _pays(found: Explanation) -> Iterator[str]:
 
 def _right(found: Explanation) -> Iterator[str]:
     accuracy = found.accuracy
+    if found.quality is not None:
+        yield from _kept(found.quality)
+        return
     if accuracy is None:
-        if found.precision != "fp32":
+        if found.generation is not None:
+            yield "Not measured: the quality pass failed, or there is none of a server."
+        elif found.precision != "fp32":
             yield "Not measured: --dataset tells what it costs in accuracy."
         return
     if accuracy.top1 is None:
@@ -105,6 +110,30 @@ def _right(found: Explanation) -> Iterator[str]:
         )
 
 
+def _kept(quality: Quality) -> Iterator[str]:
+    """What a language model still says, beside fp32 of the same runtime."""
+    if quality.kl_mean is None or quality.agreement is None:
+        if quality.perplexity is not None:
+            yield f"Perplexity is {format_number(quality.perplexity)} on {quality.tokens} tokens; ask for fp32 too to see what fewer bits cost."
+        return
+    verdict = "" if quality.passed is None else f"; {quality.gate}: {'pass' if quality.passed else 'fail'}"
+    yield (
+        f"Beside fp32 of the same runtime the mean KL divergence is {quality.kl_mean:.2g} and "
+        f"{format_share(quality.agreement.value)} of the most likely tokens are the same{verdict}."
+    )
+
+
+def _spoken(generation: Generation) -> Iterator[str]:
+    """Reading and writing are different work: the prompt is arithmetic, a token is memory."""
+    whole = (generation.ttft.p50_ms or 0.0) + (generation.new_tokens - 1) * (generation.tpot.p50_ms or 0.0)
+    if generation.ttft.p50_ms is None or whole <= 0:
+        return
+    yield (
+        f"Of a request of {_ms(1e3 * whole)} reading the prompt takes {format_share(generation.ttft.p50_ms / whole)} (TTFT "
+        f"{format_number(generation.ttft.p50_ms)} ms), the other {generation.new_tokens - 1} tokens the rest."
+    )
+
+
 def _points(share: float, interval: Interval) -> str:
     low, high = interval
     return f"{100 * share:.2f} [{100 * low:.2f}, {100 * high:.2f}]"
@@ -118,6 +147,8 @@ def _doubts(found: Explanation) -> Iterator[str]:
 
 
 def _where(found: Explanation) -> Iterator[str]:
+    if found.generation is not None:
+        yield from _spoken(found.generation)
     if found.profiled_us is None:
         yield from _without_kernels(found)
         return
