@@ -139,8 +139,9 @@ def test_what_was_asked_of_a_language_model_is_asked_of_both_backends(capsys: Ca
             told("ort_genai", 10.0),
             told("ort_genai", 20.0, concurrency=2),
             told("ort_genai", 30.0, prompt_tokens=64),
-        ]
-        + [told("pytorch", 100.0), told("pytorch", 300.0, prompt_tokens=64)],
+            told("pytorch", 100.0),
+            told("pytorch", 300.0, prompt_tokens=64),
+        ],
     )
     found = {c["name"]: (c["a_ms"], c["b_ms"]) for c in compare(capsys, "ort_genai", "pytorch", code=3)}
     assert found == {
