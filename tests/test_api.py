@@ -23,3 +23,9 @@ def test_what_is_known_of_a_model_is_not_overruled() -> None:
         UsageError, match="--task 'poetry' is unknown; one of image_classification, text_generation"
     ):
         api.request(["someone/their-model"], task="poetry")
+
+
+def test_language_models_have_default_backends_that_run_them() -> None:
+    assert api.request(["smollm2_135m"]).backends == ["pytorch", "ort_genai"]
+    assert api.request(["resnet18"]).backends == ["pytorch", "onnx_cpu"]
+    assert api.request(["resnet18", "smollm2_135m"]).backends == ["pytorch", "onnx_cpu"]

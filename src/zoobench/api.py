@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, get_args
 
 from zoobench import machine
-from zoobench.backends import BACKENDS, DEFAULT_BACKENDS, artifact_key
+from zoobench.backends import BACKENDS, DEFAULT_BACKENDS, DEFAULT_TEXT_BACKENDS, artifact_key
 from zoobench.backends.endpoint import base_url, check_options, served_models
 from zoobench.catalog import MODEL_REGISTRY, find, load_registry
 from zoobench.data import DataRequest
@@ -68,7 +68,7 @@ class Quiet:
 def request(
     models: Sequence[str | ModelSpec] | None = None,
     *,
-    backends: Sequence[str] = DEFAULT_BACKENDS,
+    backends: Sequence[str] | None = None,
     batch_sizes: Sequence[int] = (1,),
     concurrency: Sequence[int] = (1,),
     precisions: Sequence[str | Precision] | None = None,
@@ -86,7 +86,8 @@ def request(
     Args:
         models: names, globs, Hub ids, local folders, `.onnx` files, or ready specs; None: `DEFAULT_MODELS`, or all
             that the `endpoint` in `options` serves.
-        backends: rows of `zoobench.backends.BACKENDS`.
+        backends: rows of `zoobench.backends.BACKENDS`; None: `DEFAULT_BACKENDS`, of language models
+            `DEFAULT_TEXT_BACKENDS`.
         batch_sizes: items per call.
         concurrency: numbers of clients that ask a language model at once.
         precisions: `fp32`, `tf32`, `fp16`, `bf16`, `int8`, `int8_dynamic`, `int4`; None: fp32.
@@ -117,14 +118,18 @@ def request(
     if not named and not ready:
         raise UsageError("--models is empty; name at least one (`zoobench models` lists them)")
     found = (
-        _served(named, entries) if set(backends) == {"endpoint"} else find(named, entries) if named else []
+        _served(named, entries)
+        if set(backends or ()) == {"endpoint"}
+        else find(named, entries)
+        if named
+        else []
     )
     if task is not None:
         found = [_of_task(spec, task, known=spec.name in entries) for spec in found]
     chosen = [*found, *ready]
     return Request(
         models=chosen,
-        backends=list(dict.fromkeys(backends)),
+        backends=list(dict.fromkeys(_default_backends(chosen) if backends is None else backends)),
         batch_sizes=list(dict.fromkeys(batch_sizes)),
         concurrency=list(dict.fromkeys(concurrency)),
         precisions=list(
@@ -139,6 +144,10 @@ def request(
         data=data or Data(),
         tasks=list(tasks),
     )
+
+
+def _default_backends(models: Sequence[ModelSpec]) -> tuple[str, ...]:
+    return DEFAULT_TEXT_BACKENDS if all(model.task == TEXT for model in models) else DEFAULT_BACKENDS
 
 
 def _of_task(spec: ModelSpec, task: str, *, known: bool) -> ModelSpec:
@@ -229,7 +238,7 @@ def pictures(
 def run(
     models: Sequence[str | ModelSpec] | None = None,
     *,
-    backends: Sequence[str] = DEFAULT_BACKENDS,
+    backends: Sequence[str] | None = None,
     batch_sizes: Sequence[int] = (1,),
     concurrency: Sequence[int] = (1,),
     precisions: Sequence[str | Precision] | None = None,

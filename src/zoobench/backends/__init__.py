@@ -317,6 +317,7 @@ RIVALS = {"onnxruntime": "onnxruntime-gpu", "onnxruntime-gpu": "onnxruntime"}
 """Distributions that bring the same module, of which one is installed."""
 
 DEFAULT_BACKENDS = ("pytorch", "onnx_cpu")
+DEFAULT_TEXT_BACKENDS = ("pytorch", "ort_genai")
 CUDA_BACKENDS = tuple(name for name, row in BACKENDS.items() if row.device == "cuda")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoobench import api
-from zoobench.backends import BACKENDS, CUDA_BACKENDS, DEFAULT_BACKENDS
+from zoobench.backends import BACKENDS, CUDA_BACKENDS
 from zoobench.commands.flags import AsJson, Flag, Names, Numbers
 from zoobench.commands.options import runtime_options
 from zoobench.commands.pictures import DataFlags, Pictures
@@ -75,7 +75,8 @@ def run(
     batch_sizes
         Items per call.
     backends
-        Runtimes to compare; `zoobench doctor` says which can run here.
+        Runtimes to compare; `zoobench doctor` says which can run here. Default: pytorch and onnx_cpu; of language models
+        pytorch and ort_genai.
     gpu
         Add the CUDA backends.
     precisions
@@ -138,7 +139,7 @@ def run(
         models,
         batch_sizes=(1,) if batch_sizes is None else batch_sizes,
         concurrency=(1,) if spoken.concurrency is None else spoken.concurrency,
-        backends=spoken.backends(backends) or DEFAULT_BACKENDS,
+        backends=spoken.backends(backends),
         precisions=precisions,
         effort=effort,
         scenario=scenario,

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zoobench.show.numbers import format_bytes, format_share
+from zoobench.spec import TEXT
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -26,12 +27,26 @@ def models_table(models: Iterable[ModelSpec]) -> Table:
         table.add_row(
             _text(model.name),
             _text(model.hf_id or str(model.path or "—")),
-            f"{model.parameters / 1e6:.1f} M" if model.parameters else "—",
-            "×".join(map(str, model.input_shape)) if model.input_shape else "—",
+            _parameters(model.parameters),
+            _input(model),
             f"{model.published.top1:.2f} %" if model.published else "—",
             _text(model.licence or "—"),
         )
     return table
+
+
+def _parameters(count: int | None) -> str:
+    if not count:
+        return "—"
+    return f"{count / 1e9:.2f} B" if count >= 1e9 else f"{count / 1e6:.1f} M"
+
+
+def _input(model: ModelSpec) -> str:
+    """A picture's shape, or how many tokens a language model's context holds."""
+    if model.task == TEXT:
+        context = (model.config or {}).get("max_position_embeddings")
+        return f"text, {context} tokens" if context else "text"
+    return "×".join(map(str, model.input_shape)) if model.input_shape else "—"
 
 
 def cache_table(entries: Sequence[CacheEntry]) -> RenderableType:

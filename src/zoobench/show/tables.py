@@ -71,7 +71,7 @@ def scenario_label(row: Row) -> str:
     percentile = f"p{_told(told['latency_percentile'])} " if "latency_percentile" in told else ""
     for name, word in (("ttft_limit_ms", "TTFT"), ("tpot_limit_ms", "TPOT")):
         if name in told:
-            parts.append(f"{percentile}{word} ≤ {_told(told[name])} ms")
+            parts.append(f"{percentile}{word} ≤ {_limit(told[name])}")
     if "latency_limit_ms" in told:
         parts.append(f"{percentile or 'p99 '}≤ {_told(told['latency_limit_ms'])} ms")
     if "max_batch" in told:
@@ -79,6 +79,10 @@ def scenario_label(row: Row) -> str:
     if "batch_timeout_ms" in told:
         parts[-1] += f" within {_told(told['batch_timeout_ms'])} ms"
     return ", ".join(parts)
+
+
+def _limit(ms: OptionValue) -> str:
+    return f"{float(ms) / 1e3:g} s" if float(ms) >= 1e3 else f"{float(ms):g} ms"
 
 
 def _told(value: OptionValue) -> str:
