@@ -130,6 +130,16 @@ def test_each_precision_has_its_gate(precision: Precision, kl: float, agree: int
     assert [r.code for r in quality_warnings(None, "it broke")] == ["no_quality"]
 
 
+def test_of_random_weights_nothing_is_decided() -> None:
+    raw = {
+        "tokens": 1000, "windows": 2, "source": "seeded ids", "tokens_sha256": "c" * 64, "nll_mean": None, "kl_mean": 9.0,
+        "kl_median": 9.0, "kl_p99": 9.0, "agree": 1,
+    }  # fmt: skip
+    quality = summarise_quality(raw, Precision.INT4, artifact())
+    assert quality.kl_mean == 9.0 and quality.passed is None and quality.gate is None
+    assert list(quality_warnings(quality, None)) == []
+
+
 @pytest.mark.parametrize(
     ("kind", "precision", "weights_gb"),
     [("torch", "fp32", 8.0), ("torch", "bf16", 4.0), ("genai", "int4", 1.2)],

@@ -17,11 +17,15 @@ AGREEMENT_GATE = 0.995
 
 
 def summarise_quality(raw: Mapping[str, Any], precision: Precision, reference: Artifact | None) -> Quality:
-    """Make shares and a decision of what the worker's `quality` verb returned."""
+    """Make shares and a decision of what the worker's `quality` verb returned.
+
+    Of seeded ids nothing is decided: SmolLM2's int4 was within its gate with random weights, and eight times beyond it with
+    trained ones.
+    """
     nll = raw["nll_mean"]
     agreement = None if raw["agree"] is None else share(int(raw["agree"]), int(raw["tokens"]))
     gate = passed = None
-    if agreement is not None:
+    if agreement is not None and raw["source"] == "passage":
         if precision in KL_GATES:
             gate = f"KL ≤ {KL_GATES[precision]:g}"
             passed = raw["kl_mean"] <= KL_GATES[precision]
@@ -58,9 +62,8 @@ def quality_warnings(
     if unscored is not None:
         yield Reason(code="no_quality", message=f"lm-eval failed: {unscored}")
     if quality is not None and quality.passed is False and quality.agreement is not None:
-        random = " (seeded ids and weights: real ones may do better)" if quality.source != "passage" else ""
         yield Reason(
             code="quality_gate",
             message=f"against fp32 the mean KL divergence is {quality.kl_mean:.3g} and {quality.agreement.value:.1%} of the most "
-            f"likely tokens are the same; {quality.gate} was missed{random}",
+            f"likely tokens are the same; {quality.gate} was missed",
         )

@@ -103,7 +103,8 @@ def quality_section(rows: Sequence[Row]) -> list[Block]:
         Paragraph(
             "Teacher-forced on the same tokens, against fp32 of the same runtime: KL(P_ref ‖ P), and how often the most likely "
             "token is the same. Perplexity is exp(mean negative log-likelihood) of a fixed passage; it compares precisions of "
-            "one model only. Where weights are random, ids are too, and real ones may do better."
+            "one model only. Where weights are random, or no tokenizer is there, seeded ids are read: that says nothing of trained "
+            "weights, and nothing is decided by it."
         ),
         make_table(fields, shown),
         *(_scores(scored) if scored else []),

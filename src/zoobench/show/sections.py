@@ -61,7 +61,7 @@ def _intervals_sentence(view: View) -> str:
     scope = {"within_process": "within one process", "over_forks": "over fresh processes"}
     where = f" ({' or '.join(scope[kind] for kind in sorted(kinds))})" if kinds else ""
     told = "; its light tells speed (🟢 below 10 ms, 🟡 10 to 50, 🔴 above 50)"
-    light = told if any(not r.requests for r in view.rows) else ""
+    light = told if any(r.p50_ms and not r.requests for r in view.rows) else ""
     return f"Latency is p50 with its 95% interval{where}{light}. Every cell's verdict tells whether to believe it."
 
 
