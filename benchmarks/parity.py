@@ -80,7 +80,7 @@ class BareScript:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=Launch().environment(threads=case.threads, secrets=False),
+            env=Launch().environment(threads=case.threads),
         )
         self.pid = self.process.pid
         self.call_s = 0.0

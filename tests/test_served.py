@@ -74,6 +74,15 @@ def test_a_server_that_fails_leaves_a_record_with_what_was_measured(
     assert record.generation is not None and record.generation.requests == 2, "what came before is kept"
 
 
+def test_the_token_reaches_the_server_and_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-loopback")
+    with serving(token="sk-loopback") as server:
+        [record] = run(tmp_path, server)
+    assert record.status is Status.OK, record.error
+    written = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert written and not any(b"sk-loopback" in file.read_bytes() for file in written)
+
+
 def test_several_models_of_a_server_are_several_models(tmp_path: Path) -> None:
     with serving(models=["a", "b"]) as server:
         assert [record.model.name for record in run(tmp_path, server)] == ["a", "b"]

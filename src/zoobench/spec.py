@@ -517,8 +517,11 @@ class Seat:
 CALL_OPTIONS = frozenset({*LOAD_OPTIONS, *CLIENT_OPTIONS, "gap_ms", "io_binding", "inputs_sha256"})
 """Options of a case that say how a model is called and not what it computes."""
 
-SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACEHUB_API_TOKEN")
-"""Environment variables that no process gets which measures or tries a runtime."""
+HUB_SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACEHUB_API_TOKEN")
+ENDPOINT_SECRET = "OPENAI_API_KEY"  # noqa: S105
+"""Environment variable with the token of a server, sent as a bearer token."""
+SECRETS = (*HUB_SECRETS, ENDPOINT_SECRET)
+"""Environment variables that no process gets which measures or tries a runtime, but for what it must send itself."""
 
 NO_TOKENIZER = "its tokenizer is not here: ids are numbers and no text"
 """A note of a language model's artifact."""

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from zoobench.measure.channel import InlineWorker, Launch, WorkerError, WorkerProcess
-from zoobench.spec import Artifact, Case
+from zoobench.spec import ENDPOINT_SECRET, HUB_SECRETS, Artifact, Case
 
 pytestmark = pytest.mark.slow
 
@@ -119,8 +119,15 @@ def test_the_thread_pools_are_sized_and_the_token_stays_out(monkeypatch: pytest.
     with worker(launch=Launch(env={"HF_TOKEN": "hf_secret"}), threads=3) as measuring:
         assert b"hf_secret" not in environment(measuring)
         assert b"OMP_NUM_THREADS=3\0" in environment(measuring)
-    with worker("prepare", threads=None, secrets=True) as preparing:
+    with worker("prepare", threads=None, secrets=HUB_SECRETS) as preparing:
         assert b"HF_TOKEN=hf_secret\0" in environment(preparing)
+    asked = Launch(env={"HF_TOKEN": "hf_secret", ENDPOINT_SECRET: "sk_secret"})
+    with worker(launch=asked, threads=3, secrets=(ENDPOINT_SECRET,)) as serving:
+        assert b"OPENAI_API_KEY=sk_secret\0" in environment(serving) and b"hf_secret" not in environment(
+            serving
+        )
+    with worker(launch=asked, threads=3) as measuring:
+        assert b"secret" not in environment(measuring)
 
 
 @pytest.mark.parametrize(

@@ -199,7 +199,7 @@ BACKENDS: dict[str, Row] = {
             "int8_dynamic": "its int8 is weights in blocks, with activations rounded as they come; use int8",
         },
         extra="llama_cpp",
-        packages=("llama-cpp-python",),
+        packages=("llama-cpp-python", "gguf"),
         # One context answers one request at a time.
         clients=False,
     ),

@@ -20,15 +20,13 @@ import numpy as np
 from zoobench.backends.torch_text import new_tokens_of
 from zoobench.errors import UsageError, ZoobenchError, printable
 from zoobench.outcome import Evidence
-from zoobench.spec import Artifact, Case, OptionValue
+from zoobench.spec import ENDPOINT_SECRET, Artifact, Case, OptionValue
 
 if TYPE_CHECKING:
     import httpx2
 
     from zoobench.backends import Tensors
 
-TOKEN_VARIABLE = "OPENAI_API_KEY"  # noqa: S105
-"""Environment variable with the server's token; sent as a bearer token, and never recorded."""
 APIS = ("completions", "chat")
 CONNECT_S = 10.0
 SILENCE_S = 50.0
@@ -134,7 +132,7 @@ def base_url(url: str) -> str:
         )
     if parts.username or parts.password or parts.query or parts.fragment:
         raise UsageError(
-            f"--endpoint: a password or a query in an address would stand in every record; put the token into {TOKEN_VARIABLE}"
+            f"--endpoint: a password or a query in an address would stand in every record; put the token into {ENDPOINT_SECRET}"
         )
     return where if parts.path.rstrip("/").endswith(("/v1", "/v2", "/v3")) else f"{where}/v1"
 
@@ -402,9 +400,9 @@ def _token() -> str:
     Raises:
         UsageError: it holds what no header may. The line does not show it.
     """
-    token = os.environ.get(TOKEN_VARIABLE, "").strip()
+    token = os.environ.get(ENDPOINT_SECRET, "").strip()
     if not (token.isascii() and token.isprintable()):
-        raise UsageError(f"{TOKEN_VARIABLE} holds a line break, or a letter that is not ASCII; set it again")
+        raise UsageError(f"{ENDPOINT_SECRET} holds a line break, or a letter that is not ASCII; set it again")
     return token
 
 
@@ -479,8 +477,8 @@ def _require_ok(answer: httpx2.Response, where: str, body: bytes) -> None:
     if status == 200:
         return
     advice = {
-        401: f"put the server's token into {TOKEN_VARIABLE}",
-        403: f"put a token that may do this into {TOKEN_VARIABLE}",
+        401: f"put the server's token into {ENDPOINT_SECRET}",
+        403: f"put a token that may do this into {ENDPOINT_SECRET}",
         404: "correct --endpoint or --models; a server that only chats is asked with --options api=chat",
         429: "lower --concurrency",
     }.get(status, "see the server's log")

@@ -6,7 +6,7 @@ import contextlib
 import importlib.metadata
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,16 @@ from zoobench.errors import HubError, HubUnreachableError, PrepareError, UsageEr
 from zoobench.executors import Collected, Listener, Preparation
 from zoobench.measure.channel import InlineWorker, Launch, Worker, WorkerError, WorkerProcess
 from zoobench.outcome import CONTENDED_CPU, NOTABLE_STEAL, apart
-from zoobench.spec import Artifact, Case, DataInfo, ModelSpec, Seat, WeightsPolicy
+from zoobench.spec import (
+    ENDPOINT_SECRET,
+    HUB_SECRETS,
+    Artifact,
+    Case,
+    DataInfo,
+    ModelSpec,
+    Seat,
+    WeightsPolicy,
+)
 
 if TYPE_CHECKING:
     from zoobench.data import DataRequest
@@ -155,7 +164,7 @@ class LocalExecutor:
                     yield Preparation(model, unmade)
                     continue
                 try:
-                    worker = worker or WorkerProcess("prepare", self.launch, secrets=True)
+                    worker = worker or WorkerProcess("prepare", self.launch, secrets=HUB_SECRETS)
                     reply = worker.request(
                         "prepare",
                         {
@@ -183,7 +192,7 @@ class LocalExecutor:
         self, request: DataRequest, *, beside: Collected | None, on_progress: Callable[[str, str], None]
     ) -> Collected:
         """In a worker, which sees the Hub's token."""
-        worker = WorkerProcess("prepare", self.launch, secrets=True)
+        worker = WorkerProcess("prepare", self.launch, secrets=HUB_SECRETS)
         try:
             found = worker.request(
                 "collect",
@@ -206,7 +215,11 @@ class LocalExecutor:
         """Bytes of the model's download as the Hub tells them; None when it cannot be asked."""
         try:
             found = self._once(
-                "prepare", "weigh", _PROBE_DEADLINE_S, secrets=True, model=model.model_dump(mode="json")
+                "prepare",
+                "weigh",
+                _PROBE_DEADLINE_S,
+                secrets=HUB_SECRETS,
+                model=model.model_dump(mode="json"),
             )
         except WorkerError:
             return None
@@ -255,7 +268,10 @@ class LocalExecutor:
             from zoobench.worker.session import SessionRole
 
             return InlineWorker(SessionRole(VirtualClock()))
-        return WorkerProcess("session", self.arms.get(case.arm, self.launch), threads=case.threads)
+        # Only who speaks to the server needs its token.
+        secrets = (ENDPOINT_SECRET,) if case.device == "remote" else ()
+        launch = self.arms.get(case.arm, self.launch)
+        return WorkerProcess("session", launch, threads=case.threads, secrets=secrets)
 
     def _once(
         self,
@@ -263,7 +279,7 @@ class LocalExecutor:
         verb: str,
         deadline_s: float,
         threads: int | None = None,
-        secrets: bool = False,
+        secrets: Collection[str] = (),
         **args: Any,
     ) -> Any:
         worker = WorkerProcess(role, self.launch, threads=threads, secrets=secrets)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -80,7 +80,7 @@ class Launch:
     env: Mapping[str, str] = field(default_factory=dict)
     package_root: Path = Path(zoobench.__file__).resolve().parent.parent
 
-    def environment(self, *, threads: int | None, secrets: bool) -> dict[str, str]:
+    def environment(self, *, threads: int | None, secrets: Collection[str] = ()) -> dict[str, str]:
         """The child's environment: this package first on its path, thread pools sized, no secrets unless needed."""
         env = {**os.environ, **self.env}
         inherited = env.get("PYTHONPATH")
@@ -91,8 +91,8 @@ class Launch:
         env.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
         if threads is not None:
             env.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
-        if not secrets:
-            for name in SECRETS:
+        for name in SECRETS:
+            if name not in secrets:
                 env.pop(name, None)
         return env
 
@@ -101,14 +101,14 @@ class WorkerProcess:
     """A worker in a process of its own, which dies with this one."""
 
     def __init__(
-        self, role: str, launch: Launch, *, threads: int | None = None, secrets: bool = False
+        self, role: str, launch: Launch, *, threads: int | None = None, secrets: Collection[str] = ()
     ) -> None:
         """Start it and shake hands.
 
         Args:
             role: `probe`, `prepare` or `session`.
             threads: size of the thread pools that are sized by the environment.
-            secrets: True leaves the Hub token in its environment; measuring workers never get it.
+            secrets: those of `spec.SECRETS` that are left in its environment.
 
         Raises:
             WorkerError: it did not come up, or speaks another version of the protocol.
