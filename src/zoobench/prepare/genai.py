@@ -13,8 +13,7 @@ from typing import Any
 
 from zoobench.backends.ort_genai import CONFIG_FILE
 from zoobench.errors import PrepareError
-from zoobench.prepare.cache import content_of
-from zoobench.prepare.text_validation import validated
+from zoobench.prepare.text_validation import artifact_of, validated
 from zoobench.prepare.versions import versions
 from zoobench.spec import Artifact, Precision
 
@@ -53,19 +52,14 @@ def build_derived(
     backend, provider = _BUILT_FOR[kind]
     progress(f"building {precision.value} for ONNX Runtime GenAI")
     _run_builder(source, folder, precision, provider)
-    sha256, size_bytes = content_of(folder)
-    artifact = source.model_copy(
-        update={
-            "path": folder,
-            "format": kind,
-            "sha256": sha256,
-            "size_bytes": size_bytes,
-            "file": CONFIG_FILE,
-            "precision": precision,
-            "derived_from": source.sha256,
-            "recipe": recipe,
-            "made_with": versions(GENAI_PACKAGES),
-        }
+    artifact = artifact_of(
+        folder,
+        source,
+        file=CONFIG_FILE,
+        precision=precision,
+        backend=backend,
+        recipe=recipe,
+        packages=GENAI_PACKAGES,
     )
     return validated(artifact, source, backend=backend, maker="ONNX Runtime GenAI's builder")
 

@@ -22,9 +22,8 @@ import numpy as np
 
 from zoobench.backends.llama_cpp import CONFIG_FILE, GGUF_FILE, complaint, library
 from zoobench.errors import PrepareError, explained
-from zoobench.prepare.cache import content_of
 from zoobench.prepare.text import WEIGHTS_FILE
-from zoobench.prepare.text_validation import validated
+from zoobench.prepare.text_validation import artifact_of, validated
 from zoobench.prepare.versions import versions
 from zoobench.spec import Artifact, Decoder, Precision
 
@@ -98,20 +97,15 @@ def build_derived(
             if (source.path / name).is_file():
                 shutil.copyfile(source.path / name, folder / name)
         notes = (*source.notes, f"{GGUF_FILE} holds {tensor_types(folder / GGUF_FILE)}")
-    sha256, size_bytes = content_of(folder)
-    artifact = source.model_copy(
-        update={
-            "path": folder,
-            "format": "gguf",
-            "sha256": sha256,
-            "size_bytes": size_bytes,
-            "file": GGUF_FILE,
-            "precision": precision,
-            "derived_from": source.sha256,
-            "recipe": recipe,
-            "made_with": versions(GGUF_PACKAGES),
-            "notes": notes,
-        }
+    artifact = artifact_of(
+        folder,
+        source,
+        file=GGUF_FILE,
+        precision=precision,
+        backend="llama_cpp",
+        recipe=recipe,
+        packages=GGUF_PACKAGES,
+        notes=notes,
     )
     _check_survives(artifact)
     return validated(artifact, source, backend="llama_cpp", maker="zoobench")

@@ -14,9 +14,8 @@ from typing import Any
 from zoobench.backends.openvino_genai import MODEL_FILE
 from zoobench.backends.torch_text import load_causal_lm
 from zoobench.errors import PrepareError, explained
-from zoobench.prepare.cache import content_of
 from zoobench.prepare.quantize_openvino import name_evenly
-from zoobench.prepare.text_validation import validated
+from zoobench.prepare.text_validation import artifact_of, validated
 from zoobench.prepare.versions import versions
 from zoobench.spec import Artifact, Precision
 
@@ -58,19 +57,14 @@ def build_derived(
         _write(source, folder, precision)
     for name in _COPIED:
         shutil.copyfile(source.path / name, folder / name)
-    sha256, size_bytes = content_of(folder)
-    artifact = source.model_copy(
-        update={
-            "path": folder,
-            "format": "openvino_text",
-            "sha256": sha256,
-            "size_bytes": size_bytes,
-            "file": MODEL_FILE,
-            "precision": precision,
-            "derived_from": source.sha256,
-            "recipe": recipe,
-            "made_with": versions(OPENVINO_TEXT_PACKAGES),
-        }
+    artifact = artifact_of(
+        folder,
+        source,
+        file=MODEL_FILE,
+        precision=precision,
+        backend="openvino_genai",
+        recipe=recipe,
+        packages=OPENVINO_TEXT_PACKAGES,
     )
     return validated(artifact, source, backend="openvino_genai", maker="OpenVINO")
 

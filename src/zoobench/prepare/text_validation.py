@@ -3,18 +3,60 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, cast
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from zoobench.backends import BACKENDS, open_backend
 from zoobench.errors import explained
 from zoobench.prepare.build import load_reference, save_reference
-from zoobench.spec import TOLERANCE, Artifact, Case, Validation
+from zoobench.prepare.cache import content_of
+from zoobench.prepare.versions import versions
+from zoobench.spec import TOLERANCE, Artifact, Case, Precision, Validation
 from zoobench.tasks import open_task
 
 if TYPE_CHECKING:
     from zoobench.backends import TokenSession
+
+
+def artifact_of(
+    folder: Path,
+    source: Artifact,
+    *,
+    file: str,
+    precision: Precision,
+    backend: str,
+    recipe: dict[str, Any],
+    packages: Sequence[str],
+    notes: tuple[str, ...] | None = None,
+) -> Artifact:
+    """The artifact of the files in `folder`, not validated yet.
+
+    Args:
+        folder: holds all that a maker wrote of a language model.
+        source: the torch artifact that it was made of.
+        file: what the runtime opens.
+        backend: which runs it.
+        packages: whose versions made it.
+        notes: None: those of `source`.
+    """
+    sha256, size_bytes = content_of(folder)
+    return source.model_copy(
+        update={
+            "path": folder,
+            "format": BACKENDS[backend].format,
+            "sha256": sha256,
+            "size_bytes": size_bytes,
+            "file": file,
+            "precision": precision,
+            "derived_from": source.sha256,
+            "recipe": recipe,
+            "made_with": versions(packages),
+            "notes": source.notes if notes is None else notes,
+        }
+    )
 
 
 def validated(artifact: Artifact, source: Artifact, *, backend: str, maker: str) -> Artifact:

@@ -31,8 +31,8 @@ _BACKLOG_LIMITS = 5.0
 """A server that is so far behind (this long, and so many latency limits) will not catch up: the test ends."""
 
 
-class LoadGenScenario(ABC):
-    """What the three share: settle, run one test, and tell of it."""
+class LoadGenScenario:
+    """What all share: the case's load, on the real clock."""
 
     def prepare(self, case: Case, bind: Callable[[int], Call], clock: Clock) -> None:
         """Take the case's load; `server` binds and warms every batch size here, so that no slot meets a new one.
@@ -46,6 +46,10 @@ class LoadGenScenario(ABC):
                 f"--scenario {case.scenario} runs on the real clock; give the fake backend --options fake_clock=wall"
             )
         self.case, self.load = case, Load.of(case.options)
+
+
+class QueryScenario(LoadGenScenario, ABC):
+    """Queries that are answered at once: settle, run one test, and tell of it."""
 
     def drive(
         self,
@@ -80,7 +84,7 @@ class LoadGenScenario(ABC):
         """One test, sized by `budget` and by the fastest call seen just now: its samples, and what came of it."""
 
 
-class Offline(LoadGenScenario):
+class Offline(QueryScenario):
     """One query with many samples, run in calls of the case's batch. The figure is samples a second."""
 
     def test(
@@ -115,7 +119,7 @@ class Offline(LoadGenScenario):
         )
 
 
-class MultiStream(LoadGenScenario):
+class MultiStream(QueryScenario):
     """The next query comes when the last one is done; each holds as many samples as the case's batch."""
 
     def test(
@@ -145,7 +149,7 @@ class MultiStream(LoadGenScenario):
         )
 
 
-class Server(LoadGenScenario):
+class Server(QueryScenario):
     """Queries of one item arrive as a Poisson process, whether or not the last one is done."""
 
     def prepare(self, case: Case, bind: Callable[[int], Call], clock: Clock) -> None:

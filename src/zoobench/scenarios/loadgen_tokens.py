@@ -66,12 +66,6 @@ class TokenServer(LoadGenScenario):
             **({"load": test.model_dump(mode="json")} if test else {}),
         }
 
-    def test(
-        self, call: Call, fastest_s: float, clock: Callable[[], int], budget: SlotBudget
-    ) -> tuple[list[int], LoadTest]:
-        """Not used: `drive` needs the requests' tokens too."""
-        raise NotImplementedError
-
     def _test(self, sut: Answering, budget: SlotBudget) -> tuple[LoadTest | None, list[int]]:
         load, options = self.load, self.case.options
         assert load.target_qps is not None
