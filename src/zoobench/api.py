@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar, get_args
 
 from zoobench import machine
 from zoobench.backends import BACKENDS, DEFAULT_BACKENDS, DEFAULT_TEXT_BACKENDS, artifact_key
-from zoobench.backends.endpoint import base_url, check_options, served_models
+from zoobench.backends.openai_api import base_url, check_options, served_models
 from zoobench.catalog import MODEL_REGISTRY, find, load_registry
 from zoobench.data import DataRequest
 from zoobench.data.harness import text_tasks as text_tasks

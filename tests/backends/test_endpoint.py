@@ -8,14 +8,8 @@ import numpy as np
 import pytest
 from tests.openai_server import OpenAiServer, serving
 
-from zoobench.backends.endpoint import (
-    Endpoint,
-    EndpointError,
-    EndpointSession,
-    base_url,
-    check_options,
-    served_models,
-)
+from zoobench.backends.endpoint import Endpoint, EndpointSession
+from zoobench.backends.openai_api import EndpointError, base_url, check_options, served_models
 from zoobench.errors import UsageError
 from zoobench.executors.local import served_artifact
 from zoobench.spec import TEXT, Case, ModelSpec, Precision

@@ -6,34 +6,39 @@ server's queue are in it. Prompts are ids where the server takes them, and words
 
 from __future__ import annotations
 
-import json
-import os
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import numpy as np
 
+from zoobench.backends.openai_api import (
+    APIS,
+    SILENCE_S,
+    EndpointError,
+    base_url,
+    body_of,
+    check_options,
+    client_of,
+    count_of,
+    first_choice,
+    lines_of,
+    parsed,
+    require_ok,
+    says_something,
+    served_models,
+    told,
+)
 from zoobench.backends.torch_text import new_tokens_of
-from zoobench.errors import UsageError, ZoobenchError, printable
 from zoobench.outcome import Evidence
-from zoobench.spec import ENDPOINT_SECRET, Artifact, Case, OptionValue
+from zoobench.spec import Artifact, Case
 
 if TYPE_CHECKING:
     import httpx2
 
     from zoobench.backends import Tensors
 
-APIS = ("completions", "chat")
-CONNECT_S = 10.0
-SILENCE_S = 50.0
-"""A server that sends nothing for so long hangs, unless `timeout_s` says otherwise."""
-MOST_SILENCE_S = 86_400
-MAX_COUNT = 10**9
-_MOST_SAID, _LONGEST_NAME, _LONGEST_BODY = 200, 200, 1_000_000
 _WORDS = [
     "time",
     "year",
@@ -107,73 +112,6 @@ _WORDS = [
 """Each is one token of nearly every vocabulary, with the space before it."""
 
 
-class EndpointError(ZoobenchError):
-    """The server refused, hung, or broke off; `status` is that of its answer."""
-
-    status: int | None = None
-
-
-def base_url(url: str) -> str:
-    """`http://host:port/v1`, however much of it was written.
-
-    Raises:
-        UsageError: it is no http(s) address.
-    """
-    where = url.strip().rstrip("/")
-    try:
-        parts = urlsplit(where)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        (parts.hostname or "").encode("idna")
-    except ValueError:
-        usable = False
-    if not usable:
-        raise UsageError(
-            f"--endpoint {printable(url.partition('?')[0])!r} is no http(s) address; write http://127.0.0.1:8000"
-        )
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise UsageError(
-            f"--endpoint: a password or a query in an address would stand in every record; put the token into {ENDPOINT_SECRET}"
-        )
-    return where if parts.path.rstrip("/").endswith(("/v1", "/v2", "/v3")) else f"{where}/v1"
-
-
-def check_options(options: Mapping[str, OptionValue]) -> None:
-    """Refuse what no server could be asked with.
-
-    Raises:
-        UsageError: an option that cannot be meant, or a token that no header can carry.
-    """
-    if options.get("api", APIS[0]) not in APIS:
-        raise UsageError(f"--options api={options['api']}: one of {', '.join(APIS)}")
-    silence = options.get("timeout_s", SILENCE_S)
-    if isinstance(silence, bool | str) or not 0 < silence <= MOST_SILENCE_S:
-        raise UsageError(f"--options timeout_s={silence}: seconds, above 0 and at most {MOST_SILENCE_S}")
-    _token()
-
-
-def served_models(url: str) -> list[str]:
-    """Names of the models that the server at `url` serves, as `GET /v1/models` tells them, each once.
-
-    Raises:
-        EndpointError: nothing answers there, or not with a list of models.
-    """
-    where = f"{base_url(url)}/models"
-    with _client(CONNECT_S) as client, _told(where, CONNECT_S), client.stream("GET", where) as answer:
-        body = _body(answer, where)
-        _require_ok(answer, where, body)
-    try:
-        names = [entry["id"] for entry in json.loads(body)["data"]]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise EndpointError(
-            f"{where} lists no models; is it an OpenAI-compatible server? Name the model with --models"
-        ) from error
-    if not names or not all(
-        isinstance(n, str) and n.isprintable() and 0 < len(n) <= _LONGEST_NAME for n in names
-    ):
-        raise EndpointError(f"{where} lists no model with a name that can be used; name it with --models")
-    return list(dict.fromkeys(names))
-
-
 class Endpoint:
     """OpenAI's API over HTTP."""
 
@@ -202,7 +140,7 @@ class EndpointSession:
         # A server remembers what it has read: no prompt may come twice, not even in another run.
         self.seed = secrets.randbits(63)
         self._vocabulary = artifact.input_shape[1]
-        self._name, self._bound, self._clients = self._served_as(artifact), 0, [_client(self.silence_s)]
+        self._name, self._bound, self._clients = self._served_as(artifact), 0, [client_of(self.silence_s)]
         self._server: dict[str, Any] = {}
         self.counted: int | None = None
         self.overhead = 0
@@ -267,7 +205,7 @@ class EndpointSession:
         """
         self._bound += 1
         rng = np.random.default_rng([self.seed, self._bound])
-        client = self._clients[0] if self._bound == 1 else _client(self.silence_s)
+        client = self._clients[0] if self._bound == 1 else client_of(self.silence_s)
         self._clients.append(client)
         asked = new_tokens_of(self.case)
 
@@ -322,11 +260,11 @@ class EndpointSession:
         usage: dict[str, Any] = {}
         ended, why = False, None
         last_s = time.monotonic()
-        with _told(where, self.silence_s, lambda: made), client.stream("POST", where, json=body) as answer:
+        with told(where, self.silence_s, lambda: made), client.stream("POST", where, json=body) as answer:
             if answer.status_code != 200:
-                _require_ok(answer, where, _body(answer, where))
+                require_ok(answer, where, body_of(answer, where))
             self._server.setdefault("server", answer.headers.get("server"))
-            for arrived, line in _lines(answer, where):
+            for arrived, line in lines_of(answer, where):
                 # A comment keeps a connection open, and no token comes of it.
                 if time.monotonic() - last_s > self.silence_s:
                     raise EndpointError(f"{where}: no token for {self.silence_s:g} s; see the server's log")
@@ -336,17 +274,16 @@ class EndpointSession:
                 if text == "[DONE]":
                     ended = True
                     break
-                chunk = _parsed(text, where)
-                told = chunk.get("usage")
-                usage = told if isinstance(told, dict) else usage
+                chunk = parsed(text, where)
+                usage = chunk["usage"] if isinstance(chunk.get("usage"), dict) else usage
                 for name in ("system_fingerprint", "model"):
                     if chunk.get(name):
                         self._server.setdefault(name, str(chunk[name]))
-                choice = _first_choice(chunk, text, where)
+                choice = first_choice(chunk, text, where)
                 if choice is None:
                     continue
                 why = choice.get("finish_reason") or why
-                if _says_something(choice):
+                if says_something(choice):
                     made, last_s = made + 1, time.monotonic()
                     if made > new_tokens:
                         raise EndpointError(
@@ -357,8 +294,8 @@ class EndpointSession:
             raise EndpointError(
                 f"{where}: the stream ended after {made} of {new_tokens} tokens; see the server's log"
             )
-        self.counted = _count(usage, "prompt_tokens") or self.counted
-        counted = _count(usage, "completion_tokens")
+        self.counted = count_of(usage, "prompt_tokens") or self.counted
+        counted = count_of(usage, "completion_tokens")
         # A server that counts for nobody still says whether it was the limit that ended the text.
         yield None, counted if counted is not None else new_tokens if why == "length" else None
 
@@ -392,147 +329,3 @@ class EndpointSession:
         """Close the connections."""
         for client in self._clients:
             client.close()
-
-
-def _token() -> str:
-    """The server's token; empty where there is none.
-
-    Raises:
-        UsageError: it holds what no header may. The line does not show it.
-    """
-    token = os.environ.get(ENDPOINT_SECRET, "").strip()
-    if not (token.isascii() and token.isprintable()):
-        raise UsageError(f"{ENDPOINT_SECRET} holds a line break, or a letter that is not ASCII; set it again")
-    return token
-
-
-def _client(silence_s: float) -> httpx2.Client:
-    import httpx2
-
-    token = _token()
-    return httpx2.Client(
-        # Nothing is unpacked: a small answer could become a large one.
-        headers={"Accept-Encoding": "identity", **({"Authorization": f"Bearer {token}"} if token else {})},
-        timeout=httpx2.Timeout(silence_s, connect=CONNECT_S),
-        # A redirect would carry the token to somebody else.
-        follow_redirects=False,
-    )
-
-
-@contextmanager
-def _told(where: str, silence_s: float, made: Callable[[], int] = lambda: 0) -> Iterator[None]:
-    """Turn what the HTTP client raises into one line."""
-    import httpx2
-
-    def after() -> str:
-        return f" after {made()} tokens" if made() else ""
-
-    try:
-        yield
-    except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-        raise EndpointError(
-            f"{where}: nothing answers ({printable(str(error))}); start the server, or correct --endpoint"
-        ) from error
-    except httpx2.TimeoutException as error:
-        raise EndpointError(
-            f"{where}: silent for {silence_s:g} s{after()}; see the server's log, or allow more with --options timeout_s=600"
-        ) from error
-    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-        raise EndpointError(
-            f"{where}: the connection broke{after()} ({type(error).__name__}: {printable(str(error))[:_MOST_SAID]}); see the "
-            "server's log"
-        ) from error
-
-
-def _lines(answer: httpx2.Response, where: str) -> Iterator[tuple[int, str]]:
-    """Each line, with when it had arrived."""
-    rest = b""
-    for data in answer.iter_raw():
-        arrived = time.perf_counter_ns()
-        *lines, rest = (rest + data).split(b"\n")
-        for line in lines:
-            yield arrived, line.decode("utf-8", "replace").strip()
-        if len(rest) > _LONGEST_BODY:
-            raise EndpointError(
-                f"{where}: sent a line of more than {_LONGEST_BODY} bytes, which is no completion"
-            )
-    if rest:
-        yield time.perf_counter_ns(), rest.decode("utf-8", "replace").strip()
-
-
-def _body(answer: httpx2.Response, where: str) -> bytes:
-    """What an answer that is no stream says; no more is read than any server has to say."""
-    found = b""
-    for data in answer.iter_raw():
-        found += data
-        if len(found) > _LONGEST_BODY:
-            raise EndpointError(
-                f"{where}: answers with more than {_LONGEST_BODY} bytes; is it an OpenAI-compatible server?"
-            )
-    return found
-
-
-def _require_ok(answer: httpx2.Response, where: str, body: bytes) -> None:
-    status = answer.status_code
-    if status == 200:
-        return
-    advice = {
-        401: f"put the server's token into {ENDPOINT_SECRET}",
-        403: f"put a token that may do this into {ENDPOINT_SECRET}",
-        404: "correct --endpoint or --models; a server that only chats is asked with --options api=chat",
-        429: "lower --concurrency",
-    }.get(status, "see the server's log")
-    error = EndpointError(f"{where}: answered {status} ({_said(body) or answer.reason_phrase}); {advice}")
-    error.status = status
-    raise error
-
-
-def _said(body: bytes) -> str:
-    """Why, in the server's own words."""
-    text: Any = body.decode("utf-8", "replace")
-    try:
-        told = json.loads(text)
-        inner = told.get("error", told.get("detail", told.get("message", told)))
-        text = inner.get("message") if isinstance(inner, dict) else inner
-    except (ValueError, AttributeError, RecursionError):
-        pass
-    return printable(" ".join(str(text or "").split()))[:_MOST_SAID]
-
-
-def _parsed(text: str, where: str) -> dict[str, Any]:
-    try:
-        chunk = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise EndpointError(f"{where}: sent {printable(text)[:80]!r}, which is no JSON") from error
-    if not isinstance(chunk, dict):
-        raise EndpointError(f"{where}: sent {printable(text)[:80]!r}, which is no completion")
-    if chunk.get("error"):
-        inner = chunk["error"]
-        said = inner.get("message", inner) if isinstance(inner, dict) else inner
-        raise EndpointError(f"{where}: failed while it answered ({printable(str(said))[:_MOST_SAID]})")
-    return chunk
-
-
-def _first_choice(chunk: dict[str, Any], text: str, where: str) -> dict[str, Any] | None:
-    """None where the chunk has none, as that with the counts."""
-    choices = chunk.get("choices") or []
-    if choices == []:
-        return None
-    first = choices[0] if isinstance(choices, list) else None
-    if not isinstance(first, dict) or not isinstance(first.get("delta") or {}, dict):
-        raise EndpointError(f"{where}: sent {printable(text)[:80]!r}, which is no completion")
-    return first
-
-
-def _count(usage: dict[str, Any], name: str) -> int | None:
-    """A number of tokens; None where the server tells none, or what is none."""
-    told = usage.get(name)
-    return told if isinstance(told, int) and not isinstance(told, bool) and 0 <= told <= MAX_COUNT else None
-
-
-def _says_something(choice: dict[str, Any]) -> bool:
-    """Whether the chunk holds text; a chat begins with a role and ends with a reason, which are no tokens."""
-    if "text" in choice:
-        return bool(choice["text"])
-    delta = choice.get("delta") or {}
-    return any(delta.get(name) for name in ("content", "reasoning_content", "reasoning", "tool_calls"))
