@@ -20,7 +20,8 @@ def test_what_is_known_of_a_model_is_not_overruled() -> None:
     with pytest.raises(UsageError, match="resnet18 is for image_classification"):
         api.request(["resnet18"], task="text_generation")
     with pytest.raises(
-        UsageError, match="--task 'poetry' is unknown; one of image_classification, text_generation"
+        UsageError,
+        match="--task 'poetry' is unknown; one of image_classification, object_detection, text_generation",
     ):
         api.request(["someone/their-model"], task="poetry")
 

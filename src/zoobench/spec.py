@@ -82,6 +82,8 @@ class Published(Frozen):
 TASK_ALIASES = {
     "classification": "image_classification",
     "image-classification": "image_classification",
+    "detection": "object_detection",
+    "object-detection": "object_detection",
     "text-generation": "text_generation",
 }
 
@@ -90,7 +92,9 @@ def _task_name(said: Any) -> Any:
     return TASK_ALIASES.get(said, said) if isinstance(said, str) else said
 
 
-Task = Annotated[Literal["image_classification", "text_generation"], BeforeValidator(_task_name)]
+Task = Annotated[
+    Literal["image_classification", "object_detection", "text_generation"], BeforeValidator(_task_name)
+]
 
 
 def _label_names(said: Any) -> Any:
@@ -103,14 +107,16 @@ def _label_names(said: Any) -> Any:
 
 
 Labels = Annotated[
-    Literal["imagenet-1k", "imagenet-1k+background"] | tuple[str, ...],
+    Literal["imagenet-1k", "imagenet-1k+background", "coco-80", "coco-91"] | tuple[str, ...],
     BeforeValidator(_label_names),
 ]
-"""The classes of a classifier's outputs: ImageNet's thousand, with a background class before them, or names in order."""
-Library = Literal["timm", "transformers", "onnx", "fake"]
+"""The classes of a model's outputs: ImageNet's thousand, with a background class before them, COCO's 80 in order, COCO's by
+category id (0 to 90, some of them nobody's), or names in order."""
+Library = Literal["timm", "transformers", "ultralytics", "onnx", "fake"]
 
 
-Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
+Interpolation = Literal["nearest", "linear", "bilinear", "bicubic", "lanczos", "box", "hamming"]
+"""Pillow's filters, which see all the pixels that one is made of; and `linear`, which looks at the four nearest, as OpenCV does."""
 
 
 def _tuple(said: Any) -> Any:
@@ -220,6 +226,9 @@ class ModelSpec(Frozen):
     labels: Labels | None = Field(
         default=None, description="what the outputs stand for; None: told by the model's own files"
     )
+    detector: Detector | None = Field(
+        default=None, description="how a detector's outputs are read; None: told by its family, or inferred"
+    )
 
     @property
     def fp32_tolerance(self) -> float:
@@ -251,6 +260,7 @@ OptionValue = bool | int | float | str
 LOADGEN_SCENARIOS = frozenset({"offline", "multi_stream", "server"})
 """Scenarios that MLPerf LoadGen drives; one of its tests is a slot."""
 TEXT = "text_generation"
+DETECTION = "object_detection"
 TOKENS = "tokens"
 """The scenario of language models: one request after another, each token timed."""
 TOKEN_OPTIONS = {"prompt_tokens": 128, "new_tokens": 64}
@@ -323,6 +333,48 @@ ArtifactFormat = Literal[
 ]
 
 
+class Detector(Frozen):
+    """How a detector's outputs are read as boxes: which output holds what, and what its numbers mean.
+
+    One output may hold all: the box first, then objectness where there is one, then the scores (or one score and a class
+    index, where `classes` names the same output too).
+    """
+
+    boxes: str = Field(description="output that holds the boxes, four numbers each")
+    scores: str = Field(description="output that holds a score for each class, or one a box; may be `boxes`")
+    classes: str | None = Field(
+        default=None, description="output with each box's class index; None: there is a score for each class"
+    )
+    axes: Literal["rows", "columns"] = Field(
+        default="rows",
+        description="(batch, candidates, numbers), or (batch, numbers, candidates) as YOLOv8 has it",
+    )
+    box_format: Literal["cxcywh", "xyxy", "xywh"] = "cxcywh"
+    box_unit: Literal["pixels", "share"] = Field(
+        default="share", description="pixels of the input, or shares of its width and height"
+    )
+    activation: Literal["none", "sigmoid", "softmax"] = Field(
+        default="sigmoid",
+        description="what makes probabilities of the scores; with softmax the last class means that there is no object",
+    )
+    objectness: bool = Field(
+        default=False, description="a probability between box and scores, by which they are multiplied"
+    )
+    suppress: bool = Field(
+        default=False, description="whether boxes that overlap must be suppressed (NMS), class by class"
+    )
+    ordered: bool = Field(
+        default=True,
+        description="whether candidate i means the same on every runtime; false where the graph itself chooses the best ones",
+    )
+    source: str = Field(default="stated", description="where this comes from")
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The outputs that it reads, each once."""
+        return tuple(dict.fromkeys(name for name in (self.boxes, self.scores, self.classes) if name))
+
+
 class Decoder(Frozen):
     """What a decoder-only language model is made of, as far as speed and memory depend on it."""
 
@@ -381,6 +433,8 @@ class Artifact(Frozen):
     task: Task = "image_classification"
     input_name: str = "pixel_values"
     input_shape: tuple[int, ...] = (3, 224, 224)
+    outputs: tuple[str, ...] = Field(default=("logits",), description="names, in the graph's order")
+    detector: Detector | None = Field(default=None, description="of an object detector; None: it is none")
     decoder: Decoder | None = Field(default=None, description="of a language model; None: it is none")
     dynamic_batch: bool = True
     fixed_batch: int | None = None
@@ -527,7 +581,7 @@ NO_TOKENIZER = "its tokenizer is not here: ids are numbers and no text"
 """A note of a language model's artifact."""
 
 REFERENCE_FILE = "reference.npz"
-"""In every artifact's folder: `outputs`, one row for each of the task's check inputs, float32."""
+"""In every artifact's folder: the parts of the outputs that are compared, one row for each of the task's check inputs, float32."""
 
 MANIFEST_FILE = "manifest.json"
 

@@ -309,7 +309,7 @@ def test_a_full_entry(tmp_path: Path) -> None:
             "input_shape must hold whole numbers from 1 to 65536, not (0,)",
         ),
         (
-            {"hf_id": "o/n", "task": "detection"},
+            {"hf_id": "o/n", "task": "captioning"},
             "key 'task' should be 'image_classification'",
         ),
         ({"hf_id": "o/n", "published": {"top1": 50, "source": "x"}}, "key 'published.conditions' is missing"),

@@ -107,12 +107,13 @@ def _raise(*_: Any, **__: Any) -> Any:
 def _written(dim: int | str) -> Any:
     """A rung that gives a one-node model whose batch axis is `dim`."""
 
-    def rung(module: Any, shape: tuple[int, ...], input_name: str, opset: int) -> Any:
+    def rung(asked: Any) -> Any:
         values = [
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, [dim, 4]) for name in (input_name, "y")
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, [dim, 4])
+            for name in (asked.input_name, "y")
         ]
         graph = helper.make_graph(
-            [helper.make_node("Relu", [input_name], ["y"])], "g", values[:1], values[1:]
+            [helper.make_node("Relu", [asked.input_name], ["y"])], "g", values[:1], values[1:]
         )
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
@@ -167,7 +168,7 @@ def test_a_full_disk_is_no_reason_for_the_next_rung(tmp_path: Path, monkeypatch:
 
 
 def test_metadata_is_stripped_everywhere() -> None:
-    model = _written("batch")(None, (4,), "x", 17)
+    model = _written("batch")(export._Asked(None, (4,), "x", ("y",), 17))
     inner = helper.make_graph(
         [helper.make_node("Relu", ["x"], ["z"], doc_string="/home/me/inner.py")], "inner", [], []
     )

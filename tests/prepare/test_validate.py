@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -10,7 +11,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from zoobench.errors import PrepareError
-from zoobench.prepare.validate import run_in_batches, validate_onnx
+from zoobench.prepare.validate import Validated, run_in_batches, validate_onnx
+from zoobench.tasks import open_task
 
 pytestmark = pytest.mark.slow
 
@@ -37,8 +39,12 @@ def linear(
     return folder / "model.onnx"
 
 
+def checked(file: Path, inputs: np.ndarray, expected: np.ndarray, **asked: Any) -> Validated:
+    return validate_onnx(file, inputs, {"outputs": expected}, task=open_task("image_classification"), **asked)
+
+
 def test_the_right_model_passes(tmp_path: Path) -> None:
-    validation = validate_onnx(linear(tmp_path), INPUTS, EXPECTED).validation
+    validation = checked(linear(tmp_path), INPUTS, EXPECTED).validation
     assert validation is not None
     assert validation.passed
     assert validation.max_rel < 1e-6
@@ -50,12 +56,12 @@ def test_the_right_model_passes(tmp_path: Path) -> None:
 
 def test_a_difference_beyond_the_tolerance_fails(tmp_path: Path) -> None:
     file = linear(tmp_path, weight=WEIGHT * np.float32(1.01))
-    failed = validate_onnx(file, INPUTS, EXPECTED).validation
+    failed = checked(file, INPUTS, EXPECTED).validation
     assert failed is not None
     assert not failed.passed
     assert failed.max_rel == pytest.approx(0.01, rel=1e-3)
     assert failed.max_abs == pytest.approx(0.01 * np.abs(EXPECTED).max(), rel=1e-3)
-    lenient = validate_onnx(file, INPUTS, EXPECTED, tolerance=0.02).validation
+    lenient = checked(file, INPUTS, EXPECTED, tolerance=0.02).validation
     assert lenient is not None
     assert lenient.passed
 
@@ -64,7 +70,7 @@ def test_one_wrong_item_is_enough_to_fail(tmp_path: Path) -> None:
     for item in range(len(INPUTS)):
         wrong = EXPECTED.copy()
         wrong[item] = -wrong[item]
-        validation = validate_onnx(linear(tmp_path), INPUTS, wrong).validation
+        validation = checked(linear(tmp_path), INPUTS, wrong).validation
         assert validation is not None
         assert not validation.passed
         assert validation.cosine == pytest.approx(-1.0)
@@ -73,7 +79,7 @@ def test_one_wrong_item_is_enough_to_fail(tmp_path: Path) -> None:
 def test_outputs_that_are_not_finite_fail_with_finite_figures(tmp_path: Path) -> None:
     with np.errstate(invalid="ignore"):
         expected = np.nan_to_num(np.log(EXPECTED))
-    result = validate_onnx(linear(tmp_path, log=True), INPUTS, expected, tolerance=1e9)
+    result = checked(linear(tmp_path, log=True), INPUTS, expected, tolerance=1e9)
     assert result.validation is not None
     assert not result.validation.passed
     assert "not finite" in result.notes[0]
@@ -81,30 +87,30 @@ def test_outputs_that_are_not_finite_fail_with_finite_figures(tmp_path: Path) ->
 
 
 def test_a_fixed_batch_is_run_at_that_batch(tmp_path: Path) -> None:
-    validation = validate_onnx(linear(tmp_path, batch=3), INPUTS, EXPECTED, fixed_batch=3).validation
+    validation = checked(linear(tmp_path, batch=3), INPUTS, EXPECTED, fixed_batch=3).validation
     assert validation is not None
     assert validation.passed
     assert validation.batches == (3,)
     with pytest.raises(PrepareError, match="cannot run"):
-        validate_onnx(tmp_path / "model.onnx", INPUTS, EXPECTED)
+        checked(tmp_path / "model.onnx", INPUTS, EXPECTED)
 
 
 def test_another_output_shape_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(PrepareError, match=r"its outputs are \(8, 3\), the reference's are \(8, 2\)"):
-        validate_onnx(linear(tmp_path), INPUTS, EXPECTED[:, :2])
+        checked(linear(tmp_path), INPUTS, EXPECTED[:, :2])
 
 
 def test_a_broken_file_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"nothing")
     with pytest.raises(PrepareError, match=r"cannot load model\.onnx") as caught:
-        validate_onnx(tmp_path / "model.onnx", INPUTS, EXPECTED)
+        checked(tmp_path / "model.onnx", INPUTS, EXPECTED)
     assert "\n" not in str(caught.value)
 
 
 def test_openvino_stands_in_for_onnxruntime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("openvino")
     _without(monkeypatch, "onnxruntime")
-    validation = validate_onnx(linear(tmp_path), INPUTS, EXPECTED).validation
+    validation = checked(linear(tmp_path), INPUTS, EXPECTED).validation
     assert validation is not None
     assert validation.passed
     assert validation.runtime.startswith("openvino ")
@@ -112,7 +118,7 @@ def test_openvino_stands_in_for_onnxruntime(tmp_path: Path, monkeypatch: pytest.
 
 def test_without_a_runtime_there_is_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _without(monkeypatch, "onnxruntime", "openvino")
-    result = validate_onnx(linear(tmp_path), INPUTS, EXPECTED)
+    result = checked(linear(tmp_path), INPUTS, EXPECTED)
     assert result.validation is None
     assert "pip install" in result.notes[0]
 
@@ -129,16 +135,16 @@ def _without(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
 def test_batches_cover_every_item_once_in_order() -> None:
     seen: list[int] = []
 
-    def run(inputs: np.ndarray) -> np.ndarray:
+    def run(inputs: np.ndarray) -> dict[str, np.ndarray]:
         seen.append(len(inputs))
-        return inputs * 2
+        return {"twice": inputs * 2, "same": inputs}
 
-    assert np.array_equal(run_in_batches(run, INPUTS, (1, 2, 5)), INPUTS * 2)
+    assert np.array_equal(run_in_batches(run, INPUTS, (1, 2, 5))["twice"], INPUTS * 2)
     assert seen == [1, 2, 5]
-    assert np.array_equal(run_in_batches(run, INPUTS, (3,)), INPUTS * 2)
-    assert np.array_equal(run_in_batches(run, INPUTS, (20,)), INPUTS * 2)
+    assert np.array_equal(run_in_batches(run, INPUTS, (3,))["twice"], INPUTS * 2)
+    assert np.array_equal(run_in_batches(run, INPUTS, (20,))["twice"], INPUTS * 2)
 
 
 def test_a_batch_that_comes_back_with_another_length_is_an_error() -> None:
-    with pytest.raises(ValueError, match="a batch of 2 gave 1 rows"):
-        run_in_batches(lambda inputs: inputs[:1], INPUTS, (1, 2, 5))
+    with pytest.raises(ValueError, match="a batch of 2 gave 1 rows of y"):
+        run_in_batches(lambda inputs: {"y": inputs[:1]}, INPUTS, (1, 2, 5))

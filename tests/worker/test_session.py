@@ -149,15 +149,14 @@ def test_outputs_are_looked_at(tmp_path: Path, fault: str, finite: bool, constan
 
 
 def test_dead_and_wild_outputs_are_judged_and_not_stumbled_over():
-    top1 = open_task("image_classification").top1_agreement
+    task, reference = open_task("image_classification"), {"outputs": OUTPUTS}
     faint = np.linspace(1, 2, 16, dtype=np.float32).reshape(8, 2) * np.float32(1e-40)
-    assert compare_outputs(faint, None, tolerance=1e-3, top1=top1).denormal
-    wild = compare_outputs(
-        OUTPUTS / np.abs(OUTPUTS).max() * np.finfo(np.float32).max, OUTPUTS, tolerance=1e-3, top1=top1
-    )
+    assert compare_outputs({"outputs": faint}, None, task, tolerance=1e-3).denormal
+    largest = OUTPUTS / np.abs(OUTPUTS).max() * np.finfo(np.float32).max
+    wild = compare_outputs({"outputs": largest}, reference, task, tolerance=1e-3)
     assert wild.passed is False
     assert np.isfinite([wild.max_abs, wild.max_rel, wild.cosine]).all()
-    other = compare_outputs(OUTPUTS, OUTPUTS[:, :1], tolerance=1e-3, top1=top1)
+    other = compare_outputs({"outputs": OUTPUTS[:, :1]}, reference, task, tolerance=1e-3)
     assert other.passed is False
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from zoobench.backends.torch_module import tensors
 from zoobench.errors import UsageError
 from zoobench.outcome import Evidence
 from zoobench.spec import Artifact, Case, Precision
@@ -150,22 +151,26 @@ class TorchSession:
         if self.case.options.get("channels_last"):
             array = array.to(memory_format=torch.channels_last)
         module, device, dtype = self.module, self.device, self._dtype
+        names = self.artifact.outputs
 
         if self.case.options.get("io_binding"):
             resident = array.to(device, dtype)
 
             def run_resident() -> Tensors:
                 with torch.inference_mode():
-                    output = module(resident)
+                    outputs = tensors(module(resident))
                 self._synchronise()
-                return {"logits": _LazyHost(output)}  # type: ignore[dict-item]
+                return dict(zip(names, map(_LazyHost, outputs), strict=True))  # type: ignore[arg-type]
 
             return run_resident
 
         def run() -> Tensors:
             with torch.inference_mode():
                 # The copy back to the host waits for the device, so no further synchronisation is needed.
-                return {"logits": module(array.to(device, dtype)).float().cpu().numpy()}
+                outputs = tensors(module(array.to(device, dtype)))
+                return {
+                    name: output.float().cpu().numpy() for name, output in zip(names, outputs, strict=True)
+                }
 
         return run
 

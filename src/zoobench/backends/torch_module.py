@@ -48,6 +48,11 @@ def load_torch_module(artifact: Artifact) -> Any:
     return ready(model, config["library"])
 
 
+def tensors(outputs: Any) -> tuple[Any, ...]:
+    """What a module returned, one tensor or several, as several."""
+    return tuple(outputs) if isinstance(outputs, list | tuple) else (outputs,)
+
+
 def build_module(config: dict[str, Any]) -> Any:
     """The bare library model, randomly initialised, that a torch artifact's `config.json` describes."""
     if config["library"] == "timm":

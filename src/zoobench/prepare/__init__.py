@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ArtifactCache", "Prepared", "load_artifact", "prepare_model"]
 
-RECIPE_VERSION = 3
+RECIPE_VERSION = 4
 """Counts up when the same inputs are made into something else."""
 
 Progress = Callable[[str], None]

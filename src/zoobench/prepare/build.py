@@ -22,9 +22,8 @@ from zoobench.spec import REFERENCE_FILE, Artifact, ModelSpec
 from zoobench.tasks import open_task
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from zoobench.hub.snapshots import Snapshot
+    from zoobench.tasks import Parts
 
 
 def build_torch(
@@ -34,8 +33,8 @@ def build_torch(
     model = load_model(spec, snapshot, seed=seed)
     inputs = open_task(spec.task).check_inputs(model.input_shape)
     with explained(f"{spec.name}: {model.architecture} does not run on inputs of shape {model.input_shape}"):
-        outputs = reference_outputs(model.module, inputs)
-        save_reference(folder, outputs)
+        outputs = reference_outputs(model.module, inputs, model.outputs)
+        save_reference(folder, open_task(spec.task, model.detector).parts(outputs))
         costs = costs_of(model.module, model.input_shape)
     save_torch_artifact(model, folder)
     sha256, size_bytes = content_of(folder)
@@ -54,12 +53,14 @@ def build_torch(
         task=spec.task,
         input_name=spec.input_name,
         input_shape=model.input_shape,
+        outputs=model.outputs,
+        detector=model.detector,
         parameters=costs.parameters,
         flops=costs.flops,
         bytes_moved=costs.bytes_moved,
         tolerance=spec.fp32_tolerance,
         preprocessing=model.preprocessing,
-        labels=labels_of(model.config, outputs.shape[-1]),
+        labels=model.labels or labels_of(model.config, outputs[model.outputs[0]].shape[-1]),
         recipe=recipe,
         made_with=versions(TORCH_PACKAGES),
     )
@@ -98,7 +99,7 @@ def build_onnx(
 
 
 def _export(
-    folder: Path, spec: ModelSpec, torch_artifact: Artifact, reference: np.ndarray
+    folder: Path, spec: ModelSpec, torch_artifact: Artifact, reference: Parts
 ) -> tuple[Exported, Validated]:
     """Go down the ladder until a file computes what PyTorch computes; if none does, take the first that runs."""
     module = load_torch_module(torch_artifact)
@@ -113,7 +114,7 @@ def _export(
             reference,
             tolerance=spec.fp32_tolerance,
             fixed_batch=exported.fixed_batch,
-            task=spec.task,
+            task=open_task(spec.task, torch_artifact.detector),
         )
 
     def run_and_require_equal(exported: Exported) -> None:
@@ -128,6 +129,7 @@ def _export(
             folder,
             input_shape=torch_artifact.input_shape,
             input_name=spec.input_name,
+            output_names=torch_artifact.outputs,
             opset=spec.opset,
             accept=accept,
         )
@@ -140,17 +142,17 @@ def _export(
         return export(run), validated
 
 
-def save_reference(folder: Path, outputs: np.ndarray) -> None:
-    """Write the reference outputs, one row for each check input, as float32."""
+def save_reference(folder: Path, parts: Parts) -> None:
+    """Write what the reference gave, one row for each check input, as float32; see `Task.parts`."""
     import numpy as np
 
-    np.savez(folder / REFERENCE_FILE, outputs=outputs.astype(np.float32, copy=False))
+    stored: dict[str, Any] = {name: part.astype(np.float32, copy=False) for name, part in parts.items()}
+    np.savez(folder / REFERENCE_FILE, **stored)
 
 
-def load_reference(folder: Path) -> np.ndarray:
-    """The reference outputs of an artifact, float32, one row for each check input."""
+def load_reference(folder: Path) -> Parts:
+    """What an artifact's reference gave, float32, one row for each check input; see `Task.parts`."""
     import numpy as np
 
     with np.load(folder / REFERENCE_FILE, allow_pickle=False) as stored:
-        outputs: np.ndarray = stored["outputs"]
-    return outputs
+        return {name: stored[name] for name in stored.files}

@@ -117,9 +117,9 @@ def build_derived(
         file,
         open_task(source.task).check_inputs(source.input_shape),
         reference,
+        task=open_task(source.task, source.detector),
         tolerance=TOLERANCE.get(precision),
         fixed_batch=source.fixed_batch,
-        task=source.task,
     )
     save_reference(folder, reference)
     on_noise = precision in _CALIBRATED and calibration is None

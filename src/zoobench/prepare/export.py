@@ -23,7 +23,6 @@ DATA_FILE = "model.onnx.data"
 EXTERNAL_DATA_BYTES = 1_500_000_000
 """Above this the weights lie in a file of their own: a protobuf message ends at 2 GiB."""
 
-OUTPUT_NAME = "logits"
 _EXAMPLE_BATCH = 2
 _TORCHSCRIPT_CEILING = 20
 
@@ -55,16 +54,18 @@ def export_onnx(
     *,
     input_shape: tuple[int, ...],
     input_name: str = "pixel_values",
+    output_names: tuple[str, ...] = ("logits",),
     opset: int = 17,
     accept: Callable[[Exported], None] | None = None,
 ) -> Exported:
     """Export `module` into `folder`/model.onnx.
 
     Args:
-        module: torch module in evaluation mode on the CPU, one tensor in, logits out.
+        module: torch module in evaluation mode on the CPU, one tensor in, one or several out.
         folder: exists; gets the file, and model.onnx.data beside it when the model is large.
         input_shape: one item, without the batch axis.
         input_name: of the graph's input.
+        output_names: of its outputs, as many as the module returns.
         opset: asked; what cannot be expressed there keeps the exporter's own, with a note.
         accept: runs the file and raises when it cannot be run; then the next rung is tried.
 
@@ -72,10 +73,11 @@ def export_onnx(
         PrepareError: no rung gave a sound file; the reasons of all of them.
     """
     failed: list[str] = []
+    asked = _Asked(module, input_shape, input_name, output_names, opset)
     for name, rung in _RUNGS.items():
         try:
             with _quietly():
-                model = rung(module, input_shape, input_name, opset)
+                model = rung(asked)
                 notes = _finish(model, folder, opset)
             exported = _described(folder, name, (*failed, *notes))
             if accept:
@@ -90,19 +92,30 @@ def export_onnx(
     raise PrepareError("no ONNX file could be made: " + "; ".join(failed))
 
 
-def _dynamo(module: Any, shape: tuple[int, ...], input_name: str, opset: int, *, dynamic: bool) -> Any:
+@dataclass(frozen=True)
+class _Asked:
+    """What a rung is given."""
+
+    module: Any
+    shape: tuple[int, ...]
+    input_name: str
+    output_names: tuple[str, ...]
+    opset: int
+
+
+def _dynamo(asked: _Asked, *, dynamic: bool) -> Any:
     import torch
 
     batch = {0: torch.export.Dim("batch")}
     program = torch.onnx.export(
-        module,
+        asked.module,
         # A batch of 1 would be taken for a constant.
-        (torch.zeros((_EXAMPLE_BATCH if dynamic else 1, *shape)),),
+        (torch.zeros((_EXAMPLE_BATCH if dynamic else 1, *asked.shape)),),
         dynamo=True,
         dynamic_shapes=(batch,) if dynamic else None,
-        opset_version=max(opset, EXPORTER_FLOOR),
-        input_names=[input_name],
-        output_names=[OUTPUT_NAME],
+        opset_version=max(asked.opset, EXPORTER_FLOOR),
+        input_names=[asked.input_name],
+        output_names=list(asked.output_names),
         verbose=False,
     )
     model = program.model_proto
@@ -111,34 +124,34 @@ def _dynamo(module: Any, shape: tuple[int, ...], input_name: str, opset: int, *,
     return model
 
 
-def _dynamo_dynamic(module: Any, shape: tuple[int, ...], input_name: str, opset: int) -> Any:
-    return _dynamo(module, shape, input_name, opset, dynamic=True)
+def _dynamo_dynamic(asked: _Asked) -> Any:
+    return _dynamo(asked, dynamic=True)
 
 
-def _dynamo_static(module: Any, shape: tuple[int, ...], input_name: str, opset: int) -> Any:
-    return _dynamo(module, shape, input_name, opset, dynamic=False)
+def _dynamo_static(asked: _Asked) -> Any:
+    return _dynamo(asked, dynamic=False)
 
 
-def _torchscript(module: Any, shape: tuple[int, ...], input_name: str, opset: int) -> Any:
+def _torchscript(asked: _Asked) -> Any:
     import onnx
     import torch
 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / MODEL_FILE
         torch.onnx.export(
-            module,
-            (torch.zeros((_EXAMPLE_BATCH, *shape)),),
+            asked.module,
+            (torch.zeros((_EXAMPLE_BATCH, *asked.shape)),),
             file,
             dynamo=False,
-            dynamic_axes={input_name: {0: "batch"}, OUTPUT_NAME: {0: "batch"}},
-            opset_version=min(opset, _TORCHSCRIPT_CEILING),
-            input_names=[input_name],
-            output_names=[OUTPUT_NAME],
+            dynamic_axes={name: {0: "batch"} for name in (asked.input_name, *asked.output_names)},
+            opset_version=min(asked.opset, _TORCHSCRIPT_CEILING),
+            input_names=[asked.input_name],
+            output_names=list(asked.output_names),
         )
         return onnx.load(file)
 
 
-Rung = Callable[[Any, tuple[int, ...], str, int], Any]
+Rung = Callable[[_Asked], Any]
 _RUNGS: dict[str, Rung] = {
     "dynamo_dynamic": _dynamo_dynamic,
     "dynamo_static": _dynamo_static,
@@ -238,6 +251,6 @@ def _described(folder: Path, rung: str, notes: tuple[str, ...]) -> Exported:
 
 
 def _dynamic(graph: Any) -> bool:
-    """Whether axis 0 of the input and of the output is symbolic."""
-    ends = (graph.input[0], graph.output[0])
+    """Whether axis 0 of the input and of every output is symbolic."""
+    ends = (graph.input[0], *graph.output)
     return all(end.type.tensor_type.shape.dim[0].WhichOneof("value") == "dim_param" for end in ends)

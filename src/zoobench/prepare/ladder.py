@@ -444,9 +444,10 @@ class _Judge:
         """Of the first output, one row an item, float64."""
         import numpy as np
 
-        outputs = run_in_batches(
-            lambda rows: session.run(None, {self.name: rows})[0], self.inputs, self.batches
+        found = run_in_batches(
+            lambda rows: {"outputs": session.run(None, {self.name: rows})[0]}, self.inputs, self.batches
         )
+        outputs = found["outputs"]
         return outputs.reshape(len(outputs), -1).astype(np.float64)
 
     def _speed(self, session: Any) -> tuple[float, Interval]:

@@ -104,15 +104,16 @@ def build_from_file(folder: Path, spec: ModelSpec, source: OnnxFile, *, recipe: 
             f"{source.path}: one input item of shape {source.input_shape} has {items:,} values; "
             f"{_MOST_VALUES:,} is the most that can be measured"
         )
-    inputs = open_task(spec.task).check_inputs(source.input_shape)
+    task = open_task(spec.task)
+    inputs = task.check_inputs(source.input_shape)
     runtime = _onnxruntime_version()
     with explained(f"{source.path}: ONNX Runtime cannot run it"):
-        reference = run_in_batches(run_onnxruntime(file, optimised=False), inputs, (source.fixed_batch or 1,))
-        if reference.dtype.kind != "f":
-            raise PrepareError(
-                f"{source.path}: its first output is {reference.dtype}, not numbers to compare"
-            )
-        if not np.isfinite(reference).all():
+        outputs = run_in_batches(run_onnxruntime(file, optimised=False), inputs, (source.fixed_batch or 1,))
+        first = next(iter(outputs.values()))
+        if first.dtype.kind != "f":
+            raise PrepareError(f"{source.path}: its first output is {first.dtype}, not numbers to compare")
+        reference = task.parts(outputs)
+        if not all(np.isfinite(part).all() for part in reference.values()):
             raise PrepareError(
                 f"{source.path}: its outputs are not finite on ordinary inputs (normal, about -4 to 4); "
                 "check the weights and the export"
@@ -121,11 +122,11 @@ def build_from_file(folder: Path, spec: ModelSpec, source: OnnxFile, *, recipe: 
         file,
         inputs,
         reference,
+        task=task,
         # Fused int8 kernels round otherwise than the nodes that they stand for.
         tolerance=None if source.precision is Precision.INT8 else tolerance,
         fixed_batch=source.fixed_batch,
         reference=f"onnxruntime {runtime}, graph optimisations disabled",
-        task=spec.task,
     )
     save_reference(folder, reference)
     return Artifact(
@@ -141,6 +142,7 @@ def build_from_file(folder: Path, spec: ModelSpec, source: OnnxFile, *, recipe: 
         task=spec.task,
         input_name=source.input_name,
         input_shape=source.input_shape,
+        outputs=tuple(outputs),
         dynamic_batch=source.fixed_batch is None,
         fixed_batch=source.fixed_batch,
         opset=source.opset,
@@ -148,7 +150,7 @@ def build_from_file(folder: Path, spec: ModelSpec, source: OnnxFile, *, recipe: 
         tolerance=tolerance,
         precision=source.precision,
         preprocessing=assumed(source.input_shape),
-        labels=imagenet_by_count(reference.shape[-1]),
+        labels=imagenet_by_count(first.shape[-1]),
         recipe=recipe,
         made_with=versions(ONNX_FILE_PACKAGES),
         notes=validated.notes,

@@ -47,7 +47,7 @@ def build_text(
         outputs = torch.cat([model(input_ids=p[None], logits_to_keep=1).logits[:, -1] for p in prompts])
     parameters = sum(p.numel() for p in model.parameters())
     sha256, size_bytes = content_of(folder)
-    save_reference(folder, outputs.numpy())
+    save_reference(folder, {"outputs": outputs.numpy()})
     return Artifact(
         path=folder,
         format="torch",

@@ -16,9 +16,11 @@ from zoobench.prepare.cache import content_of
 from zoobench.prepare.versions import versions
 from zoobench.spec import TOLERANCE, Artifact, Case, Precision, Validation
 from zoobench.tasks import open_task
+from zoobench.tasks.comparison import compare
 
 if TYPE_CHECKING:
     from zoobench.backends import TokenSession
+    from zoobench.tasks import Parts
 
 
 def artifact_of(
@@ -96,23 +98,19 @@ def last_logits(artifact: Artifact, backend: str) -> tuple[np.ndarray, str]:
     return outputs, f"{evidence.runtime} {evidence.version}"
 
 
-def _compared(artifact: Artifact, reference: np.ndarray, backend: str, maker: str) -> Validation:
+def _compared(artifact: Artifact, reference: Parts, backend: str, maker: str) -> Validation:
     with explained(f"{artifact.model}: the file that {maker} made does not run"):
         outputs, runtime = last_logits(artifact, backend)
-    difference = np.abs(outputs - reference)
-    scale = float(np.abs(reference).max())
-    lengths = np.linalg.norm(outputs, axis=1) * np.linalg.norm(reference, axis=1)
-    max_rel = float(difference.max()) / max(scale, 1e-30)
+    found = compare(reference, {"outputs": outputs}, open_task(artifact.task))
     tolerance = TOLERANCE.get(artifact.precision)
-    finite = bool(np.isfinite(outputs).all())
     return Validation(
         reference="pytorch eager fp32",
         runtime=runtime,
-        passed=finite and (tolerance is None or max_rel <= tolerance),
+        passed=not found.broken and (tolerance is None or found.max_rel <= tolerance),
         tolerance=tolerance,
-        max_abs=float(difference.max()),
-        max_rel=max_rel,
-        cosine=float(((outputs * reference).sum(axis=1) / np.maximum(lengths, 1e-30)).min()),
-        top1_agreement=open_task(artifact.task).top1_agreement(reference, outputs),
+        max_abs=found.max_abs,
+        max_rel=found.max_rel,
+        cosine=found.cosine,
+        top1_agreement=found.agreement,
         batches=(1,),
     )

@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from zoobench.errors import explained
 from zoobench.spec import TOLERANCE, Precision, Validation
-from zoobench.tasks import open_task
+from zoobench.tasks import Task
+from zoobench.tasks.comparison import are_comparable, compare, shapes
 
 if TYPE_CHECKING:
     import numpy as np
 
-    Run = Callable[[np.ndarray], np.ndarray]
+    from zoobench.tasks import Parts
+
+    Run = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 EAGER = "pytorch eager fp32"
 _BATCHES = (1, 2, 5)
@@ -36,23 +39,23 @@ class Validated:
 def validate_onnx(
     file: Path,
     reference_inputs: np.ndarray,
-    reference_outputs: np.ndarray,
+    reference_parts: Parts,
     *,
+    task: Task,
     tolerance: float | None = TOLERANCE[Precision.FP32],
     fixed_batch: int | None = None,
     reference: str = EAGER,
-    task: str = "image_classification",
 ) -> Validated:
     """Run `file` with the optimisations of everyday use and compare it with the reference.
 
     Args:
         file: an ONNX model with one input.
         reference_inputs: float32, shape (items, *input_shape): the task's check inputs.
-        reference_outputs: one row for each item.
+        reference_parts: what of the outputs is compared, one row for each item.
+        task: says what that is, and when two rows decide alike.
         tolerance: max |difference| / max |reference| that passes; None: whatever is finite.
         fixed_batch: the one batch that the model takes; None: any, and 1, 2 and 5 are run, all items covered.
-        reference: what made `reference_outputs`.
-        task: whose rule says when two rows decide alike.
+        reference: what made `reference_parts`.
 
     Raises:
         PrepareError: the runtime cannot load or run the file.
@@ -64,66 +67,44 @@ def validate_onnx(
     runtime, run = opened
     batches = (fixed_batch,) if fixed_batch else _BATCHES
     with explained(f"{runtime} cannot run {file.name}"):
-        outputs = run_in_batches(run, reference_inputs, batches)
-        if outputs.shape != reference_outputs.shape:
+        parts = task.parts(run_in_batches(run, reference_inputs, batches))
+        if not are_comparable(reference_parts, parts):
             raise ValueError(
-                f"its outputs are {outputs.shape}, the reference's are {reference_outputs.shape}"
+                f"its outputs are {shapes(parts)}, the reference's are {shapes(reference_parts)}"
             )
-    return _compared(reference_outputs, outputs, tolerance, batches, reference, runtime, task)
+    found = compare(reference_parts, parts, task)
+    validation = Validation(
+        reference=reference,
+        runtime=runtime,
+        passed=not found.broken and (tolerance is None or found.max_rel <= tolerance),
+        tolerance=tolerance,
+        max_abs=found.max_abs,
+        max_rel=found.max_rel,
+        cosine=found.cosine,
+        top1_agreement=found.agreement,
+        batches=batches,
+    )
+    return Validated(validation, (f"{found.broken} outputs are not finite",) if found.broken else ())
 
 
-def run_in_batches(run: Run, inputs: np.ndarray, batches: tuple[int, ...]) -> np.ndarray:
-    """Cut `inputs` into batches of the given sizes, cyclically, and return one row of outputs for each item.
+def run_in_batches(run: Run, inputs: np.ndarray, batches: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """Cut `inputs` into batches of the given sizes, cyclically; of every output one row for each item.
 
     The last cut is filled up with the first items when they do not suffice, and what is over is dropped.
     """
     import numpy as np
 
-    rows: list[np.ndarray] = []
+    found: list[dict[str, np.ndarray]] = []
     start, turn = 0, 0
     while start < len(inputs):
         size = batches[turn % len(batches)]
         taken = np.arange(start, start + size) % len(inputs)
-        rows.append(run(np.ascontiguousarray(inputs[taken])))
-        if len(rows[-1]) != size:
-            raise ValueError(f"a batch of {size} gave {len(rows[-1])} rows")
+        found.append(run(np.ascontiguousarray(inputs[taken])))
+        for name, rows in found[-1].items():
+            if len(rows) != size:
+                raise ValueError(f"a batch of {size} gave {len(rows)} rows of {name}")
         start, turn = start + size, turn + 1
-    return np.concatenate(rows)[: len(inputs)]
-
-
-def _compared(
-    expected: np.ndarray,
-    outputs: np.ndarray,
-    tolerance: float | None,
-    batches: tuple[int, ...],
-    reference: str,
-    runtime: str,
-    task: str,
-) -> Validated:
-    import numpy as np
-
-    expected = expected.reshape(len(expected), -1).astype(np.float64)
-    actual = outputs.reshape(len(outputs), -1).astype(np.float64)
-    broken = int((~np.isfinite(actual)).sum())
-    # Figures must be numbers to travel as JSON: what is not finite counts as zero there, and never passes.
-    actual = np.where(np.isfinite(actual), actual, 0.0)
-    max_abs = float(np.abs(actual - expected).max())
-    scale = float(np.abs(expected).max())
-    max_rel = max_abs / scale if scale > 0 else float(max_abs > 0)
-    lengths = np.linalg.norm(expected, axis=1) * np.linalg.norm(actual, axis=1)
-    cosines = (expected * actual).sum(axis=1) / np.maximum(lengths, np.finfo(np.float64).tiny)
-    validation = Validation(
-        reference=reference,
-        runtime=runtime,
-        passed=not broken and (tolerance is None or max_rel <= tolerance),
-        tolerance=tolerance,
-        max_abs=max_abs,
-        max_rel=max_rel,
-        cosine=float(np.clip(cosines.min(), -1.0, 1.0)),
-        top1_agreement=open_task(task).top1_agreement(expected, actual),
-        batches=batches,
-    )
-    return Validated(validation, (f"{broken} outputs are not finite",) if broken else ())
+    return {name: np.concatenate([one[name] for one in found])[: len(inputs)] for name in found[0]}
 
 
 def _open(file: Path) -> tuple[str, Run] | None:
@@ -145,7 +126,7 @@ def version_of(package: str) -> str:
 
 
 def run_onnxruntime(file: Path, *, optimised: bool = True) -> Run:
-    """Load `file` in ONNX Runtime on the CPU and return its first output as a function of its input."""
+    """Load `file` in ONNX Runtime on the CPU and return its outputs as a function of its input."""
     import onnxruntime as ort
 
     levels = ort.GraphOptimizationLevel
@@ -153,10 +134,10 @@ def run_onnxruntime(file: Path, *, optimised: bool = True) -> Run:
     options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimised else levels.ORT_DISABLE_ALL
     options.log_severity_level = 4
     session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    name, output = session.get_inputs()[0].name, session.get_outputs()[0].name
+    name, outputs = session.get_inputs()[0].name, [output.name for output in session.get_outputs()]
 
-    def run(inputs: np.ndarray) -> np.ndarray:
-        return _array(session.run([output], {name: inputs})[0])
+    def run(inputs: np.ndarray) -> dict[str, np.ndarray]:
+        return dict(zip(outputs, map(_array, session.run(outputs, {name: inputs})), strict=True))
 
     return run
 
@@ -166,8 +147,9 @@ def _run_openvino(file: Path) -> Run:
 
     model = openvino.Core().compile_model(str(file), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
-    def run(inputs: np.ndarray) -> np.ndarray:
-        return _array(model([inputs])[0])
+    def run(inputs: np.ndarray) -> dict[str, np.ndarray]:
+        found = model([inputs])
+        return {output.any_name: _array(found[output]) for output in model.outputs}
 
     return run
 

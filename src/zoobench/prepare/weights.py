@@ -16,7 +16,7 @@ from zoobench.errors import PrepareError, explained
 from zoobench.prepare.calibrate import calibrate, require_alive
 from zoobench.prepare.eager import reference_outputs
 from zoobench.prepare.preprocessing import assumed, of_timm, of_transformers
-from zoobench.spec import ModelSpec, Preprocessing
+from zoobench.spec import Detector, Labels, ModelSpec, Preprocessing
 from zoobench.tasks import open_task
 
 if TYPE_CHECKING:
@@ -33,13 +33,16 @@ class LoadedModel:
     """A module that is ready to run.
 
     Attributes:
-        module: torch module, evaluation mode, fp32, CPU: (batch, *input_shape) → logits (batch, classes).
+        module: torch module, evaluation mode, fp32, CPU: (batch, *input_shape) → a tensor or several.
         library: which library's code it is.
         architecture: timm architecture or transformers class.
         config: what `build_module` rebuilds it from, JSON values only.
         input_shape: one item, (channels, height, width).
         weights: where its numbers come from.
         preprocessing: how it wants its pictures.
+        outputs: names of what the module returns, in order.
+        detector: how an object detector's outputs are read.
+        labels: what the classes are, where the library knows it otherwise than from the configuration.
     """
 
     module: Any
@@ -49,6 +52,9 @@ class LoadedModel:
     input_shape: tuple[int, ...]
     weights: Literal["pretrained", "random", "local"]
     preprocessing: Preprocessing
+    outputs: tuple[str, ...] = ("logits",)
+    detector: Detector | None = None
+    labels: Labels | None = None
 
 
 def load_model(spec: ModelSpec, snapshot: Snapshot | None, *, seed: int = 0) -> LoadedModel:
@@ -243,8 +249,9 @@ def _random(spec: ModelSpec, seed: int) -> LoadedModel:
         task = open_task(spec.task)
         with explained(f"{spec.name}: {model.architecture} does not run on {model.input_shape}"):
             calibrate(model.module, task.check_inputs(model.input_shape, _CALIBRATION_ITEMS))
-            outputs = reference_outputs(model.module, task.check_inputs(model.input_shape))
-    require_alive(outputs, spec.name)
+            outputs = reference_outputs(model.module, task.check_inputs(model.input_shape), model.outputs)
+    for output in outputs.values():
+        require_alive(output, spec.name)
     return model
 
 

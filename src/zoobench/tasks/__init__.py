@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-    from zoobench.spec import Preprocessing
+    from zoobench.spec import Detector, Preprocessing
+
+    Outputs = Mapping[str, np.ndarray]
+    """What a session returns, by name, in the graph's order."""
+    Parts = dict[str, np.ndarray]
+    """Name → (items, …): what is compared each by a scale of its own, because boxes and scores have nothing in common."""
 
 CHECK_ITEMS = 8
 """How many check items a task makes; every artifact's reference holds one row of outputs for each."""
@@ -22,8 +28,16 @@ class Task(Protocol):
         """Deterministic inputs for validation and timing, shape (items, *input_shape), float32; of text ids."""
         ...
 
-    def top1_agreement(self, reference: np.ndarray, outputs: np.ndarray) -> float | None:
-        """Share of rows that decide alike, among rows whose margin exceeds the difference; None if there is none."""
+    def parts(self, outputs: Outputs) -> Parts:
+        """The outputs as what is compared."""
+        ...
+
+    def aligned(self, reference: Parts, outputs: Parts) -> Parts:
+        """`outputs` in the reference's order, where a runtime may honestly choose another one; of equal shapes."""
+        ...
+
+    def agreement(self, reference: Parts, outputs: Parts) -> float | None:
+        """Share of what is decided alike, where the difference allows a decision; None if there is nothing to decide."""
         ...
 
 
@@ -37,6 +51,7 @@ class PictureTask(Task, Protocol):
 
 TASKS: dict[str, str] = {
     "image_classification": "zoobench.tasks.image_classification:ImageClassification",
+    "object_detection": "zoobench.tasks.object_detection:ObjectDetection",
     "text_generation": "zoobench.tasks.text_generation:TextGeneration",
 }
 
@@ -57,7 +72,12 @@ def top1_where_decided(reference: np.ndarray, outputs: np.ndarray) -> float | No
     return float((reference.argmax(1) == outputs.argmax(1))[decided].mean())
 
 
-def open_task(name: str) -> Task:
-    """Import and make the task called `name`."""
+def open_task(name: str, detector: Detector | None = None) -> Task:
+    """Import and make the task called `name`.
+
+    Args:
+        detector: how the outputs of an object detector are read; what does not read outputs needs none.
+    """
     module, _, attribute = TASKS[name].partition(":")
-    return cast("Task", getattr(importlib.import_module(module), attribute)())
+    made = getattr(importlib.import_module(module), attribute)
+    return cast("Task", made(detector) if detector is not None else made())

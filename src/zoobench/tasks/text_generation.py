@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from zoobench.tasks import CHECK_ITEMS, top1_where_decided
+
+if TYPE_CHECKING:
+    from zoobench.tasks import Outputs, Parts
 
 CHECK_TOKENS = 24
 """Of a check prompt: long enough for positions to matter, short enough to be asked of a slow model."""
@@ -43,6 +47,15 @@ class TextGeneration:
         tokens, vocab_size = input_shape
         return prompt_ids(items, tokens, vocab_size)
 
-    def top1_agreement(self, reference: np.ndarray, outputs: np.ndarray) -> float | None:
-        """Share of prompts with the same next token, among those whose margin exceeds twice the difference."""
-        return top1_where_decided(reference, outputs)
+    def parts(self, outputs: Outputs) -> Parts:
+        """The first output, (items, values)."""
+        first = np.asarray(next(iter(outputs.values())))
+        return {"outputs": first.reshape(len(first), -1).astype(np.float32, copy=False)}
+
+    def aligned(self, reference: Parts, outputs: Parts) -> Parts:
+        """As they are."""
+        return outputs
+
+    def agreement(self, reference: Parts, outputs: Parts) -> float | None:
+        """Share of prompts with the same next token, see `top1_where_decided`."""
+        return top1_where_decided(reference["outputs"], outputs["outputs"])

@@ -34,12 +34,14 @@ from zoobench.spec import (
     cache_bytes,
     weights_bytes,
 )
-from zoobench.tasks import open_task
+from zoobench.tasks import Task, open_task
+from zoobench.tasks.comparison import are_comparable, compare
 from zoobench.tasks.text_generation import prompt_ids
 from zoobench.worker.roles import Emit
 
 if TYPE_CHECKING:
     from zoobench.backends import Session, Tensors, TokenSession
+    from zoobench.tasks import Parts
 
 _SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
 
@@ -156,10 +158,13 @@ class SessionRole:
         if self._artifact.format == "endpoint":
             return None
         reference_file = self._artifact.path / REFERENCE_FILE
-        items = open_task(self._artifact.task).check_inputs(self._artifact.input_shape)
+        task = open_task(self._artifact.task, self._artifact.detector)
+        items = task.check_inputs(self._artifact.input_shape)
         if self._artifact.decoder is not None:
             # One by one: all positions' logits of all prompts would be what memory is measured by.
-            outputs = np.concatenate([self._token_session().logits(item[None])[:, -1] for item in items])
+            outputs = {
+                "outputs": np.concatenate([self._token_session().logits(item[None])[:, -1] for item in items])
+            }
         else:
             outputs = self._run_items(items)
         # A session with its own inputs bound must be bound to the timed ones again.
@@ -167,12 +172,11 @@ class SessionRole:
         reference = None
         if reference_file.is_file():
             with np.load(reference_file) as arrays:
-                reference = arrays["outputs"]
+                reference = {name: arrays[name] for name in arrays.files}
         # The catalog may know better of a model's fp32, in either direction; less precision never allows less.
         lowest = {**TOLERANCE, Precision.FP32: 0.0}.get(self._case.precision)
         tolerance = None if lowest is None else max(lowest, self._artifact.tolerance)
-        task = open_task(self._artifact.task)
-        result = compare_outputs(outputs, reference, tolerance=tolerance, top1=task.top1_agreement)
+        result = compare_outputs(task.parts(outputs), reference, task, tolerance=tolerance)
         return result.model_dump(mode="json")
 
     def warm_up(self) -> dict[str, Any]:
@@ -313,16 +317,17 @@ class SessionRole:
         assert self._session
         return self._session.bind(self._timed_inputs(self._inputs_file, batch))
 
-    def _run_items(self, items: np.ndarray) -> np.ndarray:
-        """All items through the session, in batches of the case's size; float32, one row an item."""
+    def _run_items(self, items: np.ndarray) -> dict[str, np.ndarray]:
+        """All items through the session, in batches of the case's size; of every output one row an item."""
         assert self._case and self._artifact and self._session
-        rows: list[np.ndarray] = []
+        found: dict[str, list[np.ndarray]] = {}
         for start in range(0, len(items), self._case.batch):
             picked = fill_batch(np.roll(items, -start, axis=0), self._case.batch)
             outputs = self._session.bind({self._artifact.input_name: picked})()
-            first = np.asarray(next(iter(outputs.values())))
-            rows.append(first.reshape(len(picked), -1)[: len(items) - start].astype(np.float32))
-        return np.concatenate(rows)
+            for name, output in outputs.items():
+                # A copy: a runtime may write the next call's outputs into the same memory.
+                found.setdefault(name, []).append(np.array(output)[: len(items) - start])
+        return {name: np.concatenate(rows) for name, rows in found.items()}
 
 
 def fill_batch(items: np.ndarray, batch: int) -> np.ndarray:
@@ -330,50 +335,45 @@ def fill_batch(items: np.ndarray, batch: int) -> np.ndarray:
     return np.ascontiguousarray(np.take(items, range(batch), axis=0, mode="wrap"))
 
 
-def compare_outputs(
-    outputs: np.ndarray,
-    reference: np.ndarray | None,
-    *,
-    tolerance: float | None,
-    top1: Callable[[np.ndarray, np.ndarray], float | None],
-) -> Check:
+def compare_outputs(outputs: Parts, reference: Parts | None, task: Task, *, tolerance: float | None) -> Check:
     """Are the outputs alive, and are they the reference's?
 
     Args:
-        outputs: float32, (items, values).
-        reference: the same shape, or None when there is nothing to compare with.
+        outputs: parts of the outputs, name → (items, …).
+        reference: the same shapes, or None when there is nothing to compare with.
+        task: says in which order parts are compared, and what is decided alike.
         tolerance: largest allowed max |difference| / max |reference|; None: the difference does not judge.
-        top1: the task's agreement measure.
     """
     # float64: outputs that went wild must be judged, not overflow on the way.
-    outputs = outputs.astype(np.float64)
-    finite = bool(np.isfinite(outputs).all())
-    spread = float(np.ptp(outputs, axis=0).max()) if finite and len(outputs) > 1 else 0.0
-    largest = float(np.abs(outputs).max()) if finite and outputs.size else 0.0
+    wide = {name: part.astype(np.float64) for name, part in outputs.items()}
+    finite = all(bool(np.isfinite(part).all()) for part in wide.values())
     alive = {
         "finite": finite,
-        "constant": finite and len(outputs) > 1 and spread <= 1e-6 * largest,
-        "denormal": finite and largest < _SMALLEST_NORMAL,
+        "constant": finite and any(map(_is_constant, wide.values())),
+        "denormal": finite
+        and any(float(np.abs(p).max(initial=0.0)) < _SMALLEST_NORMAL for p in wide.values()),
     }
     if reference is None or not finite:
         return Check(**alive, compared=False)
-    if reference.shape != outputs.shape:
+    if not are_comparable(reference, outputs):
         return Check(**alive, compared=True, passed=False, tolerance=tolerance)
-    difference = np.abs(outputs - reference)
-    scale = float(np.abs(reference).max())
-    norms = np.linalg.norm(outputs, axis=1) * np.linalg.norm(reference, axis=1)
-    cosine = (outputs * reference).sum(axis=1) / np.maximum(norms, _SMALLEST_NORMAL)
-    max_rel = float(difference.max()) / max(scale, _SMALLEST_NORMAL)
+    found = compare(reference, outputs, task)
     return Check(
         **alive,
         compared=True,
-        max_abs=float(difference.max()),
-        max_rel=max_rel,
-        cosine=float(cosine.min()),
-        top1_agreement=top1(reference, outputs),
+        max_abs=found.max_abs,
+        max_rel=found.max_rel,
+        cosine=found.cosine,
+        top1_agreement=found.agreement,
         tolerance=tolerance,
-        passed=None if tolerance is None else max_rel <= tolerance,
+        passed=None if tolerance is None else found.max_rel <= tolerance,
     )
+
+
+def _is_constant(part: np.ndarray) -> bool:
+    """The same for every item."""
+    largest = float(np.abs(part).max(initial=0.0))
+    return len(part) > 1 and float(np.ptp(part, axis=0).max()) <= 1e-6 * largest
 
 
 @contextlib.contextmanager
