@@ -534,6 +534,26 @@ class Quality(Frozen):
     scores: tuple[TaskScore, ...] = Field(default=(), description="of lm-evaluation-harness's tasks")
 
 
+class Stages(Frozen):
+    """What a detector's pictures took from pixels to boxes, batch by batch: each stage apart, and all of them together."""
+
+    preprocessing: Spread = Field(
+        description="from decoded RGB pictures to the input's tensor, on one thread"
+    )
+    model: Spread = Field(description="from there until the outputs are on the host")
+    postprocessing: Spread = Field(
+        description="from there to boxes in the pictures' pixels: decoding, thresholds, suppression; on one thread"
+    )
+    end_to_end: Spread
+    pictures: str = Field(description="which, for people")
+    boxes: float = Field(description="that were kept of a picture, the mean")
+    score_threshold: float
+    iou_threshold: float
+    samples_ns: dict[str, tuple[int, ...]] = Field(
+        default_factory=dict, description="in time order, by stage"
+    )
+
+
 class CaseResult(Frozen):
     """All that a worker and the conductor found out about one case."""
 
@@ -555,6 +575,7 @@ class CaseResult(Frozen):
     )
     load: LoadSummary | None = None
     generation: Generation | None = None
+    stages: Stages | None = None
     memory: Memory | None = None
     check: Check | None = None
     evidence: Evidence | None = None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 import pytest
 from timm.data import ImageNetInfo
 
-from zoobench.data.labels import class_map, imagenet_classes
+from zoobench.data.labels import class_map, coco_classes, imagenet_classes
 from zoobench.errors import UsageError
 
 CRANE_BIRD, CRANE_MACHINE = 134, 517
@@ -123,3 +126,26 @@ def test_what_does_not_fit_is_one_line(
 def test_numbers_beside_names_are_in_no_order() -> None:
     with pytest.raises(UsageError, match="some of the dataset's classes are numbers and some names"):
         class_map(["1", "2", "zero"], 3, None)
+
+
+def test_cocos_classes_are_ultralytics_in_order_and_have_their_ids() -> None:
+    yaml = pytest.importorskip("yaml")
+    found = importlib.util.find_spec("ultralytics")
+    if found is None or found.origin is None:
+        pytest.skip("ultralytics is not installed")
+    file = Path(found.origin).parent / "cfg/datasets/coco.yaml"
+    names = list(yaml.safe_load(file.read_text("utf-8"))["names"].values())
+    assert [called.split(", ")[0] for _, called in coco_classes()] == names
+    numbers = [number for number, _ in coco_classes()]
+    assert (len(numbers), numbers[0], numbers[11], numbers[-1]) == (80, 1, 13, 90)
+
+
+def test_a_dataset_of_coco_meets_its_models_by_name() -> None:
+    assert class_map(["stop sign", "person", "sofa"], 80, "coco-80").outputs == (11, 0, 57)
+    assert class_map(["stop sign", "person", "sofa"], 91, "coco-91").outputs == (13, 1, 63)
+    # As RT-DETR's files spell them.
+    assert class_map(["couch", "tv"], 3, ("tvmonitor", "dog", "sofa")).outputs == (2, 0)
+    with pytest.raises(UsageError, match="the model has 3 classes, and coco-80 has 80"):
+        class_map(["person"], 3, "coco-80")
+    with pytest.raises(UsageError, match="none of the model's: 'spaceship'"):
+        class_map(["spaceship"], 80, "coco-80")

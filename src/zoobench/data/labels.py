@@ -15,8 +15,10 @@ from zoobench.errors import UsageError, printable
 
 IMAGENET = "imagenet-1k"
 IMAGENET_BACKGROUND = "imagenet-1k+background"
-Labels = Literal["imagenet-1k", "imagenet-1k+background"] | Sequence[str] | None
-"""What a model's outputs mean: ImageNet's classes in order, the same behind a background class, these names, unknown."""
+COCO, COCO_BY_ID = "coco-80", "coco-91"
+Labels = Literal["imagenet-1k", "imagenet-1k+background", "coco-80", "coco-91"] | Sequence[str] | None
+"""What a model's outputs mean: ImageNet's classes in order, the same behind a background class, COCO's in order or by their ids,
+these names, unknown."""
 
 _WNID = re.compile(r"(n\d{8})(?:[\s_-].*)?", re.DOTALL)
 _PLACEHOLDER = re.compile(r"LABEL_\d+")
@@ -63,6 +65,22 @@ def imagenet_classes() -> tuple[ImageNetClass, ...]:
     return tuple(ImageNetClass(*line.split("\t")) for line in lines)
 
 
+@lru_cache
+def coco_classes() -> tuple[tuple[int, str], ...]:
+    """COCO's 80 classes in order: category id, and the names that go for it, between commas, COCO's own first."""
+    lines = Path(__file__).with_name("coco_classes.tsv").read_text("utf-8").splitlines()
+    pairs = (line.split("\t") for line in lines)
+    return tuple((int(number), names) for number, names in pairs)
+
+
+def coco_names(labels: str) -> tuple[str, ...]:
+    """What the outputs of a model with the labels `coco-80` or `coco-91` stand for; ids that are nobody's are empty."""
+    if labels == COCO:
+        return tuple(names for _, names in coco_classes())
+    by_id = dict(coco_classes())
+    return tuple(by_id.get(number, "") for number in range(max(by_id) + 1))
+
+
 def class_map(classes: Sequence[str], outputs: int, labels: Labels) -> ClassMap:
     """What each class of a dataset is among a model's outputs.
 
@@ -81,11 +99,17 @@ def class_map(classes: Sequence[str], outputs: int, labels: Labels) -> ClassMap:
         labels = None
     if labels is None:
         return _by_position(classes, outputs)
+    if labels in (COCO, COCO_BY_ID):
+        names = coco_names(str(labels))
+        if outputs != len(names):
+            raise UsageError(f"the model has {outputs} classes, and {labels} has {len(names)}")
+        return _to_names(classes, names)
     if isinstance(labels, str):
         first = {IMAGENET: 0, IMAGENET_BACKGROUND: 1}.get(labels)
         if first is None:
             raise UsageError(
-                f"{printable(labels)!r} are no known labels: give {IMAGENET}, {IMAGENET_BACKGROUND} or the names"
+                f"{printable(labels)!r} are no known labels: give {IMAGENET}, {IMAGENET_BACKGROUND}, {COCO}, {COCO_BY_ID} or the "
+                "names"
             )
         if outputs != len(imagenet_classes()) + first:
             other = f"; with a background class first it is {IMAGENET_BACKGROUND}" if outputs == 1001 else ""
@@ -185,11 +209,18 @@ def _to_names(classes: Sequence[str], labels: Sequence[str]) -> ClassMap:
             direct[name] = tuple(sorted(places[_spelt(name)]))
         elif wnid is not None and wnid in places:
             direct[name] = tuple(sorted(places[wnid]))
-        elif wnid in synonyms and (meant := _candidates(synonyms[wnid], places)):
+        elif (wnid in synonyms and (meant := _candidates(synonyms[wnid], places))) or (
+            meant := _candidates(_coco_synonyms(name), places)
+        ):
             direct[name] = meant
     found = _resolve(classes, direct, labels, [str(index) for index in range(len(labels))], "the model's")
     _check_apart(classes, found)
     return ClassMap(tuple(found), subset=len(classes) < len(labels))
+
+
+def _coco_synonyms(name: str) -> str:
+    """All that COCO's class of this name is called; detectors name some as PASCAL VOC did."""
+    return next((names for _, names in coco_classes() if _spelt(name) in _synonyms(names)), "")
 
 
 def _resolve(

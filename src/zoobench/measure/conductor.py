@@ -20,6 +20,7 @@ from zoobench.measure.channel import Worker, WorkerError
 from zoobench.measure.effort import EffortPlan
 from zoobench.measure.generation import summarise_tokens
 from zoobench.measure.quality import summarise_quality, with_scores
+from zoobench.measure.stages import summarise_stages
 from zoobench.measure.stats import describe, early_stop_queries, enough, throughput_per_s
 from zoobench.measure.verdict import judge
 from zoobench.outcome import (
@@ -33,6 +34,7 @@ from zoobench.outcome import (
     Noise,
     Quality,
     Slot,
+    Stages,
     Status,
     WarmUp,
     summarise_load,
@@ -57,6 +59,7 @@ class Deadlines:
     slot: float = 60.0
     slot_factor: float = 50.0
     memory: float = 60.0
+    stages: float = 300.0
     evidence: float = 600.0
     accuracy: float = 600.0
     accuracy_picture: float = 5.0
@@ -115,6 +118,8 @@ class _Player:
     unproved: str | None = None
     accuracy: Accuracy | None = None
     quality: Quality | None = None
+    stages: Stages | None = None
+    untimed: str | None = None
     unassessed: str | None = None
     unscored: str | None = None
     memory: dict[str, Any] = field(default_factory=dict)
@@ -373,6 +378,8 @@ def _look_back(players: list[_Player], stage: Stage) -> None:
     for player in players:
         stage.on_progress(player.seat.case, "evidence")
         player.memory = _ask(player, stage, "memory", stage.deadlines.memory) or {}
+        if player.worker is not None and _has_stages(player.seat):
+            _time_stages(player, stage)
         if player.worker is None:
             continue
         begin = time.perf_counter()
@@ -394,6 +401,29 @@ def _look_back(players: list[_Player], stage: Stage) -> None:
             _assess_quality(player, stage)
         if player.worker and player.seat.tasks:
             _run_tasks(player, stage)
+
+
+def _has_stages(seat: Seat) -> bool:
+    """A detector whose pictures can be prepared; under LoadGen queries queue, and stages say nothing of them."""
+    known = seat.artifact.detector is not None and seat.artifact.preprocessing is not None
+    return known and seat.case.scenario not in LOADGEN_SCENARIOS
+
+
+def _time_stages(player: _Player, stage: Stage) -> None:
+    """What fails here takes nothing back of what was measured."""
+    assert player.worker is not None
+    stage.on_progress(player.seat.case, "stages")
+    player.stage = "stages"
+    begin = time.perf_counter()
+    evaluation = player.seat.evaluation
+    try:
+        raw = player.worker.request(
+            "stages", {"pack": evaluation and evaluation.pack}, deadline_s=stage.deadlines.stages
+        )
+        player.stages = summarise_stages(raw)
+    except WorkerError as error:
+        player.untimed = str(error)
+    player.wall_s += time.perf_counter() - begin
 
 
 def _evaluate(player: _Player, evaluation: Evaluation, stage: Stage) -> None:
@@ -508,6 +538,7 @@ def _result(player: _Player, plan: EffortPlan, stage: Stage, seed: int) -> CaseR
             inner_loops=max(slot.inner_loops for slot in player.slots),
             hyperthreads=stage.cores is not None and case.threads > stage.cores,
             unproved=player.unproved,
+            untimed=player.untimed,
             load=load,
             accuracy=player.accuracy,
             quality=player.quality,
@@ -528,6 +559,7 @@ def _result(player: _Player, plan: EffortPlan, stage: Stage, seed: int) -> CaseR
         throughput_per_s=throughput,
         load=load,
         generation=generation,
+        stages=player.stages,
         # What a client needs says nothing of the server.
         memory=memory if facts and case.device != "remote" else None,
         check=check,

@@ -65,6 +65,7 @@ def judge(
     inner_loops: int = 1,
     hyperthreads: bool = False,
     unproved: str | None = None,
+    untimed: str | None = None,
     load: LoadSummary | None = None,
     accuracy: Accuracy | None = None,
     quality: Quality | None = None,
@@ -83,6 +84,7 @@ def judge(
         inner_loops: calls per timed sample, the largest of the slots.
         hyperthreads: two of the CPUs that were used are threads of one core.
         unproved: why there is no evidence.
+        untimed: why a detector's stages have no times.
         load: what LoadGen says of its tests; None where it drove none.
         accuracy: what the accuracy pass found; None where there was none.
         quality: what the quality pass of a language model found.
@@ -103,6 +105,7 @@ def judge(
     unstable = [*_warm_up(warm_up), *samples, *placement(case, noises)]
     warnings = [
         *unproved_warnings(case, check, evidence, provider, unproved),
+        *_stage_warnings(untimed),
         *(() if case.device == "remote" else noise_warnings(noises, _timed_s(latency, load))),
         *placement_warnings(case, noises),
         *_sample_warnings(closed, plan, inner_loops),
@@ -117,6 +120,14 @@ def judge(
     ]
     value = VerdictValue.INVALID if invalid else VerdictValue.UNSTABLE if unstable else VerdictValue.VALID
     return Verdict(value=value, reasons=(*invalid, *unstable), warnings=tuple(warnings))
+
+
+def _stage_warnings(untimed: str | None) -> Reasons:
+    if untimed is not None:
+        yield Reason(
+            code="no_stages",
+            message=f"what a picture takes before and after the model was not measured: {untimed}",
+        )
 
 
 def _load_test(case: Case, load: LoadSummary | None) -> Reasons:

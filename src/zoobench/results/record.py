@@ -20,6 +20,7 @@ from zoobench.outcome import (
     Memory,
     Noise,
     Quality,
+    Stages,
     Status,
     Verdict,
     WarmUp,
@@ -150,6 +151,7 @@ class Record(Part):
     throughput_per_s: float | None = None
     load: LoadSummary | None = Field(default=None, description="of the scenarios that LoadGen drives")
     generation: Generation | None = Field(default=None, description="of language models")
+    stages: Stages | None = Field(default=None, description="of detectors")
     memory: Memory | None = None
     roofline_fraction: float | None = Field(
         default=None,

@@ -29,6 +29,7 @@ from zoobench.results.row import Row, row_of
 from zoobench.show import sections
 from zoobench.show.accuracy import accuracy_chart, accuracy_section
 from zoobench.show.charts import Chart, latency_chart, speedup_chart, throughput_chart
+from zoobench.show.detection import stages_section
 from zoobench.show.document import (
     Block,
     Command,
@@ -189,6 +190,7 @@ class _Page:
             *sections.notes_section(notes),
             # A request is as long as it was asked to be: language models have charts of their own.
             *self._chart(latency_chart([r for r in view.at_own_pace if not r.requests]), number),
+            *stages_section(view.rows),
             *generation_section(view.rows),
             *self._chart(itl_chart(view.at_own_pace), number),
             *self._chart(decode_chart(view.at_own_pace), number),

@@ -23,6 +23,12 @@ TOKEN_COLUMNS = (
 )  # fmt: skip
 """Of language models; each is called as in a row."""
 
+DETECTOR_COLUMNS = (
+    "preprocessing_p50_ms", "stage_model_p50_ms", "postprocessing_p50_ms", "postprocessing_p95_ms", "end_to_end_p50_ms",
+    "end_to_end_p95_ms", "stage_rounds", "stage_pictures", "score_threshold", "iou_threshold", "boxes",
+)  # fmt: skip
+"""Of detectors; likewise."""
+
 COLUMNS = (
     "machine", "model", "hf_id", "weights", "backend", "options", "device", "precision", "batch", "threads",
     "scenario", "arm", "status", "verdict", "reasons", "p50_ms", "p50_low_ms", "p50_high_ms", "p95_ms", "p95_low_ms",
@@ -33,6 +39,7 @@ COLUMNS = (
     "unclaimed", "agreement", "cosine_min", "drop", "drop_low", "drop_high", "mcnemar_p", "drop_decision",
     "images_needed", "max_drop", "effort", "run_id", "recorded_at", "measurement_key",
     "later_attempt", "error_stage", "error_message", *TOKEN_COLUMNS,
+    *DETECTOR_COLUMNS,
 )  # fmt: skip
 
 
@@ -67,7 +74,7 @@ def _values(cell: Cell) -> tuple[Value, ...]:
         r.cosine_min, r.drop, *_ends(r.drop_interval), r.mcnemar_p, r.drop_decision.value if r.drop_decision else None,
         r.images_needed, r.max_drop, r.effort, r.run_id, r.recorded_at, r.measurement_key,
         cell.later.status.value if cell.later else None, r.error_stage, r.error_message,
-        *(getattr(r, name) for name in TOKEN_COLUMNS),
+        *(getattr(r, name) for name in (*TOKEN_COLUMNS, *DETECTOR_COLUMNS)),
     )  # fmt: skip
 
 

@@ -195,6 +195,9 @@ _CALL_FIELDS: list[Field] = [
     (Column("p95 (ms)", "right"), lambda r: format_ms(r.p95_ms)),
     (Column("Throughput (items/s)", "right"), lambda r: format_number(r.throughput_per_s)),
 ]
+_STAGE_FIELDS: list[Field] = [
+    (Column("End to end (ms)", "right"), lambda r: format_ms(r.end_to_end_p50_ms)),
+]
 _TOKEN_FIELDS: list[Field] = [
     (Column("TTFT (ms)", "right"), lambda r: format_ms(r.ttft_p50_ms)),
     (Column("ITL (ms)", "right"), lambda r: format_ms(r.itl_p50_ms)),
@@ -237,6 +240,7 @@ def documented_table(cells: Iterable[Cell], notes: Notes, *, narrow: bool = Fals
         *case_fields([c.row for c in shown]),
         (Column("Latency (ms)", "right"), latency_cell),
         *([] if spoken and all(spoken) else _CALL_FIELDS),
+        *(_STAGE_FIELDS if any(c.row.end_to_end_p50_ms is not None for c in shown) else []),
         *(_TOKEN_FIELDS if any(spoken) else []),
         *(_CLIENT_FIELDS if any((c.row.concurrency or 1) > 1 for c in shown) else []),
         *(_GOOD_FIELDS if any(c.row.good is not None for c in shown) else []),
@@ -342,6 +346,7 @@ def notes_table(notes: Notes) -> Table:
 
 _SHORT_HEADS = {
     "p95 (ms)": "p95",
+    "End to end (ms)": "end to end",
     "Throughput (items/s)": "items/s",
     "LoadGen (ms)": "LoadGen",
     "TTFT (ms)": "TTFT",

@@ -32,6 +32,14 @@ def check_pictures(input_shape: tuple[int, ...], items: int) -> np.ndarray:
     return np.stack(rows)
 
 
+def made_picture(height: int, width: int) -> Image.Image:
+    """A smooth RGB picture that nobody has taken, the same every time: for what depends on its size alone."""
+    from PIL import Image
+
+    waves = _waves(np.random.Generator(np.random.PCG64(_SEED)), (3, height, width))
+    return Image.fromarray((128 + 50 * waves).clip(0, 255).astype(np.uint8).transpose(1, 2, 0))
+
+
 def prepared(picture: Image.Image, how: Preprocessing) -> np.ndarray:
     """One decoded picture as one item of the input, float32, (channels, height, width).
 

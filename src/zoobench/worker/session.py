@@ -1,7 +1,7 @@
 """The session role: one model on one runtime, driven verb by verb while other workers wait their turn.
 
-Order of verbs: load, first_call, check, warm_up, slot (many), memory, evidence, accuracy, or quality and lm_eval. Profiling, pictures and texts
-come last, because they would spoil the memory figure.
+Order of verbs: load, first_call, check, warm_up, slot (many), memory, stages, evidence, accuracy, or quality and lm_eval. Pictures, profiling
+and texts come last, because they would spoil the memory figure.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ class SessionRole:
             "warm_up": self.warm_up,
             "slot": self.slot,
             "memory": self.memory,
+            "stages": self.stages,
             "evidence": self.evidence,
             "close": self.close,
         }
@@ -223,6 +224,20 @@ class SessionRole:
             kv_used_bytes=kv[0],
             kv_reserved_bytes=kv[1],
         ).model_dump(mode="json")
+
+    def stages(self, pack: str | None) -> dict[str, Any]:
+        """A detector's pictures from pixels to boxes, each stage timed apart."""
+        from zoobench.worker.stages import time_stages
+
+        assert self._case and self._artifact and self._session
+        with _no_garbage_collection():
+            return time_stages(
+                self._session,
+                self._artifact,
+                self._case,
+                pack=Path(pack) if pack else None,
+                clock=self.clock,
+            )
 
     def evidence(self) -> dict[str, Any]:
         """What really ran, from the runtime's own profile."""
