@@ -508,6 +508,9 @@ class DataInfo(Frozen):
     ids_sha256: str
     content_sha256: str
     labels_sha256: str = Field(description="over the class names, and which picture is of which")
+    boxes: bool = Field(
+        default=False, description="whether the pictures have boxes, for detectors, and no class"
+    )
     notes: tuple[str, ...] = ()
 
 
@@ -520,6 +523,7 @@ class Evaluation:
         data: what the pack holds.
         outputs: folder in which the raw outputs of reference passes are kept.
         reference: the fp32 artifact whose outputs are the reference; None: this case is the reference.
+        origin: of a detector's reference on another runtime than PyTorch: PyTorch's fp32, which it is held against.
         max_drop: how much of top-1 may be lost against the reference, a share.
         published_top1: percent, of the catalog.
     """
@@ -528,6 +532,7 @@ class Evaluation:
     data: DataInfo
     outputs: str
     reference: Artifact | None = None
+    origin: tuple[Case, Artifact] | None = None
     max_drop: float = 0.01
     published_top1: float | None = None
 

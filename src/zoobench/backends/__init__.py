@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, cast
 
-from zoobench.spec import CLIENT_OPTIONS, LOAD_OPTIONS, TEXT, TOKEN_OPTIONS, Precision
+from zoobench.spec import CLIENT_OPTIONS, DETECTION, LOAD_OPTIONS, TEXT, TOKEN_OPTIONS, Precision
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,6 +73,10 @@ class Backend(Protocol):
         ...
 
 
+PICTURES = ("image_classification", DETECTION)
+"""Tasks whose models take pictures: what runs a tensor through a graph runs them all."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One row of the table.
@@ -100,7 +104,7 @@ class Row:
     device: str
     format: ArtifactFormat
     precisions: tuple[str, ...]
-    tasks: tuple[str, ...] = ("image_classification",)
+    tasks: tuple[str, ...] = PICTURES
     own_artifact: Mapping[str, ArtifactFormat] = field(default_factory=dict)
     refusals: Mapping[str, str] = field(default_factory=dict)
     extra: str | None = None
@@ -130,7 +134,7 @@ BACKENDS: dict[str, Row] = {
         "cpu",
         "torch",
         ("fp32", "bf16"),
-        tasks=("image_classification", TEXT),
+        tasks=(*PICTURES, TEXT),
         packages=_TORCH,
         options=_EAGER_OPTIONS,
     ),
@@ -235,7 +239,7 @@ BACKENDS: dict[str, Row] = {
         "cuda",
         "torch",
         ("fp32", "tf32", "fp16", "bf16"),
-        tasks=("image_classification", TEXT),
+        tasks=(*PICTURES, TEXT),
         packages=_TORCH,
         options=_EAGER_OPTIONS,
     ),
@@ -307,6 +311,7 @@ BACKENDS: dict[str, Row] = {
             "fake_fault",
             "fake_clock",
         ),
+        tasks=("image_classification",),
         provider="fake",
         inline=True,
         ranked=False,

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
-from zoobench.backends import artifact_key
+from zoobench.backends import BACKENDS, COMMON_OPTIONS, artifact_key
 from zoobench.driver.recorder import Recorder
 from zoobench.driver.settings import Observer
 from zoobench.driver.text_tasks import TextTasks
@@ -22,6 +22,9 @@ from zoobench.outcome import Accuracy, Status
 from zoobench.plan import Data
 from zoobench.results.record import Record
 from zoobench.spec import CALL_OPTIONS, Artifact, Case, DataInfo, Evaluation, Precision, Seat
+
+_ORIGIN = "pytorch"
+"""The backend whose fp32 is every other's reference."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +77,16 @@ class Accuracies:
             UsageError: prepared as is stated, pictures do not have the shape of the model's input; or tasks say nothing of it.
         """
         self.tasks.check(artifact)
-        how = artifact.preprocessing
-        if self.pictures.evaluation is None or how is None:
+        how, asked = artifact.preprocessing, self.pictures.evaluation
+        if asked is None or artifact.decoder is not None:
+            return
+        if asked.info.boxes is not (artifact.detector is not None):
+            holds, wanted = ("boxes", "classes") if asked.info.boxes else ("classes", "boxes")
+            raise UsageError(
+                f"--dataset {asked.info.label}: its pictures have {holds}, and {artifact.model} finds {wanted}; give it pictures "
+                f"with {wanted}, and run the others apart"
+            )
+        if how is None:
             return
         channels = 1 if how.channels == "grey" else 3
         wanted = artifact.input_shape
@@ -101,7 +112,8 @@ class Accuracies:
             return False
         reference = self.recorder.reference(record.case)
         against = found.fidelity.reference_sha256 if found.fidelity else None
-        return against == (reference.sha256 if reference else None)
+        # A reference may itself be held against another runtime's, if that ran.
+        return reference is None or against == reference.sha256
 
     def judged(self, record: Record) -> Record:
         """The record by the margin that is asked for now; it was not measured again for that."""
@@ -144,10 +156,24 @@ class Accuracies:
             data=asked.info,
             outputs=asked.outputs,
             reference=self.recorder.reference(seat.case),
+            origin=self._origin(seat),
             max_drop=self.pictures.max_drop,
             published_top1=published,
         )
         return dataclasses.replace(seat, evaluation=evaluation)
+
+    def _origin(self, seat: Seat) -> tuple[Case, Artifact] | None:
+        """Boxes of two runtimes can be compared where classes could not: thresholds make a choice of near equals."""
+        case = seat.case
+        if seat.artifact.detector is None or case.precision is not Precision.FP32 or case.backend == _ORIGIN:
+            return None
+        known = (*COMMON_OPTIONS, *BACKENDS[_ORIGIN].options)
+        options = {name: value for name, value in case.options.items() if name in known}
+        same = case.model_copy(
+            update={"backend": _ORIGIN, "device": BACKENDS[_ORIGIN].device, "options": options}
+        )
+        artifact = self.recorder.artifact(same)
+        return (same, artifact) if artifact else None
 
     def _key(self, record: Record, sha256: str, meaning: str) -> Hashable:
         """What an accuracy depends on beside the pictures: a precision may give other answers on another CPU."""

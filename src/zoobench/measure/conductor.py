@@ -39,7 +39,7 @@ from zoobench.outcome import (
     WarmUp,
     summarise_load,
 )
-from zoobench.spec import LOADGEN_SCENARIOS, TOKENS, Case, Evaluation, Seat
+from zoobench.spec import LOADGEN_SCENARIOS, TOKENS, Artifact, Case, Evaluation, Seat
 
 _STATUS = {"timeout": Status.TIMEOUT, "out_of_memory": Status.OUT_OF_MEMORY}
 
@@ -229,7 +229,7 @@ def _raise_curtain(players: list[_Player], stage: Stage, fork: int, *, first: bo
             "load",
             limits.load,
             case=case.model_dump(mode="json"),
-            artifact={**player.seat.artifact.model_dump(mode="json"), "path": str(player.seat.artifact.path)},
+            artifact=_sent(player.seat.artifact),
             inputs=player.seat.inputs,
             fork=fork,
         )
@@ -391,9 +391,7 @@ def _look_back(players: list[_Player], stage: Stage) -> None:
             player.unproved = str(error)
         player.wall_s += time.perf_counter() - begin
     # The reference first: its outputs are kept, so that the others need not make them anew.
-    for player in sorted(
-        players, key=lambda one: bool(one.seat.evaluation and one.seat.evaluation.reference)
-    ):
+    for player in sorted(players, key=_is_held_against):
         if player.worker and player.seat.evaluation:
             _evaluate(player, player.seat.evaluation, stage)
     for player in players:
@@ -401,6 +399,17 @@ def _look_back(players: list[_Player], stage: Stage) -> None:
             _assess_quality(player, stage)
         if player.worker and player.seat.tasks:
             _run_tasks(player, stage)
+
+
+def _is_held_against(player: _Player) -> bool:
+    """Its pass needs the outputs of another one."""
+    due = player.seat.evaluation
+    return due is not None and (due.reference is not None or due.origin is not None)
+
+
+def _sent(artifact: Artifact) -> dict[str, Any]:
+    """As a worker is told of it: its path is no part of what it is, and where its files are."""
+    return {**artifact.model_dump(mode="json"), "path": str(artifact.path)}
 
 
 def _has_stages(seat: Seat) -> bool:
@@ -434,14 +443,15 @@ def _evaluate(player: _Player, evaluation: Evaluation, stage: Stage) -> None:
     # Where an interruption will say that it happened.
     player.stage = "accuracy"
     begin = time.perf_counter()
-    reference = evaluation.reference
+    origin = evaluation.origin
     try:
         raw = player.worker.request(
             "accuracy",
             {
                 "pack": evaluation.pack,
                 "outputs": evaluation.outputs,
-                "reference": reference and {**reference.model_dump(mode="json"), "path": str(reference.path)},
+                "reference": evaluation.reference and _sent(evaluation.reference),
+                "origin": origin and [origin[0].model_dump(mode="json"), _sent(origin[1])],
             },
             deadline_s=stage.deadlines.accuracy + stage.deadlines.accuracy_picture * evaluation.data.samples,
             on_event=lambda _, text: stage.on_progress(case, text),
@@ -462,7 +472,7 @@ def _assess_quality(player: _Player, stage: Stage) -> None:
     try:
         raw = player.worker.request(
             "quality",
-            {"reference": reference and {**reference.model_dump(mode="json"), "path": str(reference.path)}},
+            {"reference": reference and _sent(reference)},
             deadline_s=stage.deadlines.accuracy,
         )
         player.quality = summarise_quality(raw, case.precision, reference)

@@ -245,7 +245,12 @@ class SessionRole:
         return self._session.evidence().model_dump(mode="json")
 
     def accuracy(
-        self, emit: Emit, pack: str, outputs: str, reference: dict[str, Any] | None
+        self,
+        emit: Emit,
+        pack: str,
+        outputs: str,
+        reference: dict[str, Any] | None,
+        origin: list[dict[str, Any]] | None = None,
     ) -> dict[str, Any]:
         """Run labelled pictures; the session that was measured is given up for one of the pass's own batch."""
         # Only a pass needs what decodes pictures.
@@ -260,6 +265,9 @@ class SessionRole:
             pack=Path(pack),
             outputs=Path(outputs),
             reference=None if reference is None else Artifact.model_validate(reference),
+            origin=None
+            if origin is None
+            else (Case.model_validate(origin[0]), Artifact.model_validate(origin[1])),
             open_session=backend.load,
             progress=lambda text: emit("progress", text),
             workers=self._case.threads,

@@ -104,7 +104,7 @@ def _pictures(pack: Path | None) -> tuple[Sequence[Image], str]:
     with Pack.open(pack) as held:
         for index in range(len(held)):
             try:
-                found.append(decode(held.read(index)))
+                found.append(decode(held.read(index), upright=not held.boxes))
             except UndecodableError:
                 continue
             if len(found) == _PICTURES:
