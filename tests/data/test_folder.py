@@ -103,7 +103,7 @@ def test_a_local_path_wins_over_the_hub_and_over_a_short_name(
     ("said", "more", "words"),
     [
         ("imagenete", {}, "did you mean imagenette?"),
-        ("zzz", {}, "give a folder, a parquet file, a Hub id .* mini-imagenet"),
+        ("zzz", {}, "give a folder, a parquet file, a COCO .json, a Hub id .* mini-imagenet"),
         (" ", {}, "no dataset is named"),
         ("./nothing", {}, "no such file or folder"),
         ("/" + "x" * 5000, {}, "no such file or folder"),
@@ -116,7 +116,7 @@ def test_a_local_path_wins_over_the_hub_and_over_a_short_name(
         ("FOLDER", {"config": "x"}, "neither configs nor columns"),
         ("FOLDER", {"split": "test"}, "no sub-folder 'test' for the split, and no splits at all"),
         ("FOLDER/cat", {}, "no pictures in sub-folders"),
-        ("FOLDER/cat/0.png", {}, "neither a folder nor a .parquet file"),
+        ("FOLDER/cat/0.png", {}, "neither a folder nor a .parquet or .json file"),
     ],
 )
 def test_what_cannot_be_meant_is_one_line(

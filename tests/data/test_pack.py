@@ -25,6 +25,7 @@ from zoobench.data.pack import (
     IMAGES_FILE,
     INDEX_FILE,
     PACK_FILE,
+    Entry,
     Pack,
     collect,
     kept_packs,
@@ -189,10 +190,10 @@ def test_a_full_disk_is_one_line_and_what_arrived_is_kept(
 ) -> None:
     append = pack_module._append
 
-    def full(images: Any, index: Any, last: Any, picture: str, *rest: Any) -> Any:
-        if last and images.tell() > 500:
+    def full(images: Any, index: Any, entry: Entry, content: bytes) -> None:
+        if entry.offset and images.tell() > 500:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return append(images, index, last, picture, *rest)
+        append(images, index, entry, content)
 
     with monkeypatch.context() as patch:
         patch.setattr(pack_module, "_append", full)
@@ -307,7 +308,7 @@ def test_labels_that_changed_on_disk_are_noticed_and_mended(
 
 def test_a_pipe_is_no_dataset(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.parquet")
-    with pytest.raises(UsageError, match=r"neither a folder nor a \.parquet file"):
+    with pytest.raises(UsageError, match=r"neither a folder nor a \.parquet or \.json file"):
         open_source(DataRequest(str(tmp_path / "pipe.parquet")))
 
 

@@ -1,6 +1,6 @@
 """Labelled pictures, to measure accuracy with: from what a user typed to local files that a worker reads.
 
-`open_source` finds the dataset, `select` (pure) chooses a class-balanced sample of it, `pack` brings the sample to the
+`open_source` finds the dataset, `select` (pure) chooses a sample of it, `pack` brings the sample to the
 local disk, and `loader` decodes it in batches. A measuring worker only ever sees the pack, so it needs neither the
 network nor a token.
 """
@@ -18,9 +18,12 @@ from zoobench.errors import UsageError, printable
 if TYPE_CHECKING:
     import numpy as np
 
+    from zoobench.data.truth import Objects
+
 __all__ = ["Block", "DataRequest", "Pick", "Source", "check_local", "open_source"]
 
 _PATH_STARTS = ("/", "./", "../", "~")
+_FILES = (".parquet", ".json")
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class DataRequest:
     """What the user asked for.
 
     Attributes:
-        said: a folder, a parquet file, a Hub id with an optional `@revision`, or a short name.
+        said: a folder, a parquet file, a COCO json, a Hub id with an optional `@revision`, or a short name.
         samples: how many pictures; None means all of them.
         seed: decides which ones.
         at_most: with fewer pictures than `samples` all are taken; else that is an error.
@@ -36,7 +39,7 @@ class DataRequest:
         split: None means the only one there is, or the usual one for a test.
         config: of a parquet dataset that has several.
         image_column: of a parquet dataset; None: told from the types and names.
-        label_column: likewise.
+        label_column: likewise; one of objects makes it a dataset for detectors.
     """
 
     said: str
@@ -58,11 +61,14 @@ class Block:
         name: of the file or folder, for people.
         ids: one a picture, unique in the source and the same on every machine.
         labels: int64, as many; an index into the source's classes, -1 where there is no label.
+        objects: what is where on each picture, of a dataset for detectors, whose labels are all -1; None: of one for
+            classifiers.
     """
 
     name: str
     ids: Sequence[str]
     labels: np.ndarray
+    objects: Objects | None = None
 
 
 class Pick(NamedTuple):
@@ -75,7 +81,7 @@ class Pick(NamedTuple):
 class Source(Protocol):
     """A labelled dataset that can say what it holds without reading its pictures.
 
-    Only `pin` and `notes` need no network; the others may have to ask the Hub.
+    Only `pin` needs no network; the others may have to ask the Hub. One for detectors has `objects` in all its blocks.
     """
 
     @property
@@ -145,12 +151,14 @@ def open_source(request: DataRequest) -> Source:
         HubError: the Hub refused; HubUnreachableError where it does not answer and nothing is known.
     """
     if not request.said.strip():
-        raise UsageError(f"no dataset is named: give a folder, a parquet file, a Hub id or {_short_names()}")
+        raise UsageError(
+            f"no dataset is named: give a folder, a parquet file, a COCO .json, a Hub id or {_short_names()}"
+        )
     path = _existing(request.said)
     if path is not None:
         return _open_path(path, request)
     said, _, at = request.said.partition("@")
-    if said.startswith(_PATH_STARTS) or said.endswith(".parquet"):
+    if said.startswith(_PATH_STARTS) or said.endswith(_FILES):
         raise UsageError(f"{printable(request.said)}: no such file or folder: check the path of the dataset")
     if at and request.revision and at != request.revision:
         raise UsageError(
@@ -177,7 +185,7 @@ def check_local(request: DataRequest) -> None:
     """
     said = request.said.partition("@")[0]
     may_be_on_the_hub = said.lower() in SHORT_NAMES or (
-        said.count("/") == 1 and not said.startswith(_PATH_STARTS) and not said.endswith(".parquet")
+        said.count("/") == 1 and not said.startswith(_PATH_STARTS) and not said.endswith(_FILES)
     )
     if _existing(request.said) is not None or not may_be_on_the_hub:
         open_source(request).labels()
@@ -197,24 +205,31 @@ def _open_path(path: Path, request: DataRequest) -> Source:
         raise UsageError(
             f"{printable(request.said)} is a local path and has no revisions: leave the revision out"
         )
+    from zoobench.data.coco import is_coco, open_coco
     from zoobench.data.parquet import holds_parquet, open_parquet
 
+    if is_coco(path):
+        _without_columns(request, "COCO's annotations")
+        return open_coco(path, request.split)
     if path.is_dir() and not holds_parquet(path):
         from zoobench.data.folder import open_folder
 
-        if request.config or request.image_column or request.label_column:
-            raise UsageError(
-                f"{printable(request.said)} is a folder of pictures, which has neither configs nor columns: leave"
-                " those flags out"
-            )
+        _without_columns(request, "a folder of pictures")
         return open_folder(path, request.split)
     # Opening a pipe would wait for ever.
     if not path.is_dir() and (not path.is_file() or path.suffix.lower() != ".parquet"):
         raise UsageError(
-            f"{printable(request.said)} is neither a folder nor a .parquet file: give a folder with one sub-folder"
-            " a class, or parquet files"
+            f"{printable(request.said)} is neither a folder nor a .parquet or .json file: give a folder with one"
+            " sub-folder a class, parquet files, or COCO's annotations"
         )
     return open_parquet(path, request)
+
+
+def _without_columns(request: DataRequest, what: str) -> None:
+    if request.config or request.image_column or request.label_column:
+        raise UsageError(
+            f"{printable(request.said)} is {what}, with neither configs nor columns: leave those flags out"
+        )
 
 
 def _short_names() -> str:
@@ -225,4 +240,4 @@ def _did_you_mean(said: str) -> str:
     near = difflib.get_close_matches(said.lower(), SHORT_NAMES, n=1, cutoff=0.5)
     if near:
         return f": did you mean {near[0]}?"
-    return f": give a folder, a parquet file, a Hub id (owner/name) or {_short_names()}"
+    return f": give a folder, a parquet file, a COCO .json, a Hub id (owner/name) or {_short_names()}"

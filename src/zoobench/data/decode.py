@@ -24,8 +24,8 @@ class UndecodableError(ZoobenchError):
     """These bytes give no picture. `str(error)` is a short reason, such as "truncated"; the caller knows the name."""
 
 
-def decode(data: bytes) -> Image:
-    """The picture in mode RGB, turned as its EXIF data say; of an animation the first frame.
+def decode(data: bytes, *, upright: bool = True) -> Image:
+    """The picture in mode RGB, turned as its EXIF data say unless not `upright`; of an animation the first frame.
 
     Transparency is dropped and not blended: what is stored below it shows, as in torchvision's loader. Grey
     values of 16 bits are scaled to 8. Safe in threads.
@@ -42,7 +42,7 @@ def decode(data: bytes) -> Image:
             if limit is not None and image.width * image.height > limit:
                 raise UndecodableError(_too_large(f"{image.width} × {image.height} pixels"))
             image.load()
-            return _rgb(_upright(image))
+            return _rgb(_upright(image) if upright else image)
     except UndecodableError:
         raise
     except UnidentifiedImageError as error:
@@ -58,6 +58,17 @@ def decode(data: bytes) -> Image:
         if isinstance(error, EOFError) or any(word in reason.lower() for word in _TRUNCATED):
             raise UndecodableError("truncated") from error
         raise UndecodableError(f"damaged: {printable(reason)}") from error
+
+
+def stored_size(data: bytes) -> tuple[int, int] | None:
+    """Width and height of the picture as it lies in the file, from its header alone; None: it has none."""
+    from PIL import Image
+
+    _silence()
+    # A damaged header makes Pillow raise nearly every type there is; decoding says what is wrong.
+    with suppress(Exception), Image.open(io.BytesIO(data)) as image:
+        return image.size
+    return None
 
 
 def _too_large(what: str) -> str:

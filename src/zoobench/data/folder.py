@@ -10,16 +10,21 @@ from typing import Any
 import numpy as np
 
 from zoobench.data import Block, Pick
-from zoobench.data.local import LocalFile, content_digest, files_below, state_digest, unreadable
-from zoobench.errors import PrepareError, UsageError, printable
+from zoobench.data.local import (
+    LocalFile,
+    content_digest,
+    files_below,
+    picture_bytes,
+    state_digest,
+    unreadable,
+)
+from zoobench.errors import UsageError, printable
 
 SUFFIXES = frozenset(
     (".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 )
 DEFAULT_SPLITS = ("test", "val", "validation")
 _SPLITS = frozenset((*DEFAULT_SPLITS, "train"))
-_MOST_BYTES = 1 << 30
-"""Of a file: a sparse one of terabytes would take all memory, and no picture is so large."""
 
 
 def open_folder(path: Path, split: str | None) -> FolderSource:
@@ -112,15 +117,7 @@ class FolderSource:
         """
         for block, row in picks:
             file = self._by_class[self.classes[block]][row]
-            if file.size > _MOST_BYTES:
-                raise PrepareError(
-                    f"{printable(str(file.path))} has {file.size:,} bytes and is no picture: take it out of the dataset"
-                )
-            try:
-                content = file.path.read_bytes()
-            except OSError as error:
-                raise unreadable(file.path, error) from error
-            yield self._id(file), block, content
+            yield self._id(file), block, picture_bytes(file)
 
     def _id(self, file: LocalFile) -> str:
         """With the split: `cat/1.jpg` of the training pictures is another one than that of the test."""

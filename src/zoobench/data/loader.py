@@ -27,6 +27,7 @@ Transform = Callable[["Image"], np.ndarray]
 """From an RGB picture to one item; called in several threads at once."""
 OnBad = Callable[[int, str], None]
 """Called with (index in the pack, reason) of a picture that gives no tensor, in the consumer's thread, in order."""
+_Item = tuple[np.ndarray, tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,12 @@ class Batch:
     Attributes:
         indices: int64, (n,), of the pictures in the pack, ascending.
         tensors: float32, contiguous, (n, *shape of an item).
+        sizes: int64, (n, 2): height and width of each picture before it was transformed, pixels.
     """
 
     indices: np.ndarray
     tensors: np.ndarray
+    sizes: np.ndarray
 
 
 def batches(
@@ -53,7 +56,8 @@ def batches(
 ) -> Generator[Batch, None, None]:
     """All pictures of `pack` in its order; every batch but the last has `batch` pictures.
 
-    One that does not decode is told to `on_bad` and left out, and the batch is filled up with the next ones. Memory
+    They are turned as their EXIF data say, except those with boxes, which lie on the picture as it is stored. One that
+    does not decode, or has not the size that its boxes are for, is told to `on_bad` and left out, and the batch is filled up with the next ones. Memory
     is that of `ahead` items and a batch, whatever the pack's size. Closing the iterator ends the threads.
 
     Args:
@@ -84,12 +88,14 @@ def _batches(
     pack: Pack, transform: Transform, batch: int, workers: int, ahead: int, on_bad: OnBad
 ) -> Generator[Batch, None, None]:
     indices: list[int] = []
+    sizes: list[tuple[int, int]] = []
     tensors = np.empty(0, np.float32)
     with closing(_items(pack, transform, workers, ahead)) as items:
-        for index, item in items:
-            if isinstance(item, str):
-                on_bad(index, item)
+        for index, found in items:
+            if isinstance(found, str):
+                on_bad(index, found)
                 continue
+            item, size = found
             if not indices:
                 tensors = np.empty((batch, *item.shape), np.float32)
             elif item.shape != tensors.shape[1:]:
@@ -99,30 +105,35 @@ def _batches(
                 )
             tensors[len(indices)] = item
             indices.append(index)
+            sizes.append(size)
             if len(indices) == batch:
-                yield Batch(np.array(indices, np.int64), tensors)
-                indices = []
+                yield Batch(np.array(indices, np.int64), tensors, np.array(sizes, np.int64))
+                indices, sizes = [], []
     if indices:
-        yield Batch(np.array(indices, np.int64), tensors[: len(indices)])
+        yield Batch(np.array(indices, np.int64), tensors[: len(indices)], np.array(sizes, np.int64))
 
 
 def _items(
     pack: Pack, transform: Transform, workers: int, ahead: int
-) -> Generator[tuple[int, np.ndarray | str], None, None]:
+) -> Generator[tuple[int, _Item | str], None, None]:
     """Each picture's tensor, or why it has none, in order; at most `ahead` of them exist at once."""
 
-    def item(index: int) -> np.ndarray | str:
+    def item(index: int) -> _Item | str:
+        truth = pack.truth(index)
         try:
-            picture = decode(pack.read(index))
+            picture = decode(pack.read(index), upright=truth is None)
         except UndecodableError as error:
             return str(error)
+        size = picture.height, picture.width
+        if truth is not None and (misfit := truth.misfit(*size)):
+            return misfit
         try:
-            return np.asarray(transform(picture), np.float32)
+            return np.asarray(transform(picture), np.float32), size
         except (ValueError, OverflowError) as error:
             # A strip of a million pixels by one, enlarged until its short edge fits.
             return f"cannot be prepared: {first_line(error)}"
 
-    waiting: deque[tuple[int, Future[np.ndarray | str]]] = deque()
+    waiting: deque[tuple[int, Future[_Item | str]]] = deque()
     upcoming = iter(range(len(pack)))
     pool = ThreadPoolExecutor(workers, thread_name_prefix="zoobench-decode", initializer=_step_back)
     try:

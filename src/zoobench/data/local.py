@@ -10,6 +10,9 @@ from pathlib import Path
 
 from zoobench.errors import PrepareError, printable
 
+_MOST_BYTES = 1 << 30
+"""Of a picture's file: a sparse one of terabytes would take all memory, and no picture is so large."""
+
 
 @dataclass(frozen=True)
 class LocalFile:
@@ -44,6 +47,22 @@ def local_file(folder: Path, path: Path) -> LocalFile:
     except OSError as error:
         raise unreadable(path, error) from error
     return LocalFile(path.relative_to(folder).as_posix(), path, status.st_size, status.st_mtime_ns)
+
+
+def picture_bytes(file: LocalFile) -> bytes:
+    """All of it.
+
+    Raises:
+        PrepareError: it cannot be read, or is too large to be a picture.
+    """
+    if file.size > _MOST_BYTES:
+        raise PrepareError(
+            f"{printable(str(file.path))} has {file.size:,} bytes and is no picture: take it out of the dataset"
+        )
+    try:
+        return file.path.read_bytes()
+    except OSError as error:
+        raise unreadable(file.path, error) from error
 
 
 def unreadable(path: Path, error: OSError) -> PrepareError:

@@ -2,7 +2,7 @@
 
 <cache>/data/<key>/
     images.bin     the encoded pictures, one after the other
-    index.jsonl    one line a picture: id, label, offset, length, sha256
+    index.jsonl    one line a picture: id, label, offset, length, sha256; of a dataset for detectors its truth too
     pack.json      what it is; written last, so it marks the pack as finished
 <cache>/data/locks/    kernel locks: they go when their process goes, however it goes
 
@@ -26,8 +26,10 @@ from typing import Any, BinaryIO, Self
 
 from filelock import FileLock, Timeout
 
-from zoobench.data import DataRequest, Source
+from zoobench.data import Block, DataRequest, Pick, Source
+from zoobench.data.decode import stored_size
 from zoobench.data.select import select
+from zoobench.data.truth import Flaws, Truth
 from zoobench.errors import PrepareError, printable
 from zoobench.spec import stable_hash
 
@@ -43,13 +45,38 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Entry:
-    """A picture of a pack: its id and label in the dataset, and where its bytes lie in `images.bin`."""
+    """A picture of a pack: its id and label in the dataset, and where its bytes lie in `images.bin`.
+
+    One with a truth has no label, which is -1.
+    """
 
     id: str
     label: int
     offset: int
     length: int
     sha256: str
+    truth: Truth | None = None
+
+    def line(self) -> bytes:
+        """As it stands in `index.jsonl`."""
+        stored = dict(vars(self))
+        if self.truth is None:
+            del stored["truth"]
+        else:
+            stored["truth"] = self.truth.as_dict()
+        return json.dumps(stored).encode() + b"\n"
+
+    @classmethod
+    def of(cls, line: bytes) -> Self:
+        """What `line` wrote.
+
+        Raises:
+            ValueError, TypeError, KeyError: it is something else.
+        """
+        stored = json.loads(line)
+        if "truth" in stored:
+            stored["truth"] = Truth.of(stored["truth"])
+        return cls(**stored)
 
 
 class Pack:
@@ -59,7 +86,7 @@ class Pack:
         folder: where it lies.
         identity: the source's, see `Source.identity`.
         label: the source's, for people.
-        notes: the source's.
+        notes: the source's, and how many boxes of its pictures were not as they should be.
         classes: names by label index.
         request: the fields of the DataRequest.
         ids_sha256: over the sorted ids: whether two packs ask about the same pictures.
@@ -87,10 +114,12 @@ class Pack:
         try:
             manifest = json.loads((folder / PACK_FILE).read_bytes())
             lines = (folder / INDEX_FILE).read_bytes().splitlines()
-            entries = [Entry(**json.loads(line)) for line in lines]
+            entries = [Entry.of(line) for line in lines]
             if manifest["version"] != VERSION:
                 raise ValueError(f"its version is {manifest['version']}, this zoobench reads {VERSION}")
-            end = entries[-1].offset + entries[-1].length
+            end = _end(entries)
+            if len({entry.truth is None for entry in entries}) != 1:
+                raise ValueError("it has no pictures, or some with boxes and some without")
             if manifest["labels_sha256"] != _labels(manifest["classes"], entries):
                 raise ValueError("its labels are not those that were packed")
             size = (folder / IMAGES_FILE).stat().st_size
@@ -122,11 +151,20 @@ class Pack:
 
     @cached_property
     def labels_sha256(self) -> str:
-        """Over the class names and each picture's id and class: equal where the same is asked of the same pictures."""
+        """Over the class names and each picture's id and class, or its truth: equal where the same is asked of the same pictures."""
         return _labels(self.classes, self._entries)
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    @property
+    def boxes(self) -> bool:
+        """Whether its pictures have boxes, for detectors, and no class, for classifiers."""
+        return self._entries[0].truth is not None
+
+    def truth(self, index: int) -> Truth | None:
+        """The objects on picture `index`; None in a pack of pictures with classes."""
+        return self._entries[index].truth
 
     def entry(self, index: int) -> Entry:
         """Where picture `index` comes from and what it shows."""
@@ -229,15 +267,17 @@ def _write(
 ) -> None:
     blocks = source.labels()
     picks = select(blocks, request.samples, request.seed, exclude, at_most=request.at_most)
-    wanted = (blocks[pick.block].ids[pick.row] for pick in picks)
     with _explained_disk(cache):
         (folder / PACK_FILE).unlink(missing_ok=True)
-        entries = _intact(folder, wanted)
+        entries = _intact(folder, blocks, picks)
         images, index = (folder / IMAGES_FILE).open("ab"), (folder / INDEX_FILE).open("ab")
     try:
-        for picture, label, content in source.read(picks[len(entries) :]):
+        left = picks[len(entries) :]
+        for pick, (_, _, content) in zip(left, source.read(left), strict=True):
+            entry = _entry(blocks[pick.block], pick.row, content, _end(entries))
             with _explained_disk(cache):
-                entries.append(_append(images, index, entries[-1:], picture, label, content))
+                _append(images, index, entry, content)
+            entries.append(entry)
             if progress is not None:
                 progress(len(entries), len(picks))
         with _explained_disk(cache):
@@ -253,7 +293,7 @@ def _write(
         "version": VERSION,
         "identity": source.identity,
         "label": source.label,
-        "notes": source.notes,
+        "notes": [*source.notes, *_flaws(blocks, picks, entries).notes()],
         "classes": source.classes,
         "request": asdict(request),
         "ids_sha256": _ids(entries),
@@ -269,38 +309,57 @@ def _write(
         fresh.replace(folder / PACK_FILE)
 
 
-def _append(
-    images: BinaryIO, index: BinaryIO, last: list[Entry], picture: str, label: int, content: bytes
-) -> Entry:
-    offset = last[0].offset + last[0].length if last else 0
-    entry = Entry(picture, label, offset, len(content), hashlib.sha256(content).hexdigest())
+def _entry(block: Block, row: int, content: bytes, offset: int) -> Entry:
+    """What the index says of a picture."""
+    truth = None
+    if block.objects is not None:
+        truth, _ = block.objects.truth(row, block.objects.size(row) or stored_size(content))
+    sha256 = hashlib.sha256(content).hexdigest()
+    return Entry(block.ids[row], int(block.labels[row]), offset, len(content), sha256, truth)
+
+
+def _append(images: BinaryIO, index: BinaryIO, entry: Entry, content: bytes) -> None:
     images.write(content)
-    index.write(json.dumps(asdict(entry)).encode() + b"\n")
-    return entry
+    index.write(entry.line())
 
 
-def _intact(folder: Path, wanted: Iterator[str]) -> list[Entry]:
+def _flaws(blocks: Sequence[Block], picks: Sequence[Pick], entries: Sequence[Entry]) -> Flaws:
+    """Of all the pictures, those too that an earlier call had brought."""
+    found = Flaws()
+    for (block, row), entry in zip(picks, entries, strict=True):
+        objects, truth = blocks[block].objects, entry.truth
+        if objects is not None and truth is not None:
+            found += objects.truth(row, (truth.width, truth.height) if truth.width else None)[1]
+    return found
+
+
+def _end(entries: Sequence[Entry]) -> int:
+    return entries[-1].offset + entries[-1].length if entries else 0
+
+
+def _intact(folder: Path, blocks: Sequence[Block], picks: Sequence[Pick]) -> list[Entry]:
     """The entries that an earlier call left whole, after cutting off what lies behind them.
 
     A process that was killed leaves any prefix of either file, and a machine that lost power also zeros.
     """
     entries: list[Entry] = []
-    end = kept = 0
+    kept = 0
     images, index = folder / IMAGES_FILE, folder / INDEX_FILE
     for path in (images, index):
         path.touch()
     with images.open("rb") as pictures, index.open("rb") as lines:
-        for line in lines:
+        for (block, row), line in zip(picks, lines, strict=False):
             try:
-                entry = Entry(**json.loads(line))
-                sound = entry.offset == end and entry.id == next(wanted, None) and line.endswith(b"\n")
-            except (ValueError, TypeError):
+                entry = Entry.of(line)
+                content = _read_at(pictures.fileno(), entry)
+            except (ValueError, TypeError, KeyError, OSError):
                 break
-            if not sound or hashlib.sha256(_read_at(pictures.fileno(), entry)).hexdigest() != entry.sha256:
+            # Its label and truth too: an index that was changed must not be believed.
+            if entry != _entry(blocks[block], row, content, _end(entries)) or not line.endswith(b"\n"):
                 break
             entries.append(entry)
-            end, kept = end + entry.length, kept + len(line)
-    os.truncate(images, end)
+            kept += len(line)
+    os.truncate(images, _end(entries))
     os.truncate(index, kept)
     return entries
 
@@ -322,7 +381,11 @@ def _ids(entries: list[Entry]) -> str:
 
 
 def _labels(classes: Sequence[str], entries: Sequence[Entry]) -> str:
-    return stable_hash([list(classes), [[entry.id, entry.label] for entry in entries]])
+    return stable_hash([list(classes), [[entry.id, _asked(entry)] for entry in entries]])
+
+
+def _asked(entry: Entry) -> Any:
+    return entry.label if entry.truth is None else entry.truth.as_dict()
 
 
 def _content(entries: list[Entry]) -> str:

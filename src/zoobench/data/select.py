@@ -1,4 +1,4 @@
-"""Which pictures: a seeded, class-balanced sample that touches few blocks. Pure."""
+"""Which pictures: a seeded sample, class-balanced and of few blocks where pictures have classes. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def select(
 ) -> list[Pick]:
     """Exactly `samples` pictures (None: all that have a label), block after block, rows ascending.
 
-    Quotas of two classes differ by at most one, unless a class has too few: then the others fill up. Blocks are
+    Pictures with boxes have no class of their own: each is as likely as any other, wherever it lies. For the rest, quotas of two classes differ by at most one, unless a class has too few: then the others fill up. Blocks are
     visited in a seeded order and a picture is taken while its class has not its quota, so few blocks need reading
     where classes are mixed. The same blocks, seed and exclusions give the same picks on every machine.
 
@@ -39,11 +39,11 @@ def select(
     if samples is not None and samples < 1:
         raise UsageError(f"{samples} pictures were asked for: give at least 1")
     allowed = [_allowed(block, exclude) for block in blocks]
-    counts = _counts(blocks, allowed)
-    there = int(counts.sum())
+    there = sum(int(mask.sum()) for mask in allowed)
     beside = f" beside the {len(exclude)} that are excluded" if exclude else ""
     if there == 0:
-        raise UsageError(f"the dataset has no picture with a label{beside}: check the folder, or --split")
+        what = "pictures" if any(block.objects is not None for block in blocks) else "picture with a label"
+        raise UsageError(f"the dataset has no {what}{beside}: check the folder, or --split")
     if samples is not None and at_most:
         samples = min(samples, there)
     if samples is not None and samples > there:
@@ -51,8 +51,17 @@ def select(
             f"{samples} pictures were asked for, the dataset has {there}{beside}: ask for at most {there}"
         )
     rng = np.random.PCG64(seed)
+    if any(block.objects is not None for block in blocks):
+        return _anywhere(allowed, there if samples is None else samples, rng)
+    counts = _counts(blocks, allowed)
     quota = _quotas(counts, there if samples is None else samples, _order(rng, counts.size))
     return _take(blocks, allowed, quota, rng)
+
+
+def _anywhere(allowed: Sequence[np.ndarray], samples: int, rng: np.random.PCG64) -> list[Pick]:
+    """A uniform sample of all that may be taken."""
+    places = [Pick(block, row) for block, mask in enumerate(allowed) for row in np.flatnonzero(mask).tolist()]
+    return [places[place] for place in sorted(_order(rng, len(places))[:samples].tolist())]
 
 
 def _take(
@@ -82,7 +91,9 @@ def _order(rng: np.random.PCG64, size: int) -> np.ndarray:
 
 
 def _allowed(block: Block, exclude: Collection[str]) -> np.ndarray:
-    labelled: np.ndarray = np.fromiter((label >= 0 for label in block.labels.tolist()), bool, len(block.ids))
+    labelled: np.ndarray = np.fromiter(
+        (label >= 0 or block.objects is not None for label in block.labels.tolist()), bool, len(block.ids)
+    )
     if exclude:
         labelled = labelled & np.fromiter(
             (picture not in exclude for picture in block.ids), bool, len(block.ids)

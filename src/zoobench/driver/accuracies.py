@@ -81,10 +81,10 @@ class Accuracies:
         if asked is None or artifact.decoder is not None:
             return
         if asked.info.boxes is not (artifact.detector is not None):
-            holds, wanted = ("boxes", "classes") if asked.info.boxes else ("classes", "boxes")
+            holds, finds = ("boxes", "classes") if asked.info.boxes else ("classes", "boxes")
             raise UsageError(
-                f"--dataset {asked.info.label}: its pictures have {holds}, and {artifact.model} finds {wanted}; give it pictures "
-                f"with {wanted}, and run the others apart"
+                f"--dataset {asked.info.label}: its pictures have {holds}, and {artifact.model} finds {finds}; give it pictures "
+                f"with {finds}, and run the others apart"
             )
         if how is None:
             return

@@ -17,6 +17,7 @@ from zoobench.worker.mean_ap import evaluate, paired, summarised
 if TYPE_CHECKING:
     from zoobench.data.loader import Batch
     from zoobench.data.pack import Pack
+    from zoobench.data.truth import Truth
     from zoobench.spec import Artifact
     from zoobench.worker.kept import Kept, Writer
 

@@ -111,7 +111,7 @@ def _collect(args: dict[str, Any], emit: Emit) -> dict[str, Any]:
         content_sha256=pack.content_sha256,
         labels_sha256=pack.labels_sha256,
         boxes=pack.boxes,
-        notes=tuple(source.notes),
+        notes=pack.notes,
     )
     return {"folder": str(pack.folder), "info": info.model_dump(mode="json")}
 
