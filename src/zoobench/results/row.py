@@ -11,17 +11,23 @@ import math
 from collections.abc import Hashable
 from typing import Annotated, Any
 
-from pydantic import AliasPath, ConfigDict, Field
+from pydantic import AliasChoices, AliasPath, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from zoobench.outcome import DropDecision, Interval, Reason, Status, TaskScore, VerdictValue
 from zoobench.results.record import Record
-from zoobench.spec import OptionValue, asked_label
+from zoobench.spec import DETECTION, OptionValue, asked_label
 
 
 def _at(*path: str) -> Any:
     """Where the value stands in a record's JSON."""
     return Field(validation_alias=AliasPath(*path))
+
+
+def _of_drop(name: str) -> Any:
+    """Of a classifier's drop of top-1, or of a detector's of mAP: a record has one of them."""
+    paths = (AliasPath("accuracy", "fidelity", kind, name) for kind in ("drop", "box_drop"))
+    return Field(validation_alias=AliasChoices(*paths))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="ignore"))
@@ -47,6 +53,8 @@ class Row:
     hf_id: Annotated[str | None, _at("model", "hf_id")] = None
     revision: Annotated[str | None, _at("model", "revision")] = None
     weights: Annotated[str | None, _at("model", "weights")] = None
+    task: Annotated[str, _at("model", "task")] = "image_classification"
+    licence: Annotated[str | None, _at("model", "licence")] = None
     fingerprint: Annotated[str, _at("machine", "fingerprint")]
     cpu_model: Annotated[str | None, _at("machine", "cpu_model")] = None
     cpus_usable: Annotated[int | None, _at("machine", "cpus_usable")] = None
@@ -148,14 +156,33 @@ class Row:
     images_per_s: Annotated[float | None, _at("accuracy", "images_per_s")] = None
     agreement: Annotated[float | None, _at("accuracy", "fidelity", "agreement", "value")] = None
     cosine_min: Annotated[float | None, _at("accuracy", "fidelity", "cosine_min")] = None
-    drop: Annotated[float | None, _at("accuracy", "fidelity", "drop", "value")] = None
-    drop_interval: Annotated[Interval | None, _at("accuracy", "fidelity", "drop", "interval")] = None
+    drop: Annotated[float | None, _of_drop("value")] = None
+    drop_interval: Annotated[Interval | None, _of_drop("interval")] = None
     drop_lost: Annotated[int | None, _at("accuracy", "fidelity", "drop", "lost")] = None
     drop_won: Annotated[int | None, _at("accuracy", "fidelity", "drop", "won")] = None
     mcnemar_p: Annotated[float | None, _at("accuracy", "fidelity", "drop", "mcnemar_p")] = None
-    drop_decision: Annotated[DropDecision | None, _at("accuracy", "fidelity", "drop", "decision")] = None
-    max_drop: Annotated[float | None, _at("accuracy", "fidelity", "drop", "max_drop")] = None
-    images_needed: Annotated[int | None, _at("accuracy", "fidelity", "drop", "images_needed")] = None
+    drop_decision: Annotated[DropDecision | None, _of_drop("decision")] = None
+    max_drop: Annotated[float | None, _of_drop("max_drop")] = None
+    images_needed: Annotated[int | None, _of_drop("images_needed")] = None
+    map: Annotated[float | None, _at("accuracy", "boxes", "map")] = None
+    map_interval: Annotated[Interval | None, _at("accuracy", "boxes", "interval")] = None
+    map50: Annotated[float | None, _at("accuracy", "boxes", "map50")] = None
+    map75: Annotated[float | None, _at("accuracy", "boxes", "map75")] = None
+    map_small: Annotated[float | None, _at("accuracy", "boxes", "small")] = None
+    map_medium: Annotated[float | None, _at("accuracy", "boxes", "medium")] = None
+    map_large: Annotated[float | None, _at("accuracy", "boxes", "large")] = None
+    objects: Annotated[int | None, _at("accuracy", "boxes", "objects")] = None
+    crowds: Annotated[int | None, _at("accuracy", "boxes", "crowds")] = None
+    map_score_threshold: Annotated[float | None, _at("accuracy", "boxes", "score_threshold")] = None
+    map_most: Annotated[int | None, _at("accuracy", "boxes", "max_detections")] = None
+    map_evaluator: Annotated[str | None, _at("accuracy", "boxes", "evaluator")] = None
+    boxes_found: Annotated[float | None, _at("accuracy", "fidelity", "boxes", "found", "value")] = None
+    boxes_extra: Annotated[float | None, _at("accuracy", "fidelity", "boxes", "extra", "value")] = None
+    reference_boxes: Annotated[int | None, _at("accuracy", "fidelity", "boxes", "reference_boxes")] = None
+    same_score: Annotated[float | None, _at("accuracy", "fidelity", "boxes", "score_threshold")] = None
+    same_iou: Annotated[float | None, _at("accuracy", "fidelity", "boxes", "iou_threshold")] = None
+    iou_mean: Annotated[float | None, _at("accuracy", "fidelity", "boxes", "iou_mean")] = None
+    iou_min: Annotated[float | None, _at("accuracy", "fidelity", "boxes", "iou_min")] = None
     verdict: Annotated[VerdictValue | None, _at("verdict", "value")] = None
     reasons: Annotated[tuple[Reason, ...], _at("verdict", "reasons")] = ()
     warnings: Annotated[tuple[Reason, ...], _at("verdict", "warnings")] = ()
@@ -198,6 +225,11 @@ class Row:
     def is_unstable(self) -> bool:
         """Its number may move when measured again."""
         return self.verdict is VerdictValue.UNSTABLE
+
+    @property
+    def is_detector(self) -> bool:
+        """It finds boxes."""
+        return self.task == DETECTION
 
     @property
     def is_fake(self) -> bool:

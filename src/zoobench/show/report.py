@@ -27,9 +27,9 @@ from zoobench.results.query import (
 from zoobench.results.record import Record
 from zoobench.results.row import Row, row_of
 from zoobench.show import sections
-from zoobench.show.accuracy import accuracy_chart, accuracy_section
+from zoobench.show.accuracy import MAP, accuracy_chart, accuracy_section
 from zoobench.show.charts import Chart, latency_chart, speedup_chart, throughput_chart
-from zoobench.show.detection import stages_section
+from zoobench.show.detection import boxes_section, stages_section
 from zoobench.show.document import (
     Block,
     Command,
@@ -200,6 +200,8 @@ class _Page:
             *quality_section(view.rows),
             *accuracy_section(self._of_machine(view)),
             *self._chart(accuracy_chart(view.at_own_pace), number),
+            *boxes_section(self._of_machine(view)),
+            *self._chart(accuracy_chart(view.at_own_pace, MAP), number),
             *why_section(view, self.results_dir, self.loaded.problems),
             Heading(3, "Against PyTorch"),
             *sections.speedup_section(view),

@@ -273,7 +273,8 @@ def summary_sentence(views: Sequence[View]) -> str:
         return f"{text}, on {views[0].title}; no latency among them can be believed."
     # What loses too much against fp32 is nobody's choice, however fast.
     best = min(views[0].believable, key=lambda r: (r.drop_decision is DropDecision.FAIL, r.median))
-    drop = "" if best.drop_decision is None else f" (drop of top-1 against fp32: {drop_word(best)})"
+    what = "mAP" if best.is_detector else "top-1"
+    drop = "" if best.drop_decision is None else f" (drop of {what} against fp32: {drop_word(best)})"
     return f"{text}, on {views[0].title}; fastest: {best.label}, {_p50(best)} ms{drop}."
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from zoobench.outcome import Interval
 from zoobench.results.query import Cell
+from zoobench.results.row import Row
 from zoobench.show.document import plain
 
 Value = str | int | float | None
@@ -25,9 +26,11 @@ TOKEN_COLUMNS = (
 
 DETECTOR_COLUMNS = (
     "preprocessing_p50_ms", "stage_model_p50_ms", "postprocessing_p50_ms", "postprocessing_p95_ms", "end_to_end_p50_ms",
-    "end_to_end_p95_ms", "stage_rounds", "stage_pictures", "score_threshold", "iou_threshold", "boxes",
+    "end_to_end_p95_ms", "stage_rounds", "stage_pictures", "score_threshold", "iou_threshold", "boxes", "map", "map_low", "map_high",
+    "map50", "map75", "map_small", "map_medium", "map_large", "objects", "crowds", "map_evaluator", "boxes_found", "boxes_extra",
+    "reference_boxes", "iou_mean", "iou_min",
 )  # fmt: skip
-"""Of detectors; likewise."""
+"""Of detectors; likewise, but for the ends of mAP's interval."""
 
 COLUMNS = (
     "machine", "model", "hf_id", "weights", "backend", "options", "device", "precision", "batch", "threads",
@@ -74,8 +77,13 @@ def _values(cell: Cell) -> tuple[Value, ...]:
         r.cosine_min, r.drop, *_ends(r.drop_interval), r.mcnemar_p, r.drop_decision.value if r.drop_decision else None,
         r.images_needed, r.max_drop, r.effort, r.run_id, r.recorded_at, r.measurement_key,
         cell.later.status.value if cell.later else None, r.error_stage, r.error_message,
-        *(getattr(r, name) for name in (*TOKEN_COLUMNS, *DETECTOR_COLUMNS)),
+        *(getattr(r, name) for name in TOKEN_COLUMNS), *_of_detector(r),
     )  # fmt: skip
+
+
+def _of_detector(row: Row) -> Iterator[Value]:
+    ends = dict(zip(("map_low", "map_high"), _ends(row.map_interval), strict=True))
+    return (ends[name] if name in ends else getattr(row, name) for name in DETECTOR_COLUMNS)
 
 
 def _ends(interval: Interval | None) -> tuple[Value, Value]:

@@ -246,9 +246,14 @@ def documented_table(cells: Iterable[Cell], notes: Notes, *, narrow: bool = Fals
         *(_GOOD_FIELDS if any(c.row.good is not None for c in shown) else []),
         *([(Column("LoadGen (ms)"), loadgen_label)] if any(c.row.load_tests for c in shown) else []),
         *(
-            []
-            if (narrow or all(spoken)) and not any(c.row.pictures for c in shown)
-            else [(Column("Top-1 (%)", "right"), top1_cell)]
+            [(Column("Top-1 (%)", "right"), top1_cell)]
+            if _has_accuracy([c.row for c in shown if not c.row.is_detector], narrow=narrow)
+            else []
+        ),
+        *(
+            [(Column("mAP (%)", "right"), map_cell)]
+            if _has_accuracy([c.row for c in shown if c.row.is_detector], narrow=narrow)
+            else []
         ),
         # A report tells the drop in a section of its own.
         *([(Column("Drop"), drop_word)] if narrow and any(c.row.drop_decision for c in shown) else []),
@@ -257,6 +262,11 @@ def documented_table(cells: Iterable[Cell], notes: Notes, *, narrow: bool = Fals
         (Column("Verdict"), verdict),
     ]
     return make_table(fields, [c.row for c in shown])
+
+
+def _has_accuracy(rows: Sequence[Row], *, narrow: bool) -> bool:
+    """Whether these have a column for what they get right: a place for it in a report, on a terminal only where it is known."""
+    return any(row.pictures for row in rows) if narrow else any(row.requests is None for row in rows)
 
 
 def status_label(row: Row) -> str:
@@ -281,8 +291,16 @@ def top1_cell(row: Row) -> str:
     return f"{100 * row.top1:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
+def map_cell(row: Row) -> str:
+    """`37.3 [36.1, 38.4]`, percent; `—` where none was measured or none is claimed."""
+    if row.map is None or row.map_interval is None:
+        return DASH
+    low, high = row.map_interval
+    return f"{100 * row.map:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
 def drop_word(row: Row) -> str:
-    """Whether top-1 drops by less than was allowed against fp32: `pass`, `❌ fail`, `⚠ inconclusive`."""
+    """Whether top-1, or mAP, drops by less than was allowed against fp32: `pass`, `❌ fail`, `⚠ inconclusive`."""
     return DASH if row.drop_decision is None else _DROPS[row.drop_decision]
 
 
