@@ -199,7 +199,7 @@ def main() -> int:
         for number, preparation in enumerate(list(prepared)):
             if preparation.error:
                 raise SystemExit(f"{preparation.model.name}: {preparation.error}")
-            items = open_task("image_classification").check_inputs(preparation.artifacts["onnx"].input_shape)
+            items = open_task(preparation.model.task).check_inputs(preparation.artifacts["onnx"].input_shape)
             images = Path(folder) / "images.npy"
             np.save(images, items)
             for backend, batch in itertools.product(asked.backends, asked.batch_sizes):
