@@ -13,7 +13,7 @@ import pytest
 from tests.data.pictures import parquet_of, picture
 
 from zoobench.data import DataRequest, Pick, Source, open_source
-from zoobench.data.parquet import LocalShelf, front_matter
+from zoobench.data.shelf import LocalShelf, front_matter
 from zoobench.errors import PrepareError, UsageError, ZoobenchError
 
 pa = pytest.importorskip("pyarrow")

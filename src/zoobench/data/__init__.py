@@ -206,7 +206,8 @@ def _open_path(path: Path, request: DataRequest) -> Source:
             f"{printable(request.said)} is a local path and has no revisions: leave the revision out"
         )
     from zoobench.data.coco import is_coco, open_coco
-    from zoobench.data.parquet import holds_parquet, open_parquet
+    from zoobench.data.parquet import open_parquet
+    from zoobench.data.shelf import holds_parquet
 
     if is_coco(path):
         _without_columns(request, "COCO's annotations")

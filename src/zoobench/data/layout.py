@@ -97,12 +97,12 @@ def _told_from(path: PurePosixPath) -> tuple[str, str]:
 
 
 def card_features(card: Mapping[str, Any], config: str) -> dict[str, Any]:
-    """Column → its type, from the card's `dataset_info`: a table, or a list with one for each config."""
+    """Column → its type, or all that is said of one that holds others, from the card's `dataset_info`: a table, or a list with one for each config."""
     tables = _tables(card.get("dataset_info"))
     own = [table for table in tables if table.get("config_name", DEFAULT_CONFIG) == config]
     for table in own or (tables if len(tables) == 1 else []):
         return {
-            str(feature["name"]): feature.get("dtype")
+            str(feature["name"]): feature.get("dtype", feature)
             for feature in _tables(table.get("features"))
             if "name" in feature
         }

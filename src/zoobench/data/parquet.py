@@ -2,109 +2,49 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, overload
 
 import numpy as np
 
 from zoobench.data import Block, DataRequest, Pick
-from zoobench.data.layout import card_features, choose, class_names, parts_of
-from zoobench.data.local import LocalFile, content_digest, files_below, local_file, state_digest, unreadable
+from zoobench.data.columns import Columns
+from zoobench.data.decode import stored_size
+from zoobench.data.layout import card_features, choose, parts_of
+from zoobench.data.object_column import (
+    Fields,
+    Reading,
+    Written,
+    as_sizes,
+    readings,
+    written,
+)
+from zoobench.data.shelf import LocalShelf, Shelf, front_matter
+from zoobench.data.truth import Objects
 from zoobench.errors import PrepareError, UsageError, explained, printable
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-IMAGE_NAMES = ("image", "img")
-LABEL_NAMES = ("label", "labels", "class", "fine_label")
-CARD_FILE = "README.md"
 _BUFFER_BYTES = 4 << 20
 """What is read ahead of a column's pages: large for a Hub that is far away, small beside a row group."""
 _ROWS_AT_ONCE = 16
 _FILES_AT_ONCE = 8
 """Whose labels are read together: on the Hub each row group's take a request, and waiting is all that it costs."""
 _MOST_CLASSES = 100_000
-
-
-class Shelf(Protocol):
-    """Where parquet files stand."""
-
-    @property
-    def title(self) -> str:
-        """For people, such as `timm/mini-imagenet@1a2b3c4`."""
-
-    @property
-    def pin(self) -> dict[str, Any]:
-        """Known without a network: see `Source.pin`."""
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """See `Source.identity`."""
-
-    def names(self) -> Sequence[str]:
-        """Of the parquet files, relative, with slashes, sorted."""
-
-    def open(self, name: str) -> BinaryIO:
-        """A seekable file; may be called in several threads at once."""
-
-    def card(self) -> str:
-        """README.md, empty where there is none."""
-
-
-class LocalShelf:
-    """Parquet files on the local disk."""
-
-    def __init__(self, path: Path) -> None:
-        if path.is_dir():
-            self._folder = path.resolve()
-            self.title = printable(self._folder.name)
-            found = files_below(self._folder, {".parquet"})
-        else:
-            # A link keeps its own name: in the Hub's cache it leads to a file that is called by its checksum.
-            self._folder = path.parent.resolve()
-            self.title = printable(path.name)
-            found = [local_file(self._folder, self._folder / path.name)]
-        self._files: dict[str, LocalFile] = {file.name: file for file in found}
-
-    @cached_property
-    def identity(self) -> dict[str, Any]:
-        """Kind, name and a digest over the files' names and sizes."""
-        return {"kind": "parquet", "name": self.title, "content": content_digest(self._files.values())}
-
-    @cached_property
-    def pin(self) -> dict[str, Any]:
-        """As the identity, and the times at which the files were changed."""
-        return {**self.identity, "state": state_digest(self._files.values())}
-
-    def names(self) -> Sequence[str]:
-        """Of all the files."""
-        return list(self._files)
-
-    def open(self, name: str) -> BinaryIO:
-        """The file itself."""
-        path = self._files[name].path
-        try:
-            return path.open("rb")
-        except OSError as error:
-            raise unreadable(path, error) from error
-
-    def card(self) -> str:
-        """The README.md beside the files."""
-        try:
-            return (self._folder / CARD_FILE).read_text("utf-8", errors="replace")
-        except OSError:
-            return ""
-
-
-def holds_parquet(folder: Path) -> bool:
-    """Whether a folder is a dataset of parquet files."""
-    return bool(files_below(folder, {".parquet"}))
+_T = TypeVar("_T")
+_LOOKED_AT = 64
+"""Pictures whose headers are read where nothing else tells how boxes are written."""
+_HOW_READ: dict[Reading, str] = {
+    "xywh": "boxes were read as left, top, width, height, as their numbers say",
+    "corners": "boxes were read as left, top, right, bottom, as their numbers say",
+}
+_NO_CROWDS = "the dataset does not mark crowds, so what a model finds in one counts as wrong"
 
 
 def open_parquet(path: Path, request: DataRequest) -> ParquetSource:
@@ -115,8 +55,8 @@ def open_parquet(path: Path, request: DataRequest) -> ParquetSource:
 class ParquetSource:
     """A `Source` over the parquet files of a shelf. Opened when something is asked of it.
 
-    Config, split and columns are told from the files where the request has None. Every property but `pin` and `notes`, and
-    both methods, raise UsageError where there are several or none, PrepareError for files that cannot be read, and
+    Its label column holds a class, or the objects on the picture (`object_column`): then it is for detectors. Config, split and
+    columns are told from the files where the request has None. Every property but `pin`, and both methods, raise UsageError where there are several or none, PrepareError for files that cannot be read, and
     what the shelf raises.
     """
 
@@ -128,7 +68,7 @@ class ParquetSource:
             "image": request.image_column,
             "label": request.label_column,
         }
-        self.notes = notes
+        self._notes = notes
         self._footers: dict[str, pq.FileMetaData] = {}
 
     @property
@@ -140,7 +80,7 @@ class ParquetSource:
     def identity(self) -> dict[str, Any]:
         """The shelf's, with config, split and columns."""
         config, split = self._part
-        image, label = self._columns
+        image, label = self._columns.image, self._columns.label
         return {**self._shelf.identity, "config": config, "split": split, "columns": [image, label]}
 
     @property
@@ -154,6 +94,11 @@ class ParquetSource:
     def classes(self) -> tuple[str, ...]:
         """Names from the schema or the card; else the labels themselves, sorted, or numbers up to the largest."""
         return self._read_labels[0]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Those it was given, and how boxes were read."""
+        return (*self._notes, *self._read_labels[2])
 
     def labels(self) -> list[Block]:
         """One block a row group."""
@@ -172,15 +117,15 @@ class ParquetSource:
 
     def _pictures(self, index: int, rows: Sequence[int]) -> Iterator[bytes]:
         name, group = self._groups[index]
-        column, _ = self._columns
-        path = column if self._image_is_plain else f"{column}.bytes"
+        column = self._columns.image
+        path = column if self._columns.image_is_plain else f"{column}.bytes"
         wanted, start = iter(rows), 0
         row = next(wanted, None)
         with self._opened(name) as file, explained(self._cannot_read(name)):
             for batch in file.iter_batches(
                 _ROWS_AT_ONCE, row_groups=[group], columns=[path], use_threads=False
             ):
-                values = batch.column(0) if self._image_is_plain else batch.column(0).field("bytes")
+                values = batch.column(0) if self._columns.image_is_plain else batch.column(0).field("bytes")
                 while row is not None and row < start + len(values):
                     content = values[row - start].as_py()
                     if not content and len(values) > 1 and values.null_count == len(values):
@@ -214,83 +159,13 @@ class ParquetSource:
             return file.schema_arrow
 
     @cached_property
-    def _features(self) -> dict[str, Any]:
-        """What the `datasets` library wrote into the schema: column → its feature."""
-        try:
-            stated = json.loads((self._schema.metadata or {})[b"huggingface"])["info"]["features"]
-        except (KeyError, ValueError, TypeError):
-            return {}
-        return stated if isinstance(stated, dict) else {}
-
-    @cached_property
-    def _card_features(self) -> dict[str, Any]:
-        return card_features(self._card, self._part[0])
-
-    @cached_property
-    def _columns(self) -> tuple[str, str]:
-        """Names of the image and the label column."""
-        fields = {field.name: field.type for field in self._schema}
-        import pyarrow as pa
-
-        binary = {name for name, kind in fields.items() if _is_binary(kind)}
-        pictures = binary | {
-            name
-            for name, kind in fields.items()
-            if pa.types.is_struct(kind)
-            and kind.get_field_index("bytes") >= 0
-            and _is_binary(kind.field(kind.get_field_index("bytes")).type)
-        }
-        stated = {name for name, feature in self._features.items() if _type_of(feature) == "Image"}
-        image = self._choose(
-            "image", pictures, stated & pictures, pictures - binary, pictures & set(IMAGE_NAMES)
+    def _columns(self) -> Columns:
+        return Columns(
+            self._shelf.title,
+            self._schema,
+            lambda: card_features(self._card, self._part[0]),
+            {noun: self._asked[noun] for noun in ("image", "label")},
         )
-        possible = {
-            name
-            for name, kind in fields.items()
-            if pa.types.is_integer(kind)
-            or _is_text(kind)
-            or (pa.types.is_dictionary(kind) and _is_text(kind.value_type))
-        }
-        named = {name for name in possible if self._stated_names(name) is not None}
-        label = self._choose("label", possible, named, possible & set(LABEL_NAMES))
-        return image, label
-
-    def _choose(self, noun: str, possible: set[str], *better: set[str]) -> str:
-        """The asked one, else the only one of the first of `better` that has any."""
-        asked, flag = self._asked[noun], f"--{noun}-column"
-        there = printable(", ".join(sorted(self._schema.names)[:20]))
-        if asked is not None:
-            if asked in possible:
-                return asked
-            problem = "cannot be one" if asked in self._schema.names else "does not exist"
-            raise UsageError(
-                f"{self._shelf.title}: the {noun} column {printable(asked)!r} {problem}; the columns are {there}"
-            )
-        candidates = next((names for names in better if names), set())
-        if len(candidates) == 1:
-            return next(iter(candidates))
-        if not candidates:
-            raise UsageError(
-                f"{self._shelf.title} has no {noun} column that can be told, only {there}: name it with {flag}"
-            )
-        raise UsageError(
-            f"{self._shelf.title} has several {noun} columns, {printable(', '.join(sorted(candidates)))}: say which"
-            f" with {flag}"
-        )
-
-    def _stated_names(self, column: str) -> tuple[str, ...] | None:
-        """Class names of a column, by the schema or else by the card."""
-        feature = self._features.get(column)
-        if isinstance(feature, dict) and _type_of(feature) == "ClassLabel":
-            return class_names(feature.get("names"))
-        stated = self._card_features.get(column)
-        if isinstance(stated, dict) and isinstance(stated.get("class_label"), dict):
-            return class_names(stated["class_label"].get("names"))
-        return None
-
-    @property
-    def _image_is_plain(self) -> bool:
-        return _is_binary(self._schema.field(self._columns[0]).type)
 
     @cached_property
     def _groups(self) -> list[tuple[str, int]]:
@@ -302,42 +177,101 @@ class ParquetSource:
         ]
 
     @cached_property
-    def _read_labels(self) -> tuple[tuple[str, ...], list[Block]]:
-        column = self._columns[1]
+    def _read_labels(self) -> tuple[tuple[str, ...], list[Block], tuple[str, ...]]:
+        """Classes, blocks, and what there is to note."""
+        if fields := self._columns.objects:
+            return self._read_objects(fields)
+        by_file = self._of_each_file([self._columns.label], _labels)
+        classes, coded = self._coded(by_file)
+        groups = [labels for groups in coded for labels in groups]
+        return (
+            classes,
+            [Block(ids.file, ids, labels) for ids, labels in zip(self._ids, groups, strict=True)],
+            (),
+        )
+
+    def _read_objects(self, fields: Fields) -> tuple[tuple[str, ...], list[Block], tuple[str, ...]]:
+        column, sides = self._columns.label, self._columns.sides
+        paths = [*fields.paths(column, self._schema.field(column).type), *sides]
+        by_file = self._of_each_file(
+            paths, lambda table: (written(table.column(column), fields), _sizes(table, sides))
+        )
+        classes, coded = self._coded([[objects.classes for objects, _ in groups] for groups in by_file])
+        told = [both for groups in by_file for both in groups]
+        reading = self._reading(told)
+        blocks = []
+        for ids, (objects, sizes), labels in zip(
+            self._ids, told, (labels for groups in coded for labels in groups), strict=True
+        ):
+            if (labels < 0).any():
+                raise PrepareError(
+                    f"{self._shelf.title}: {printable(ids.file)} has an object without a class"
+                )
+            boxes = as_sizes(objects.boxes, reading)
+            found = Objects(objects.counts, sizes, labels, boxes, objects.areas, objects.crowds)
+            blocks.append(Block(ids.file, ids, np.full(len(ids), -1), found))
+        notes = [_HOW_READ[reading]] if any(len(objects.boxes) for objects, _ in told) else []
+        return classes, blocks, (*notes, *(() if fields.crowds else (_NO_CROWDS,)))
+
+    def _reading(self, told: Sequence[tuple[Written, np.ndarray]]) -> Reading:
+        """What the four numbers of a box are, told from all of them; where no sizes are stated, from pictures too."""
+        boxes = np.concatenate([objects.boxes for objects, _ in told])
+        areas = np.concatenate([objects.areas for objects, _ in told])
+        sizes = np.concatenate([np.repeat(sizes, objects.counts, axis=0) for objects, sizes in told])
+        found = readings(boxes, areas, sizes)
+        if len(found) > 1 and not self._columns.sides:
+            looked, sizes = self._looked_at(told)
+            found = readings(boxes[looked], areas[looked], sizes)
+        if len(found) == 1:
+            return found[0]
+        if np.nanmax(boxes) <= 1:
+            why = "are shares of the picture and not pixels"
+        elif found:
+            why = "could be left, top, width, height as well as left, top, right, bottom"
+        else:
+            why = "are neither left, top, width, height nor left, top, right, bottom of pixels in their pictures"
+        raise UsageError(
+            f"{self._shelf.title}: the boxes in column {printable(self._columns.label)} {why}: give the dataset as COCO's"
+            " annotations, a .json"
+        )
+
+    def _looked_at(self, told: Sequence[tuple[Written, np.ndarray]]) -> tuple[slice, np.ndarray]:
+        """Which boxes lie on the first pictures of the first block that has any, and the sizes of each one's picture."""
+        block = next(index for index, (objects, _) in enumerate(told) if len(objects.boxes))
+        counts = told[block][0].counts[:_LOOKED_AT]
+        pictures = self._pictures(block, range(len(counts)))
+        sizes = np.array([stored_size(picture) or (0, 0) for picture in pictures], np.int64)
+        return slice(0, int(counts.sum())), np.repeat(sizes, counts, axis=0)
+
+    @property
+    def _ids(self) -> Iterator[RowIds]:
+        """Of each block; known once all files were opened."""
+        for name in self._parts[self._part]:
+            footer, start = self._footers[name], 0
+            for group in range(footer.num_row_groups):
+                rows = footer.row_group(group).num_rows
+                yield RowIds(name, start, rows)
+                start += rows
+
+    def _of_each_file(self, columns: list[str], read: Callable[[pa.Table], _T]) -> list[list[_T]]:
+        """What `read` makes of these columns of each row group, by file."""
+
+        def groups(name: str) -> list[_T]:
+            with self._opened(name) as file, explained(self._cannot_read(name)):
+                return [
+                    read(file.read_row_group(group, columns=columns, use_threads=False))
+                    for group in range(file.metadata.num_row_groups)
+                ]
+
         names = self._parts[self._part]
         with ThreadPoolExecutor(min(_FILES_AT_ONCE, len(names))) as pool:
-            by_file = list(pool.map(lambda name: self._labels_of(name, column), names))
-        classes, coded = self._coded(column, by_file)
-        blocks = []
-        for name, groups in zip(names, coded, strict=True):
-            start = 0
-            for labels in groups:
-                blocks.append(Block(name, RowIds(name, start, len(labels)), labels))
-                start += len(labels)
-        return classes, blocks
+            return list(pool.map(groups, names))
 
-    def _labels_of(self, name: str, column: str) -> list[np.ndarray]:
-        """Each row group's labels: int64 with -1 for none, or text with None for none."""
-        import pyarrow as pa
-
-        groups = []
-        with self._opened(name) as file, explained(self._cannot_read(name)):
-            for group in range(file.metadata.num_row_groups):
-                values = file.read_row_group(group, columns=[column], use_threads=False).column(column)
-                if pa.types.is_integer(values.type):
-                    # An unsigned column has no −1.
-                    numbers = values.cast(pa.int64()).fill_null(-1).to_numpy().astype(np.int64)
-                    groups.append(np.where(numbers < 0, -1, numbers))
-                else:
-                    groups.append(np.array(values.to_pylist(), dtype=object))
-        return groups
-
-    def _coded(
-        self, column: str, by_file: list[list[np.ndarray]]
-    ) -> tuple[tuple[str, ...], list[list[np.ndarray]]]:
+    def _coded(self, by_file: list[list[np.ndarray]]) -> tuple[tuple[str, ...], list[list[np.ndarray]]]:
         """The class names, and the labels as indices into them."""
+        column = self._columns.label
         flat = [labels for groups in by_file for labels in groups]
-        stated = self._stated_names(column)
+        stated = self._columns.stated_names(column)
         if any(labels.dtype == object for labels in flat):
             names = stated or tuple(sorted({text for labels in flat for text in labels if text is not None}))
             index = {text: number for number, text in enumerate(names)} | {None: -1}
@@ -401,7 +335,7 @@ class RowIds(Sequence[str]):
     """`file#row` for consecutive rows of a file, made when they are looked at: there can be millions."""
 
     def __init__(self, file: str, start: int, length: int) -> None:
-        self._file, self._rows = file, range(start, start + length)
+        self.file, self._rows = file, range(start, start + length)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -412,22 +346,8 @@ class RowIds(Sequence[str]):
     def __getitem__(self, index: slice) -> Sequence[str]: ...
     def __getitem__(self, index: int | slice) -> str | Sequence[str]:
         if isinstance(index, slice):
-            return [f"{self._file}#{row}" for row in self._rows[index]]
-        return f"{self._file}#{self._rows[index]}"
-
-
-def front_matter(card: str) -> dict[str, Any]:
-    """What a dataset's README.md says in its YAML block; nothing where there is none or it is damaged."""
-    from huggingface_hub import DatasetCard
-    from yaml import YAMLError
-
-    if not card.startswith("---"):
-        return {}
-    try:
-        found: dict[str, Any] = DatasetCard(card, ignore_metadata_errors=True).data.to_dict()  # type: ignore[no-untyped-call]
-    except (ValueError, TypeError, YAMLError):
-        return {}
-    return found
+            return [f"{self.file}#{row}" for row in self._rows[index]]
+        return f"{self.file}#{self._rows[index]}"
 
 
 def _pyarrow_parquet() -> Any:
@@ -440,17 +360,21 @@ def _pyarrow_parquet() -> Any:
     return pyarrow.parquet
 
 
-def _type_of(feature: Any) -> Any:
-    return feature.get("_type") if isinstance(feature, dict) else None
-
-
-def _is_binary(kind: pa.DataType) -> bool:
+def _labels(table: pa.Table) -> np.ndarray:
+    """Of a table with one column: int64 with -1 for none, or text with None for none."""
     import pyarrow as pa
 
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+    values = table.column(0)
+    if not pa.types.is_integer(values.type):
+        return np.array(values.to_pylist(), dtype=object)
+    # An unsigned column has no −1.
+    numbers = values.cast(pa.int64()).fill_null(-1).to_numpy().astype(np.int64)
+    return np.where(numbers < 0, -1, numbers)
 
 
-def _is_text(kind: pa.DataType) -> bool:
+def _sizes(table: pa.Table, sides: Sequence[str]) -> np.ndarray:
+    """int64, (rows, 2), width and height; 0 where they are not stated."""
     import pyarrow as pa
 
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    stated = [table.column(side).cast(pa.int64()).fill_null(0).to_numpy() for side in sides]
+    return np.stack(stated, axis=1) if stated else np.zeros((table.num_rows, 2), np.int64)

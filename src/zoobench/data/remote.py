@@ -11,7 +11,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from zoobench.data import DataRequest
-from zoobench.data.parquet import CARD_FILE, ParquetSource
+from zoobench.data.parquet import ParquetSource
+from zoobench.data.shelf import CARD_FILE
 from zoobench.errors import HubError, HubUnreachableError, UsageError
 from zoobench.hub.cache import COMMIT, ModelCache
 from zoobench.hub.connection import (
