@@ -191,8 +191,9 @@ def pictures(
 
     Args:
         dataset: to measure accuracy with: a folder (`class/name.jpg`), parquet, a Hub id (`owner/name@revision`),
-            `mini-imagenet`, `imagenet-1k` or `imagenette`; None: accuracy is not measured.
-        samples: how many, class-balanced and always the same; None: 1,000, or all where there are fewer.
+            `mini-imagenet`, `imagenet-1k` or `imagenette`; for detectors a folder in COCO's layout, its `.json`, or parquet
+            with a column of objects; None: accuracy is not measured.
+        samples: how many, always the same, class-balanced, or with boxes any; None: 1,000, or all where there are fewer.
         split: of the dataset.
         config, image_column, label_column: of a parquet dataset that has several.
         calibration: to calibrate int8 on, given alike; never the pictures that are judged. None: noise.

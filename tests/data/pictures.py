@@ -95,3 +95,69 @@ def pack_of(root: Path, contents: Sequence[bytes]) -> Pack:
         (folder / f"{index:05}.png").write_bytes(content)
     request = DataRequest(str(folder.parent))
     return collect(open_source(request), request, root / "cache")
+
+
+def coco_of(
+    root: Path,
+    boxes: dict[str, Sequence[Sequence[float]]],
+    *,
+    split: str = "val2017",
+    place: str = "val2017",
+    size: tuple[int, int] = (40, 30),
+    **changes: Any,
+) -> Path:
+    """A COCO folder: `boxes` are (category id, left, top, width, height) by file name; `changes` replace parts of the json."""
+    (root / "annotations").mkdir(parents=True, exist_ok=True)
+    images, annotations = [], []
+    for number, (name, its) in enumerate(boxes.items()):
+        file = root / place / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(picture(number, size))
+        images.append({"id": 100 - number, "file_name": name, "width": size[0], "height": size[1]})
+        annotations += [
+            {
+                "id": len(annotations) + i,
+                "image_id": 100 - number,
+                "category_id": c,
+                "bbox": box,
+                "iscrowd": 0,
+            }
+            for i, (c, *box) in enumerate(its)
+        ]
+    categories = [{"id": 90, "name": "toothbrush"}, {"id": 1, "name": "person"}, {"id": 13, "name": "stop"}]
+    stored = {"images": images, "annotations": annotations, "categories": categories, **changes}
+    (root / f"annotations/instances_{split}.json").write_text(json.dumps(stored))
+    return root
+
+
+def objects_of(
+    pictures: Sequence[bytes],
+    rows: Sequence[Sequence[dict[str, Any]]],
+    *,
+    names: Sequence[str] | None = None,
+    sizes: Sequence[tuple[int, int]] | None = None,
+    structs: bool = False,
+    column: str = "objects",
+    group: int = 4,
+) -> bytes:
+    """A parquet file with a column of objects: a struct of lists, or with `structs` a list of structs."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    fields = next((list(row[0]) for row in rows if row), ["bbox", "category"])
+    image = pa.array([{"bytes": content, "path": None} for content in pictures])
+    lists = [{field: [thing[field] for thing in row] for field in fields} for row in rows]
+    columns = {"image_id": list(range(len(rows))), "image": image}
+    if sizes is not None:
+        columns |= {"width": [w for w, _ in sizes], "height": [h for _, h in sizes]}
+    table = pa.table({**columns, column: pa.array([list(row) for row in rows] if structs else lists)})
+    if names is not None:
+        kind = next(field for field in fields if field in ("category", "label"))
+        inner = {"bbox": {"_type": "Sequence"}, kind: {"names": list(names), "_type": "ClassLabel"}}
+        stated = {column: {"feature": inner, "_type": "Sequence"}}
+        table = table.replace_schema_metadata(
+            {b"huggingface": json.dumps({"info": {"features": stated}}).encode()}
+        )
+    out = io.BytesIO()
+    pq.write_table(table, out, row_group_size=group)
+    return out.getvalue()

@@ -17,7 +17,7 @@ from PIL import Image
 from tests.data.pictures import encoded, picture
 
 from zoobench.data import decode as decode_module
-from zoobench.data.decode import UndecodableError, decode
+from zoobench.data.decode import UndecodableError, decode, stored_size
 
 
 def pixels(data: bytes) -> np.ndarray:
@@ -161,3 +161,12 @@ def test_pillow_does_not_warn() -> None:
         warnings.simplefilter("error")
         seen = [decode(noisy).getpixel((0, 0)) for _ in range(2)]
     assert seen == [(10, 20, 30)] * 2
+
+
+def test_a_picture_as_it_is_stored() -> None:
+    """Boxes lie on that one, and its header says how large it is."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(Image.new("RGB", (4, 2)), exif=exif)
+    assert decode(data).size == (2, 4) and decode(data, upright=False).size == stored_size(data) == (4, 2)
+    assert stored_size(b"") is None and stored_size(b"no picture") is None

@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.data.pictures import encoded, pack_of, picture
+from tests.data.pictures import coco_of, encoded, pack_of, picture
 
+from zoobench.data import DataRequest, open_source
 from zoobench.data.loader import batches
+from zoobench.data.pack import collect
 from zoobench.errors import PrepareError, UsageError
 
 
@@ -118,3 +120,42 @@ def test_items_of_two_shapes_are_refused(tmp_path: Path) -> None:
 def test_numbers_below_one_are_refused_at_once(tmp_path: Path, wrong: dict[str, int]) -> None:
     with pytest.raises(UsageError, match="is 0: give 1 or more"):
         batches(pack_of(tmp_path, [grey(1)]), first_pixel, **wrong)  # type: ignore[arg-type]
+
+
+def test_each_picture_comes_with_the_size_it_had(tmp_path: Path) -> None:
+    pack = pack_of(tmp_path, [picture(n, (4 + n, 9 - n)) for n in range(5)])
+    found = list(batches(pack, first_pixel, 2))
+    sizes = {
+        pack.entry(i).id: size for b in found for i, size in zip(b.indices, b.sizes.tolist(), strict=True)
+    }
+    assert sizes == {f"only/{n:05}.png": [9 - n, 4 + n] for n in range(5)}
+    assert all(
+        batch.sizes.dtype == np.int64 and batch.sizes.shape == (len(batch.indices), 2) for batch in found
+    )
+
+
+def turned(number: int, size: tuple[int, int]) -> bytes:
+    """A picture that its EXIF data say to turn by a quarter."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return encoded(Image.new("RGB", size, (number, 0, 0)), exif=exif)
+
+
+def test_pictures_with_boxes_are_not_turned(tmp_path: Path) -> None:
+    root = coco_of(tmp_path / "coco", {"a.png": [[1, 1, 1, 2, 2]]}, size=(8, 6))
+    (root / "val2017/a.png").write_bytes(turned(9, (8, 6)))
+    with collect(open_source(request := DataRequest(str(root))), request, tmp_path / "cache") as pack:
+        (batch,) = batches(pack, first_pixel, 1)
+        assert batch.sizes.tolist() == [[6, 8]]
+    (upright,) = batches(pack_of(tmp_path, [turned(9, (8, 6))]), first_pixel, 1)
+    assert upright.sizes.tolist() == [[8, 6]]
+
+
+def test_a_picture_of_another_size_than_its_boxes_is_told_and_left_out(tmp_path: Path) -> None:
+    root = coco_of(tmp_path / "coco", {f"{name}.png": [[1, 1, 1, 2, 2]] for name in "abc"}, size=(8, 6))
+    (root / "val2017/b.png").write_bytes(picture(1, (6, 8)))
+    bad: list[tuple[int, str]] = []
+    with collect(open_source(request := DataRequest(str(root))), request, tmp_path / "cache") as pack:
+        (batch,) = batches(pack, first_pixel, 8, on_bad=lambda *told: bad.append(told))
+    assert batch.indices.tolist() == [0, 2] and batch.sizes.tolist() == [[6, 8]] * 2
+    assert [index for index, _ in bad] == [1] and "turned by a quarter, and it has 6 × 8" in bad[0][1]

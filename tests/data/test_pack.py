@@ -132,6 +132,23 @@ def test_whatever_is_left_of_a_pack_is_mended(folder: Path, cache: Path, damage:
     assert contents(packed(folder, cache)) == everything(folder)
 
 
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_label_that_was_changed_is_mended(folder: Path, cache: Path, finished: bool) -> None:
+    pack = packed(folder, cache)
+    index = pack.folder / INDEX_FILE
+    index.write_text(index.read_text().replace('"label": 1', '"label": 0', 1))
+    if not finished:
+        (pack.folder / PACK_FILE).unlink()
+    assert packed(folder, cache).labels_sha256 == pack.labels_sha256
+
+
+def test_pictures_with_classes_have_no_boxes(folder: Path, cache: Path) -> None:
+    with packed(folder, cache) as pack:
+        assert not pack.boxes and pack.truth(0) is None
+        line = json.loads((pack.folder / INDEX_FILE).read_bytes().splitlines()[0])
+        assert list(line) == ["id", "label", "offset", "length", "sha256"]
+
+
 def test_what_was_there_is_not_read_again(folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = packed(folder, cache).folder
     (place / PACK_FILE).unlink()

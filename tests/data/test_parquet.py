@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from tests.data.pictures import parquet_of, picture
+from tests.data.pictures import objects_of, parquet_of, picture
 
 from zoobench.data import DataRequest, Pick, Source, open_source
+from zoobench.data.pack import collect
 from zoobench.data.shelf import LocalShelf, front_matter
+from zoobench.data.truth import Truth
 from zoobench.errors import PrepareError, UsageError, ZoobenchError
 
 pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
 
 PICTURES = [picture(seed) for seed in range(10)]
 LABELS = [0, 1, 2, 0, 1, 2, 0, 1, 2, 0]
@@ -248,3 +253,150 @@ def test_unsigned_labels_are_labels(tmp_path: Path) -> None:
     pq.write_table(pa.table({"image": [b"a", b"b", b"c"], "label": labels}), file)
     [block] = open_source(DataRequest(str(file))).labels()
     assert block.labels.tolist() == [0, 1, -1]
+
+
+# objects
+
+SIDES = [(8, 6)] * 4
+ROWS: list[list[dict[str, Any]]] = [
+    [{"bbox": [1.0, 1.0, 7.0, 5.0], "category": 1}, {"bbox": [5.0, 2.0, 8.0, 6.0], "category": 0}],
+    [],
+    [{"bbox": [2.0, 3.0, 6.0, 4.0], "category": 1}],
+    [{"bbox": [4.0, 4.0, 9.5, 6.0], "category": 0}, {"bbox": [4.0, 4.0, 4.0, 6.0], "category": 0}],
+]
+AS_SIZES = [
+    [
+        {**one, "bbox": [*one["bbox"][:2], one["bbox"][2] - one["bbox"][0], one["bbox"][3] - one["bbox"][1]]}
+        for one in row
+    ]
+    for row in ROWS
+]
+
+
+@pytest.mark.parametrize("structs", [True, False])
+@pytest.mark.parametrize(
+    ("rows", "how"), [(ROWS[:3], "left, top, right, bottom"), (AS_SIZES[:3], "left, top, width, height")]
+)
+@pytest.mark.parametrize("sizes", [SIDES[:3], None])
+def test_objects_are_told_and_read(
+    source: Callable[..., Source], rows: Any, how: str, sizes: Any, structs: bool
+) -> None:
+    """Without columns for the sizes, the pictures' headers tell."""
+    found = source(
+        objects_of(PICTURES[:3], rows, names=["cat", "dog"], sizes=sizes, structs=structs, group=2)
+    )
+    first, second = found.labels()
+    assert found.classes == ("cat", "dog") and found.identity["columns"] == ["image", "objects"]
+    assert first.labels.tolist() == [-1, -1] and list(second.ids) == ["test.parquet#2"]
+    assert first.objects is not None and second.objects is not None
+    assert first.objects.size(0) == ((8, 6) if sizes else None)
+    assert first.objects.truth(0, (8, 6))[0] == Truth(
+        8, 6, (1, 0), ((1, 1, 6, 4), (5, 2, 3, 4)), (24, 12), (False, False)
+    )
+    assert first.objects.truth(1, (8, 6))[0] == Truth(8, 6)
+    assert second.objects.truth(0, (8, 6))[0].boxes == ((2, 3, 4, 1),)
+    assert found.notes == (
+        f"boxes were read as {how}, as their numbers say",
+        "the dataset does not mark crowds, so what a model finds in one counts as wrong",
+    )
+    assert [content for _, _, content in found.read([Pick(0, 1), Pick(1, 0)])] == [PICTURES[1], PICTURES[2]]
+
+
+def test_flaws_are_counted_when_sizes_come_from_pictures(
+    source: Callable[..., Source], tmp_path: Path
+) -> None:
+    rows = [*[[{"bbox": [2.0, 2.0, 8.0, 6.0], "category": 1}]] * 60, *ROWS]
+    found = source(objects_of([*PICTURES, *PICTURES * 5, *PICTURES[:4]], rows))
+    with collect(found, DataRequest("x"), tmp_path / "cache") as pack:
+        assert pack.boxes and pack.classes == ("0", "1") and len(pack) == 64
+        assert [note.rpartition(": ")[2] for note in pack.notes[2:]] == ["1", "1"]
+        assert pack.truth(63) == Truth(8, 6, (0,), ((4, 4, 4, 2),), (8,), (False,))
+
+
+def test_names_of_the_card_reach_into_objects(source: Callable[..., Source]) -> None:
+    card = """---
+dataset_info:
+  features:
+  - name: image
+    dtype: image
+  - name: objects
+    sequence:
+    - name: bbox
+      sequence: float64
+    - name: category
+      dtype:
+        class_label:
+          names:
+            '0': cat
+            '1': dog
+---
+"""
+    data = objects_of(PICTURES[:3], ROWS[:3], sizes=SIDES[:3])
+    assert source({"README.md": card.encode(), "test.parquet": data}).classes == ("cat", "dog")
+
+
+def test_categories_that_are_text_and_crowds(source: Callable[..., Source]) -> None:
+    rows = [[{**one, "category": "ab"[one["category"]], "is_crowd": True} for one in row] for row in ROWS]
+    found = source(objects_of(PICTURES[:3], rows[:3], sizes=SIDES[:3]))
+    assert found.classes == ("a", "b") and len(found.notes) == 1
+    objects = found.labels()[0].objects
+    assert objects is not None and objects.truth(0, (8, 6))[0].crowds == (True, True)
+
+
+def test_a_class_beside_objects_has_to_be_chosen(source: Callable[..., Source]) -> None:
+    table = pq.read_table(io.BytesIO(objects_of(PICTURES[:3], ROWS[:3], sizes=SIDES[:3], names=["a", "b"])))
+    stated = json.loads(table.schema.metadata[b"huggingface"])
+    stated["info"]["features"]["weather"] = {"_type": "ClassLabel", "names": ["sun", "rain"]}
+    both = table.append_column("weather", pa.array([0, 1, 0])).replace_schema_metadata(
+        {b"huggingface": json.dumps(stated).encode()}
+    )
+    pq.write_table(both, out := io.BytesIO())
+    data = out.getvalue()
+    said = refusal(UsageError, lambda: source(data).labels())
+    assert "several label columns, objects, weather: say which with --label-column" in said
+    assert source(data, label_column="weather").labels()[0].objects is None
+    assert source(data, label_column="objects").labels()[0].objects is not None
+
+
+@pytest.mark.parametrize(
+    ("rows", "kind", "words"),
+    [
+        (
+            [[{"bbox": [0.1, 0.1, 0.2, 0.2], "category": 0}]],
+            UsageError,
+            "shares of the picture and not pixels",
+        ),
+        (
+            [[{"bbox": [1.0, 1.0, 3.0, 3.0], "category": 0}]],
+            UsageError,
+            "could be left, top, width, height as well",
+        ),
+        (
+            [[{"bbox": [6.0, 5.0, 5.0, 4.0], "category": 0}]],
+            UsageError,
+            "neither left, top, width, height nor",
+        ),
+        (
+            [[{"bbox": [6.0, 5.0, 5.0], "category": 0}]],
+            PrepareError,
+            "set: test.parquet: a box has not four numbers",
+        ),
+        (
+            [[{"bbox": [2.0, 2.0, 8.0, 6.0], "category": -1}]],
+            PrepareError,
+            "test.parquet has an object without a class",
+        ),
+    ],
+)
+def test_objects_that_cannot_be_meant(
+    source: Callable[..., Source], rows: Any, kind: type[ZoobenchError], words: str
+) -> None:
+    said = refusal(kind, lambda: source(objects_of(PICTURES[:1], rows, sizes=SIDES[:1])).labels())
+    assert re.search(words, said) and "\n" not in said
+
+
+def test_a_class_beyond_the_named_ones(source: Callable[..., Source]) -> None:
+    data = objects_of(PICTURES[:3], ROWS[:3], names=["cat"], sizes=SIDES[:3])
+    assert "label 1 in column objects is beyond the 1 classes" in refusal(
+        PrepareError, lambda: source(data).labels()
+    )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.data.pictures import parquet_of, picture
+from tests.data.pictures import objects_of, parquet_of, picture
 from tests.loopback_hub import LoopbackHub
 
 from zoobench.data import DataRequest, Pick, Source, open_source, remote
@@ -105,6 +105,20 @@ def test_a_commit_a_branch_and_a_short_name(loopback_hub: LoopbackHub) -> None:
     source = opened("imagenette")
     assert source.label == f"frgfm/imagenette@{converted[:7]} validation"
     assert "training images" in source.notes[0]
+
+
+def test_boxes_come_from_a_hub_as_from_a_disk(loopback_hub: LoopbackHub, tmp_path: Path) -> None:
+    rows = [[{"bbox": [2.0, 2.0, 8.0, 6.0], "category": index % 3}] for index in range(12)]
+    pictures = [picture(seed) for seed in range(12)]
+    data = objects_of(pictures, rows, names=NAMES, sizes=[(8, 6)] * 12)
+    loopback_hub.add(REPOSITORY, {"data/val-00000-of-00001.parquet": data})
+    request = DataRequest(ID, samples=5)
+    with collect(open_source(request), request, tmp_path) as pack:
+        assert pack.boxes and pack.classes == tuple(NAMES) and "right, bottom" in pack.notes[0]
+        for index in range(5):
+            row, truth = int(pack.entry(index).id.partition("#")[2]), pack.truth(index)
+            assert truth is not None and (truth.classes, truth.boxes) == ((row % 3,), ((2, 2, 6, 4),))
+            assert pack.read(index) == pictures[row]
 
 
 def test_class_names_come_from_the_readme_at_the_commit(loopback_hub: LoopbackHub) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from zoobench.data import Block, Pick
 from zoobench.data.select import select
+from zoobench.data.truth import Objects
 from zoobench.errors import UsageError
 
 
@@ -110,3 +111,47 @@ def test_what_cannot_be_is_one_line(samples: int, seed: int, exclude: set[str], 
     with pytest.raises(UsageError, match=words) as error:
         select(blocks_of([0, 1, -1, 1]), samples, seed, exclude)
     assert "\n" not in str(error.value)
+
+
+def with_objects(*lengths: int) -> list[Block]:
+    def nothing(length: int) -> Objects:
+        none = np.empty(0)
+        return Objects(
+            np.zeros(length, np.int64), np.zeros((length, 2)), none, none.reshape(0, 4), none, none
+        )
+
+    return [
+        Block(
+            f"b{number}", [f"{number}#{row}" for row in range(length)], np.full(length, -1), nothing(length)
+        )
+        for number, length in enumerate(lengths)
+    ]
+
+
+def test_pictures_with_boxes_are_taken_from_anywhere() -> None:
+    blocks = with_objects(30, 30, 40)
+    picks = select(blocks, 50, 0)
+    assert picks == sorted(set(picks)) and len(picks) == 50
+    assert Counter(pick.block for pick in picks).keys() == {0, 1, 2}
+    assert picks == select(blocks, 50, 0) != select(blocks, 50, 1)
+    assert set(select(blocks, 20, 0)) < set(picks)
+    assert len(select(blocks, None, 0)) == 100
+
+
+def test_each_picture_with_boxes_is_as_likely() -> None:
+    blocks = with_objects(2, 8)
+    seen = Counter(pick for seed in range(400) for pick in select(blocks, 3, seed))
+    assert len(seen) == 10 and min(seen.values()) > 80 and max(seen.values()) < 160
+
+
+def test_the_choice_of_pictures_with_boxes_is_the_same_on_every_machine() -> None:
+    assert select(with_objects(5, 4), 4, 7) == [Pick(0, 0), Pick(0, 3), Pick(0, 4), Pick(1, 1)]
+
+
+def test_pictures_with_boxes_can_be_excluded_and_run_out() -> None:
+    blocks = with_objects(3)
+    assert select(blocks, 9, 0, {"0#1"}, at_most=True) == [Pick(0, 0), Pick(0, 2)]
+    with pytest.raises(UsageError, match="3 pictures were asked for, the dataset has 2 beside the 1"):
+        select(blocks, 3, 0, {"0#1"})
+    with pytest.raises(UsageError, match="no pictures beside the 3"):
+        select(blocks, None, 0, {"0#0", "0#1", "0#2"})

@@ -22,17 +22,19 @@ class DataFlags:
     ----------
     dataset
         Measure accuracy on these labelled pictures: a folder (class/name.jpg), parquet, a Hub id (owner/name@revision),
-        mini-imagenet, imagenet-1k or imagenette.
+        mini-imagenet, imagenet-1k or imagenette. For detectors: a folder in COCO's layout (annotations/instances_val2017.json), such a
+        .json, or parquet with a column of objects, as detection-datasets/coco.
     samples
-        How many of them, class-balanced, the same ones every time; default: 1000, or all where there are fewer.
+        How many of them, the same ones every time, class-balanced, or with boxes any; default: 1000, or all where there are
+        fewer.
     split
-        Of the dataset; default: its test or validation split.
+        Of the dataset; default: its test or validation split, of COCO val2017.
     dataset_config
         Of a dataset that has several; it and the columns go for --calibration too.
     image_column
         Of a parquet dataset whose columns do not tell.
     label_column
-        Of a parquet dataset that has several.
+        Of a parquet dataset that has several; one of objects is for detectors.
     calibration
         Calibrate int8 on these pictures, never on those that are judged; default: on noise, and then no accuracy is
         claimed.

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from zoobench.errors import PrepareError
-
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -84,19 +82,19 @@ def written(values: pa.ChunkedArray, fields: Fields) -> Written:
     """What some rows hold.
 
     Raises:
-        PrepareError: boxes that are not four numbers, or more classes than boxes.
+        ValueError: boxes that are not four numbers, or more classes than boxes.
     """
     import pyarrow as pa
 
     counts, boxes = _flat(values, fields.boxes)
     lengths, numbers = _unlisted(boxes)
     if (lengths != 4).any():
-        raise PrepareError("a box has not four numbers")
+        raise ValueError("a box has not four numbers; take its row out")
 
     def of_each(name: str) -> pa.Array:
         its, flat = _flat(values, name)
         if not np.array_equal(its, counts):
-            raise PrepareError(f"a row has not as many {name} as {fields.boxes}")
+            raise ValueError(f"a row has not as many {name} as {fields.boxes}; take it out")
         return flat
 
     classes = of_each(fields.classes)

@@ -257,11 +257,14 @@ class ParquetSource:
         """What `read` makes of these columns of each row group, by file."""
 
         def groups(name: str) -> list[_T]:
-            with self._opened(name) as file, explained(self._cannot_read(name)):
-                return [
-                    read(file.read_row_group(group, columns=columns, use_threads=False))
-                    for group in range(file.metadata.num_row_groups)
-                ]
+            found = []
+            with self._opened(name) as file:
+                for group in range(file.metadata.num_row_groups):
+                    with explained(self._cannot_read(name)):
+                        table = file.read_row_group(group, columns=columns, use_threads=False)
+                    with explained(f"{self._shelf.title}: {printable(name)}"):
+                        found.append(read(table))
+            return found
 
         names = self._parts[self._part]
         with ThreadPoolExecutor(min(_FILES_AT_ONCE, len(names))) as pool:
