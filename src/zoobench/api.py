@@ -97,7 +97,7 @@ def request(
         data: pictures to measure accuracy with and to calibrate int8 on; see `pictures`.
         tasks: of lm-evaluation-harness, for language models; see `text_tasks`.
         registry: a TOML or Python file with models of one's own, beside the catalog.
-        task: of the Hub ids that are in neither; None: image_classification.
+        task: of the Hub ids and `.onnx` files that are in neither; None: image_classification.
 
     Raises:
         UsageError: an unknown name or an impossible value.
@@ -151,7 +151,7 @@ def _default_backends(models: Sequence[ModelSpec]) -> tuple[str, ...]:
 
 
 def _of_task(spec: ModelSpec, task: str, *, known: bool) -> ModelSpec:
-    """A Hub id is taken at its word; what the catalog or a model's own files say is not overruled.
+    """Of a Hub id or an .onnx file the user is taken at his word; what the catalog or a model's own files say is not overruled.
 
     Raises:
         UsageError: there is no such task, or the model is known to have another one.
@@ -162,7 +162,8 @@ def _of_task(spec: ModelSpec, task: str, *, known: bool) -> ModelSpec:
         raise UsageError(f"--task {task!r} is unknown; one of {', '.join(known_tasks)}")
     if spec.task == wanted:
         return spec
-    if known or spec.path is not None:
+    says_nothing = spec.path is None or (spec.path.suffix == ".onnx" and wanted != TEXT)
+    if known or not says_nothing:
         raise UsageError(f"--task {task}: {spec.name} is for {spec.task}; leave --task out, or run it apart")
     return spec.model_copy(update={"task": wanted})
 

@@ -354,8 +354,11 @@ class Detector(Frozen):
         default="share", description="pixels of the input, or shares of its width and height"
     )
     activation: Literal["none", "sigmoid", "softmax"] = Field(
-        default="sigmoid",
-        description="what makes probabilities of the scores; with softmax the last class means that there is no object",
+        default="sigmoid", description="what makes probabilities of the scores"
+    )
+    no_object: Literal["first", "last"] | None = Field(
+        default=None,
+        description="the class that means that there is no object; None: with softmax the last one, else none",
     )
     objectness: bool = Field(
         default=False, description="a probability between box and scores, by which they are multiplied"
@@ -373,6 +376,11 @@ class Detector(Frozen):
     def outputs(self) -> tuple[str, ...]:
         """The outputs that it reads, each once."""
         return tuple(dict.fromkeys(name for name in (self.boxes, self.scores, self.classes) if name))
+
+    @property
+    def nothing(self) -> Literal["first", "last"] | None:
+        """Where the class stands that means that there is no object; None: there is no such class."""
+        return self.no_object or ("last" if self.activation == "softmax" else None)
 
 
 class Decoder(Frozen):

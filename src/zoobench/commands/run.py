@@ -96,7 +96,8 @@ def run(
     batch_timeout
         server: how long a query waits for others to join it, 2ms.
     task
-        Of Hub ids that are not in the catalog: text_generation, image_classification.
+        Of Hub ids that are not in the catalog: text_generation, object_detection, image_classification; of .onnx files:
+        object_detection, image_classification.
     weights
         auto falls back to seeded random weights when the Hub cannot be reached; pretrained makes that an error.
     threads

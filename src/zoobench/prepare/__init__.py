@@ -16,7 +16,7 @@ from pydantic import Field, computed_field, model_validator
 from zoobench.backends import BACKENDS
 from zoobench.errors import HubUnreachableError, PrepareError
 from zoobench.prepare.cache import ArtifactCache, load_artifact, recipe_key
-from zoobench.spec import TEXT, Artifact, Frozen, ModelSpec, Precision, WeightsPolicy
+from zoobench.spec import DETECTION, TEXT, Artifact, Frozen, ModelSpec, Precision, WeightsPolicy
 
 if TYPE_CHECKING:
     from zoobench.hub.snapshots import Snapshot
@@ -350,22 +350,27 @@ def _prepare_file(
     spec = spec.model_copy(update={"input_shape": source.input_shape, "input_name": source.input_name})
     if "onnx" not in formats:
         return Prepared(model=spec, artifacts={}, notes=notes)
-    recipe = {
+    recipe: dict[str, Any] = {
         "recipe": RECIPE_VERSION,
         "format": "onnx",
         "weights": "local",
         "source": {"content": source.sha256},
         "task": spec.task,
         "tolerance": spec.tolerance,
+        "input_shape": source.input_shape,
         "versions": versions(ONNX_FILE_PACKAGES),
     }
+    if spec.task == DETECTION:
+        recipe["detector"] = spec.detector and spec.detector.model_dump(mode="json")
+        recipe["labels"] = spec.labels
 
     def make(folder: Path) -> Artifact:
         progress(f"checking and validating {path.name}")
         return build_from_file(folder, spec, source, recipe=recipe)
 
     key = recipe_key(recipe)
-    return _prepared(spec, {"onnx": cache.lookup(key) or cache.get_or_build(key, make)}, notes)
+    artifact = cache.lookup(key) or cache.get_or_build(key, make)
+    return _prepared(spec, {"onnx": artifact}, (*notes, *artifact.notes))
 
 
 def _prepared(

@@ -11,15 +11,16 @@ import math
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoobench.errors import PrepareError, explained, first_line
 from zoobench.prepare.build import save_reference
 from zoobench.prepare.cache import content_of
+from zoobench.prepare.detector_roles import Told, UnclearError, inferred, is_yolo, labels, told_by
 from zoobench.prepare.opset import opset_of
-from zoobench.prepare.preprocessing import assumed, imagenet_by_count
+from zoobench.prepare.preprocessing import assumed, imagenet_by_count, letterbox
 from zoobench.prepare.validate import (
     run_in_batches,
     run_onnxruntime,
@@ -27,8 +28,12 @@ from zoobench.prepare.validate import (
     version_of,
 )
 from zoobench.prepare.versions import ONNX_FILE_PACKAGES, versions
-from zoobench.spec import MANIFEST_FILE, REFERENCE_FILE, Artifact, ModelSpec, Precision
+from zoobench.spec import DETECTION, MANIFEST_FILE, REFERENCE_FILE, Artifact, Detector, ModelSpec, Precision
 from zoobench.tasks import open_task
+
+if TYPE_CHECKING:
+    from zoobench.spec import Labels, Preprocessing
+    from zoobench.tasks import Outputs, Parts
 
 _FLOAT32 = 1
 _MOST_VALUES = 2**28
@@ -48,6 +53,9 @@ class OnnxFile:
         fixed_batch: the batch it was exported for, None when the axis is symbolic.
         opset: of the default operator set.
         precision: int8 where it holds quantized nodes.
+        told: what its exporter wrote into it.
+        chooses: whether its operators choose among candidates, as a detector's last ones may.
+        opened: whether the file leaves more open than the batch, so that `input_shape` is this run's own.
     """
 
     path: Path
@@ -58,10 +66,16 @@ class OnnxFile:
     fixed_batch: int | None
     opset: int
     precision: Precision = Precision.FP32
+    told: Told = field(default_factory=Told)
+    chooses: bool = False
+    opened: bool = False
 
 
 def inspect(path: Path, wanted_shape: tuple[int, ...] | None = None) -> OnnxFile:
     """Read what the file says about itself; nothing is run.
+
+    Args:
+        wanted_shape: of one item; it fixes axes that the file leaves open. None: the size that its metadata tells.
 
     Raises:
         PrepareError: not there, not ONNX, external data outside its folder, or inputs that cannot be fed.
@@ -70,7 +84,9 @@ def inspect(path: Path, wanted_shape: tuple[int, ...] | None = None) -> OnnxFile
         model = _parse(path)
         data = tuple(sorted(_external_data(model, path)))
         value = _only_input(model, path)
-        shape, fixed_batch = _shape_of(value, path)
+        told = told_by({entry.key: entry.value for entry in model.metadata_props})
+        dims = value.type.tensor_type.shape.dim
+        shape, fixed_batch = _shape_of(value, path, wanted_shape, told)
     if wanted_shape is not None and wanted_shape != shape:
         raise PrepareError(f"{path}: its input is {shape}, not {wanted_shape} as asked; leave the shape out")
     digest = hashlib.sha256()
@@ -80,7 +96,22 @@ def inspect(path: Path, wanted_shape: tuple[int, ...] | None = None) -> OnnxFile
     stored = (
         Precision.INT8 if any(_is_quantized(node.op_type) for node in model.graph.node) else Precision.FP32
     )
-    return OnnxFile(path, data, digest.hexdigest(), value.name, shape, fixed_batch, opset_of(model), stored)
+    return OnnxFile(
+        path,
+        data,
+        digest.hexdigest(),
+        value.name,
+        shape,
+        fixed_batch,
+        opset_of(model),
+        stored,
+        told,
+        chooses=any(node.op_type in _CHOOSING for node in model.graph.node),
+        opened=any(dim.dim_value < 1 for dim in dims[1:]),
+    )
+
+
+_CHOOSING = ("TopK", "NonMaxSuppression")
 
 
 def _is_quantized(op: str) -> bool:
@@ -104,31 +135,27 @@ def build_from_file(folder: Path, spec: ModelSpec, source: OnnxFile, *, recipe: 
             f"{source.path}: one input item of shape {source.input_shape} has {items:,} values; "
             f"{_MOST_VALUES:,} is the most that can be measured"
         )
-    task = open_task(spec.task)
-    inputs = task.check_inputs(source.input_shape)
+    inputs = open_task(spec.task).check_inputs(source.input_shape)
     runtime = _onnxruntime_version()
     with explained(f"{source.path}: ONNX Runtime cannot run it"):
         outputs = run_in_batches(run_onnxruntime(file, optimised=False), inputs, (source.fixed_batch or 1,))
-        first = next(iter(outputs.values()))
-        if first.dtype.kind != "f":
-            raise PrepareError(f"{source.path}: its first output is {first.dtype}, not numbers to compare")
-        reference = task.parts(outputs)
-        if not all(np.isfinite(part).all() for part in reference.values()):
-            raise PrepareError(
-                f"{source.path}: its outputs are not finite on ordinary inputs (normal, about -4 to 4); "
-                "check the weights and the export"
-            )
+    meaning = _meaning(spec, source, outputs)
+    if not all(np.isfinite(part).all() for part in meaning.parts.values()):
+        raise PrepareError(
+            f"{source.path}: its outputs are not finite on ordinary inputs (normal, about -4 to 4); "
+            "check the weights and the export"
+        )
     validated = validate_onnx(
         file,
         inputs,
-        reference,
-        task=task,
+        meaning.parts,
+        task=open_task(spec.task, meaning.detector),
         # Fused int8 kernels round otherwise than the nodes that they stand for.
         tolerance=None if source.precision is Precision.INT8 else tolerance,
         fixed_batch=source.fixed_batch,
         reference=f"onnxruntime {runtime}, graph optimisations disabled",
     )
-    save_reference(folder, reference)
+    save_reference(folder, meaning.parts)
     return Artifact(
         path=folder,
         format="onnx",
@@ -143,17 +170,86 @@ def build_from_file(folder: Path, spec: ModelSpec, source: OnnxFile, *, recipe: 
         input_name=source.input_name,
         input_shape=source.input_shape,
         outputs=tuple(outputs),
+        detector=meaning.detector,
         dynamic_batch=source.fixed_batch is None,
         fixed_batch=source.fixed_batch,
         opset=source.opset,
         validation=validated.validation,
         tolerance=tolerance,
         precision=source.precision,
-        preprocessing=assumed(source.input_shape),
-        labels=imagenet_by_count(first.shape[-1]),
+        preprocessing=meaning.preprocessing,
+        labels=meaning.labels,
         recipe=recipe,
         made_with=versions(ONNX_FILE_PACKAGES),
-        notes=validated.notes,
+        notes=(*meaning.notes, *validated.notes),
+    )
+
+
+@dataclass(frozen=True)
+class _Meaning:
+    """What a file's outputs stand for, and what it wants to see; `preprocessing` and `labels` are None where nobody knows."""
+
+    parts: Parts
+    detector: Detector | None
+    preprocessing: Preprocessing | None
+    labels: Labels | None
+    notes: tuple[str, ...] = ()
+
+
+def _meaning(spec: ModelSpec, source: OnnxFile, outputs: Outputs) -> _Meaning:
+    """Of the outputs on the check inputs, as the model's task has them.
+
+    Raises:
+        PrepareError: they are none of that task's, or it is not plain which is what.
+    """
+    at = (
+        ""
+        if not source.opened
+        else f"it leaves its input open: run at {' × '.join(map(str, source.input_shape))}"
+    )
+    notes = (at,) if at else ()
+    if spec.task == DETECTION:
+        return _detections(spec, source, outputs, notes)
+    first = next(iter(outputs.values()))
+    if first.dtype.kind != "f":
+        raise PrepareError(f"{source.path}: its first output is {first.dtype}, not numbers to compare")
+    if _looks_like_detector(source, outputs):
+        notes = (*notes, f"{source.path.name} looks like a detector; add --task {DETECTION}")
+    parts = open_task(spec.task).parts(outputs)
+    return _Meaning(parts, None, assumed(source.input_shape), imagenet_by_count(first.shape[-1]), notes)
+
+
+def _looks_like_detector(source: OnnxFile, outputs: Outputs) -> bool:
+    try:
+        inferred(outputs, source.input_shape, source.told)
+    except UnclearError:
+        return source.told.task == "detect"
+    return True
+
+
+def _detections(spec: ModelSpec, source: OnnxFile, outputs: Outputs, notes: tuple[str, ...]) -> _Meaning:
+    named = len(spec.labels) if isinstance(spec.labels, tuple) else 0
+    try:
+        detector = spec.detector or inferred(
+            outputs, source.input_shape, source.told, chooses=source.chooses, names=named
+        )
+        parts = open_task(spec.task, detector).parts(outputs)
+    except ValueError as error:
+        there = ", ".join(f"{name} {values.shape[1:]}" for name, values in outputs.items())
+        raise PrepareError(
+            f"{source.path}: {error}; of each item it gives {there}; say in a registry (--registry FILE) what they are: "
+            'detector = { boxes = "…", scores = "…", box_format = "cxcywh", box_unit = "pixels", activation = "none", '
+            "suppress = true }"
+        ) from error
+    if not any(part.any() for name, part in parts.items() if name != "boxes"):
+        notes = (*notes, "it finds nothing on the check inputs, so how its outputs differ says little")
+    yolo = source.told.task == "detect" or is_yolo(detector, source.input_shape, parts)
+    return _Meaning(
+        parts,
+        detector,
+        letterbox(source.input_shape) if yolo else None,
+        labels(detector, parts, source.told),
+        notes,
     )
 
 
@@ -265,15 +361,24 @@ def _only_input(model: Any, path: Path) -> Any:
     return inputs[0]
 
 
-def _shape_of(value: Any, path: Path) -> tuple[tuple[int, ...], int | None]:
+def _shape_of(
+    value: Any, path: Path, wanted: tuple[int, ...] | None, told: Told
+) -> tuple[tuple[int, ...], int | None]:
+    """One item's shape and the fixed batch; axes that are open are as wanted, else as the exporter told them."""
     dims = value.type.tensor_type.shape.dim
     if len(dims) < 2:
         raise PrepareError(f"{path}: its input {value.name!r} has no batch axis; export it with one")
-    open_axes = [f"{i} ({d.dim_param or 'unnamed'})" for i, d in enumerate(dims) if i and d.dim_value < 1]
+    known: dict[int, int] = {}
+    if wanted is not None and len(wanted) == len(dims) - 1:
+        known = dict(enumerate(wanted, 1))
+    elif wanted is None and told.edges is not None and len(dims) == 4:
+        known = dict(zip((2, 3), told.edges, strict=True))
+    sizes = {i: int(dim.dim_value) if dim.dim_value > 0 else known.get(i) for i, dim in enumerate(dims) if i}
+    open_axes = [f"{i} ({dims[i].dim_param or 'unnamed'})" for i, size in sizes.items() if size is None]
     if open_axes:
         raise PrepareError(
-            f"{path}: axes {', '.join(open_axes)} of its input are not fixed; export it with fixed sizes, "
-            f"only the batch axis may be open"
+            f"{path}: axes {', '.join(open_axes)} of its input are not fixed; export it with fixed sizes, only the batch "
+            "axis may be open, or say its input_shape in a registry (--registry FILE)"
         )
-    shape = tuple(int(d.dim_value) for d in dims[1:])
+    shape = tuple(size for size in sizes.values() if size is not None)
     return shape, int(dims[0].dim_value) if dims[0].dim_value > 0 else None

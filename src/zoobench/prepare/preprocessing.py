@@ -24,6 +24,22 @@ def assumed(input_shape: tuple[int, ...]) -> Preprocessing:
     return of_timm({}, input_shape).model_copy(update={"source": "assumed: ImageNet's usual"})
 
 
+def letterbox(input_shape: tuple[int, ...], source: str = "assumed: YOLO's usual") -> Preprocessing:
+    """What ultralytics shows a YOLO: the whole picture in the middle of a grey border, grey levels from 0 to 1."""
+    edges = (input_shape[-2], input_shape[-1])
+    return Preprocessing(
+        resize=edges,
+        fit="longest",
+        interpolation="linear",
+        crop=edges,
+        border=(114, 114, 114),
+        mean=(0.0, 0.0, 0.0),
+        std=(1.0, 1.0, 1.0),
+        channels="grey" if input_shape[0] == 1 else "rgb",
+        source=source,
+    )
+
+
 def of_timm(cfg: dict[str, Any], input_shape: tuple[int, ...]) -> Preprocessing:
     """What timm's evaluation transform does with this `pretrained_cfg` at this input shape."""
     height, width = input_shape[-2:]

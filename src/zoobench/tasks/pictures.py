@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,27 +41,52 @@ def made_picture(height: int, width: int) -> Image.Image:
     return Image.fromarray((128 + 50 * waves).clip(0, 255).astype(np.uint8).transpose(1, 2, 0))
 
 
+@dataclass(frozen=True)
+class Placement:
+    """Where a picture comes to lie on the input that is made of it, pixels.
+
+    Attributes:
+        height, width: what it is resized to.
+        top, left: where its corner lies on the input; negative where the crop cuts it off.
+    """
+
+    height: int
+    width: int
+    top: int
+    left: int
+
+
+def placement(height: int, width: int, how: Preprocessing) -> Placement:
+    """Of a picture of this size, prepared as `how` says."""
+    to_height, to_width = (height, width) if how.resize is None else _resized(height, width, how)
+    if how.crop is None:
+        return Placement(to_height, to_width, 0, 0)
+    top, left = (_corner(edge, crop, how) for edge, crop in zip((to_height, to_width), how.crop, strict=True))
+    return Placement(to_height, to_width, top, left)
+
+
 def prepared(picture: Image.Image, how: Preprocessing) -> np.ndarray:
     """One decoded picture as one item of the input, float32, (channels, height, width).
 
     The arithmetic of resizing and cropping is torchvision's on Pillow pictures, which timm's evaluation transform uses: the
-    shorter edge exactly, the longer one rounded down.
+    shorter edge exactly, the longer one rounded down. What is fitted by its longest edge comes out as in ultralytics'
+    `LetterBox`.
 
     Args:
         picture: RGB, of any size.
         how: the model's own.
     """
-    from PIL import Image
-
     if how.channels == "grey":
         picture = picture.convert("L")
+    spot = placement(picture.height, picture.width, how)
     if how.resize is not None:
-        size = _resized(picture.height, picture.width, how)
-        if size[0] * size[1] > _MOST_PIXELS:
-            raise ValueError(f"{picture.height} × {picture.width} would become {size[0]} × {size[1]} pixels")
-        picture = picture.resize((size[1], size[0]), Image.Resampling[how.interpolation.upper()])
+        if spot.height * spot.width > _MOST_PIXELS:
+            raise ValueError(
+                f"{picture.height} × {picture.width} would become {spot.height} × {spot.width} pixels"
+            )
+        picture = _scaled(picture, spot, how)
     if how.crop is not None:
-        picture = _centre(picture, how.crop, how)
+        picture = _cut(picture, spot, how.crop, how)
     pixels = np.asarray(picture)
     pixels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
     if how.channels == "bgr":
@@ -81,31 +107,49 @@ def _resized(height: int, width: int, how: Preprocessing) -> tuple[int, int]:
     to_height, to_width = how.resize
     if how.fit == "squash":
         return to_height, to_width
-    if how.fit == "shortest" and to_height == to_width:
+    if how.fit == "longest":
+        # Multiplied as ultralytics does: dividing by the inverse rounds a few sizes to another pixel.
+        gain = min(to_height / height, to_width / width)
+        return max(1, round(height * gain)), max(1, round(width * gain))
+    if to_height == to_width:
         if height <= width:
             return to_height, max(1, int(to_height * width / height))
         return max(1, int(to_width * height / width)), to_width
-    ratios = height / to_height, width / to_width
-    ratio = max(ratios) if how.fit == "longest" else min(ratios)
+    ratio = min(height / to_height, width / to_width)
     return max(1, round(height / ratio)), max(1, round(width / ratio))
 
 
-def _centre(picture: Image.Image, crop: tuple[int, int], how: Preprocessing) -> Image.Image:
+def _corner(edge: int, crop: int, how: Preprocessing) -> int:
+    """Where an edge begins on the `crop` in whose middle it lies."""
+    if edge < crop:
+        return (crop - edge) // 2
+    half = (edge - crop) / 2
+    return -(round(half) if how.corner == "round" else math.floor(half))
+
+
+def _scaled(picture: Image.Image, spot: Placement, how: Preprocessing) -> Image.Image:
+    from PIL import Image
+
+    size = (spot.width, spot.height)
+    if how.interpolation != "linear":
+        return picture.resize(size, Image.Resampling[how.interpolation.upper()])
+    if picture.size == size:
+        return picture
+    # Unlike resize, transform looks at the four nearest pixels however far it shrinks; centres of pixels lie at halves.
+    steps = (picture.width / spot.width, 0.0, 0.0, 0.0, picture.height / spot.height, 0.0)
+    return picture.transform(size, Image.Transform.AFFINE, steps, Image.Resampling.BILINEAR)
+
+
+def _cut(picture: Image.Image, spot: Placement, crop: tuple[int, int], how: Preprocessing) -> Image.Image:
     """The middle `crop` of the picture, on a border where the picture is smaller."""
     from PIL import Image
 
     height, width = crop
-    if picture.height < height or picture.width < width:
-        around = Image.new(
-            picture.mode,
-            (max(width, picture.width), max(height, picture.height)),
-            how.border if picture.mode == "RGB" else how.border[0],
-        )
-        around.paste(picture, (max(0, (width - picture.width) // 2), max(0, (height - picture.height) // 2)))
-        picture = around
-    corner = round if how.corner == "round" else math.floor
-    left, top = corner((picture.width - width) / 2), corner((picture.height - height) / 2)
-    return picture.crop((left, top, left + width, top + height))
+    if picture.height >= height and picture.width >= width:
+        return picture.crop((-spot.left, -spot.top, width - spot.left, height - spot.top))
+    around = Image.new(picture.mode, (width, height), how.border if picture.mode == "RGB" else how.border[0])
+    around.paste(picture, (spot.left, spot.top))
+    return around
 
 
 def _waves(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
