@@ -128,6 +128,7 @@ class OrtSession:
     def __init__(self, artifact: Artifact, case: Case, providers: list[Any]) -> None:
         assert artifact.file is not None
         self.case, self.providers, self.stored_precision = case, providers, artifact.precision
+        self.input_name, self.input_shape = artifact.input_name, artifact.input_shape
         self.model_file = str(artifact.path / artifact.file)
         self.session = self._open(self.model_file, self._options())
         self.output_names = [output.name for output in self.session.get_outputs()]
@@ -193,10 +194,7 @@ class OrtSession:
             options.enable_profiling = True
             options.profile_file_prefix = str(Path(folder) / "ort")
             session = self._open(self.model_file, options)
-            feed = {
-                i.name: np.zeros([self.case.batch, *i.shape[1:]], dtype=np.float32)
-                for i in session.get_inputs()
-            }
+            feed = {self.input_name: np.zeros([self.case.batch, *self.input_shape], dtype=np.float32)}
             for _ in range(_PROFILED_CALLS):
                 session.run(None, feed)
             events = json.loads(Path(session.end_profiling()).read_text())

@@ -48,7 +48,12 @@ def key_of(case: Case, artifact: Artifact, pictures: Pack) -> str:
         versions,
         how.model_dump(mode="json"),
         pictures.content_sha256,
-        *([artifact.detector.model_dump(mode="json")] if artifact.detector else []),
+        # Which pictures fit what is said of them decides which were looked at.
+        *(
+            [artifact.detector.model_dump(mode="json"), pictures.labels_sha256]
+            if artifact.detector
+            else []
+        ),
     ]
     return stable_hash(parts)[:32]
 
