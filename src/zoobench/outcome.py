@@ -456,16 +456,80 @@ class Drop(Frozen):
     )
 
 
+class MeanAP(Frozen):
+    """COCO's precision of boxes. Shares from 0 to 1; None where no object counts, which COCO writes as -1."""
+
+    map: float | None = Field(description="over classes and IoU thresholds from 0.5 to 0.95 in steps of 0.05")
+    map50: float | None = Field(description="at IoU 0.5")
+    map75: float | None = Field(description="at IoU 0.75")
+    small: float | None = Field(description="of objects up to 32² pixels")
+    medium: float | None = Field(description="of objects from 32² to 96² pixels")
+    large: float | None = Field(description="of objects from 96² pixels")
+    interval: Interval | None = Field(description="95% of `map`, see `worker/mean_ap.py`")
+    by_class: dict[str, float] = Field(
+        default_factory=dict, description="name → its part of `map`, of the classes that occur"
+    )
+    pictures: int
+    objects: int = Field(description="that are to be found; crowds are not among them")
+    crowds: int = 0
+    categories: int = Field(description="that occur in the objects")
+    boxes: int = Field(description="that were judged, before COCO leaves out those beyond `max_detections`")
+    not_finite: int = Field(default=0, description="boxes with NaN or infinity, which were left out")
+    max_detections: int = Field(default=100, description="of a picture and class, the best first")
+    score_threshold: float = Field(default=0.001, description="boxes below it were left out")
+    evaluator: str = Field(description="who counted, with the version")
+    resamples: int = Field(description="of the bootstrap that made the interval")
+    seed: int
+
+
+class BoxDrop(Frozen):
+    """mAP of a reference less that of a candidate, on the same pictures. Shares; above 0 something was lost."""
+
+    value: float
+    interval: Interval = Field(description="95%, by a bootstrap that draws the same pictures for both")
+    pictures: int
+    resamples: int
+    seed: int
+    max_drop: float
+    decision: DropDecision
+    images_needed: int | None = Field(
+        default=None,
+        description="with which an interval as much narrower would decide; None: decided, or never",
+    )
+
+
+class BoxAgreement(Frozen):
+    """How far the boxes are those of the fp32 reference, of the boxes that an application would keep."""
+
+    score_threshold: float = Field(description="of the boxes of both that count")
+    iou_threshold: float = Field(description="from which on two boxes are the same, if their class is")
+    reference_boxes: int
+    boxes: int = Field(description="of the candidate")
+    found: Share | None = Field(
+        description="boxes of the reference that the candidate has; None: it has none"
+    )
+    extra: Share | None = Field(
+        description="boxes of the candidate that the reference has not; None: it has none"
+    )
+    iou_mean: float | None = Field(description="of the boxes that both have")
+    iou_min: float | None
+    score_difference_max: float | None = Field(description="of the boxes that both have, by size")
+
+
 class Fidelity(Frozen):
     """How far the outputs are those of the fp32 reference on the same images."""
 
     reference_sha256: str = Field(description="of the reference's artifact")
-    agreement: Share = Field(description="images with the reference's first class")
-    cosine_min: float
-    cosine_mean: float
+    agreement: Share | None = Field(
+        default=None, description="images with the reference's first class; None: the outputs are no classes"
+    )
+    cosine_min: float | None = Field(default=None, description="None: the outputs are no classes")
+    cosine_mean: float | None = None
     drop: Drop | None = Field(
         default=None, description="None: the reference's accuracy is not claimed either"
     )
+    boxes: BoxAgreement | None = Field(default=None, description="of a detector")
+    box_drop: BoxDrop | None = Field(default=None, description="of a detector")
 
 
 class Accuracy(Frozen):
@@ -486,6 +550,7 @@ class Accuracy(Frozen):
     top1_masked: Share | None = Field(
         default=None, description="argmax over the classes of the data only, where those are fewer"
     )
+    boxes: MeanAP | None = Field(default=None, description="of a detector")
     published_top1: float | None = Field(default=None, description="percent, as the catalog quotes it")
     unclaimed: str | None = None
     assumed: str | None = Field(default=None, description="of the labels, what was taken for granted")

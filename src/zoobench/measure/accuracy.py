@@ -109,10 +109,11 @@ def accuracy_warnings(accuracy: Accuracy | None, unassessed: str | None) -> Iter
             message=f"{accuracy.undecodable} of {accuracy.images + accuracy.undecodable} pictures could not be decoded and "
             f"were left out: {', '.join(accuracy.undecodable_ids[:3])}",
         )
-    if accuracy.fidelity and accuracy.fidelity.cosine_min < BENT and accuracy.unclaimed is None:
+    cosine = accuracy.fidelity.cosine_min if accuracy.fidelity else None
+    if cosine is not None and cosine < BENT and accuracy.unclaimed is None:
         yield Reason(
             code="outputs_bent",
-            message=f"the outputs of one picture have a cosine of {accuracy.fidelity.cosine_min:.2f} to fp32's: whatever the "
+            message=f"the outputs of one picture have a cosine of {cosine:.2f} to fp32's: whatever the "
             "classes say, this file computes something else there; try another --calibration or another runtime",
         )
     yield from _published(accuracy)

@@ -58,7 +58,7 @@ def drop(lost: int, won: int, n: int, max_drop: float) -> Drop:
     if min(lost, won) < 0 or lost + won > n or n == 0:
         raise ValueError(f"{lost} lost and {won} won of {n} images cannot be")
     low, high = _interval(lost, won, n)
-    decision, needed = _decided(low, high, max_drop), None
+    decision, needed = decided(low, high, max_drop), None
     if decision is DropDecision.INCONCLUSIVE:
         needed = _images_needed(lost / n, won / n, n, max_drop)
     return Drop(
@@ -81,7 +81,8 @@ def _interval(lost: float, won: float, n: float) -> tuple[float, float]:
     return middle - half, middle + half
 
 
-def _decided(low: float, high: float, max_drop: float) -> DropDecision:
+def decided(low: float, high: float, max_drop: float) -> DropDecision:
+    """Whether an interval of a drop lies below the margin, above it, or on both sides."""
     if high < max_drop:
         return DropDecision.PASS
     return DropDecision.FAIL if low > max_drop else DropDecision.INCONCLUSIVE
@@ -92,7 +93,7 @@ def _images_needed(lost: float, won: float, n: int, max_drop: float) -> int | No
 
     def decides(images: float) -> bool:
         return (
-            _decided(*_interval(lost * images, won * images, images), max_drop)
+            decided(*_interval(lost * images, won * images, images), max_drop)
             is not DropDecision.INCONCLUSIVE
         )
 

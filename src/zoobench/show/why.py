@@ -99,9 +99,10 @@ def _right(found: Explanation) -> Iterator[str]:
         yield f"Top-1 is {_points(accuracy.top1.value, accuracy.top1.interval)}% of {accuracy.images} pictures of {accuracy.data.label}."
     if (fidelity := accuracy.fidelity) is None:
         return
-    yield (
-        f"It gives fp32's class to {format_share(fidelity.agreement.value)} of them, with a cosine of {fidelity.cosine_min:.4f} at least."
-    )
+    if fidelity.agreement is not None and fidelity.cosine_min is not None:
+        yield (
+            f"It gives fp32's class to {format_share(fidelity.agreement.value)} of them, with a cosine of {fidelity.cosine_min:.4f} at least."
+        )
     if (drop := fidelity.drop) is not None:
         needed = f" (about {drop.images_needed:,} pictures would decide)" if drop.images_needed else ""
         yield (

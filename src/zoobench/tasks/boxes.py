@@ -57,6 +57,17 @@ class Detections:
         """Those that `which` indexes, in its order."""
         return Detections(self.boxes[which], self.scores[which], self.classes[which])
 
+    @property
+    def finite(self) -> np.ndarray:
+        """bool, (n,): neither a coordinate nor the score is NaN or infinite."""
+        whole: np.ndarray = np.isfinite(self.boxes).all(axis=1) & np.isfinite(self.scores)
+        return whole
+
+    def at_least(self, score: float) -> Detections:
+        """Those that are finite and have that score or more, in the same order."""
+        kept = self.finite & (self.scores >= score)
+        return self.taken(kept)
+
 
 def corners(boxes: np.ndarray, box_format: Literal["cxcywh", "xyxy", "xywh"]) -> np.ndarray:
     """(…, 4) in `box_format` as left, top, right, bottom."""
@@ -115,17 +126,26 @@ def best(found: Detections, most: int) -> Detections:
     return found.taken(np.argsort(-found.scores, kind="stable")[:most])
 
 
-def found_again(wanted: Detections, found: Detections, iou: float = 0.5) -> int:
-    """How many of `wanted` have one of `found` for themselves: of the same class, overlapping by `iou` or more.
+def matches(
+    wanted: Detections, found: Detections, iou: float = 0.5
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which of `wanted` have one of `found` for themselves: of the same class, overlapping by `iou` or more.
 
-    As in COCO's metric each takes, in turn, the one that overlaps it most of those that are left.
+    As in COCO's metric each takes, the best first, the one that overlaps it most of those that are left.
+
+    Returns:
+        indices into `wanted` and into `found`, and how far each pair overlaps.
     """
-    shares = np.nan_to_num(overlaps(wanted.boxes, found.boxes))
-    shares[wanted.classes[:, None] != found.classes] = 0
-    count = 0
-    for row in range(len(wanted)):
-        nearest = int(shares[row].argmax()) if len(found) else 0
-        if len(found) and shares[row, nearest] >= iou:
-            shares[:, nearest] = 0
-            count += 1
-    return count
+    shares = overlaps(wanted.boxes.astype(np.float64), found.boxes.astype(np.float64))
+    # A box without an area overlaps itself alone.
+    same = (wanted.boxes[:, None] == found.boxes).all(axis=2)
+    shares = np.where(np.isnan(shares), same.astype(np.float64), shares)
+    shares[wanted.classes[:, None] != found.classes] = -1.0
+    pairs: list[tuple[int, int, float]] = []
+    for row in np.argsort(-wanted.scores, kind="stable") if len(found) else ():
+        nearest = int(shares[row].argmax())
+        if shares[row, nearest] >= iou:
+            pairs.append((int(row), nearest, float(shares[row, nearest])))
+            shares[:, nearest] = -1.0
+    table = np.array(pairs, dtype=np.float64).reshape(-1, 3)
+    return table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), table[:, 2]

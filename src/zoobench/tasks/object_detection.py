@@ -14,7 +14,7 @@ from zoobench.tasks.boxes import (
     Thresholds,
     best,
     corners,
-    found_again,
+    matches,
     overlaps,
     suppressed,
 )
@@ -155,7 +155,7 @@ class ObjectDetection:
         for index in range(len(reference["boxes"])):
             ours = self._found(_item(reference, index), size, USUAL)
             theirs = self._found(_item(outputs, index), size, lower)
-            wanted, again = wanted + len(ours), again + found_again(ours, theirs, _SAME_IOU)
+            wanted, again = wanted + len(ours), again + len(matches(ours, theirs, _SAME_IOU)[0])
         if wanted:
             return again / wanted
         return self._candidates_agree(reference, outputs)

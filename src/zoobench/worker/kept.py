@@ -49,11 +49,7 @@ def key_of(case: Case, artifact: Artifact, pictures: Pack) -> str:
         how.model_dump(mode="json"),
         pictures.content_sha256,
         # Which pictures fit what is said of them decides which were looked at.
-        *(
-            [artifact.detector.model_dump(mode="json"), pictures.labels_sha256]
-            if artifact.detector
-            else []
-        ),
+        *([artifact.detector.model_dump(mode="json"), pictures.labels_sha256] if artifact.detector else []),
     ]
     return stable_hash(parts)[:32]
 
