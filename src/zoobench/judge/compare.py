@@ -16,7 +16,7 @@ from scipy.special import stdtrit
 from zoobench.judge import NOT_COMPARABLE_EXIT, REGRESSION_EXIT, UNDECIDED_EXIT
 from zoobench.judge.ratio import MIN_FORKS, paired_ratio
 from zoobench.machine import comparable, soft_differences
-from zoobench.outcome import Interval, Slot, Status, VerdictValue
+from zoobench.outcome import BoxDrop, Interval, Slot, Status, VerdictValue
 from zoobench.results.record import Record
 
 ALPHA = 0.025
@@ -216,17 +216,22 @@ def _in_accuracy(a: Record, b: Record) -> Iterable[str]:
     if (one.content_sha256, one.labels_sha256) != (other.content_sha256, other.labels_sha256):
         yield f"accuracies are of other pictures ({one.label} and {other.label}), so they are not compared"
         return
-    if before.top1 and after.top1:
-        tops = " → ".join(
-            f"{100 * s.value:.1f}% [{100 * s.interval[0]:.1f}, {100 * s.interval[1]:.1f}]"
-            for s in (before.top1, after.top1)
-        )
-        yield f"top-1 {tops} of {after.images} pictures of {other.label}"
-    drop = after.fidelity.drop if after.fidelity else None
+    shares: list[tuple[str, list[tuple[float | None, Interval]]]] = [
+        ("top-1", [(s.value, s.interval) for s in (before.top1, after.top1) if s]),
+        ("mAP", [(s.map, s.interval) for s in (before.boxes, after.boxes) if s and s.interval]),
+    ]
+    for name, both in shares:
+        if len(both) == 2:
+            told = " → ".join(
+                f"{100 * (value or 0.0):.1f}% [{100 * low:.1f}, {100 * high:.1f}]"
+                for value, (low, high) in both
+            )
+            yield f"{name} {told} of {after.images} pictures of {other.label}"
+    drop = (after.fidelity.drop or after.fidelity.box_drop) if after.fidelity else None
     if drop and after.fidelity and after.fidelity.reference_sha256 == before.artifact_sha256:
         low, high = (100 * edge for edge in drop.interval)
         yield (
-            f"top-1 drops by {100 * drop.value:.2f} points [{low:.2f}, {high:.2f}] with {100 * drop.max_drop:g} allowed: "
+            f"{'mAP' if isinstance(drop, BoxDrop) else 'top-1'} drops by {100 * drop.value:.2f} points [{low:.2f}, {high:.2f}] with {100 * drop.max_drop:g} allowed: "
             f"{drop.decision.value}"
         )
 

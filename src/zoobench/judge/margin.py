@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from zoobench.measure.accuracy import DROP_CODES, drop_warnings
+from zoobench.measure.detection import box_drop
 from zoobench.measure.proportions import drop
-from zoobench.outcome import Drop, Reason
+from zoobench.outcome import BoxDrop, Drop, Reason
 from zoobench.results.record import Record
 from zoobench.results.row import Row, changed
 
@@ -14,11 +15,18 @@ from zoobench.results.row import Row, changed
 def judged_record(record: Record, max_drop: float) -> Record:
     """The record as it would be had `max_drop` (a share) been asked for; itself where it was, or there is no drop."""
     accuracy = record.accuracy
-    before = accuracy.fidelity.drop if accuracy and accuracy.fidelity else None
-    if accuracy is None or accuracy.fidelity is None or before is None or before.max_drop == max_drop:
+    if accuracy is None or accuracy.fidelity is None:
         return record
-    fresh = drop(before.lost, before.won, before.n, max_drop)
-    fidelity = accuracy.fidelity.model_copy(update={"drop": fresh})
+    before = accuracy.fidelity.drop or accuracy.fidelity.box_drop
+    if before is None or before.max_drop == max_drop:
+        return record
+    fresh: Drop | BoxDrop
+    if isinstance(before, BoxDrop):
+        fresh = box_drop(before.model_dump(), max_drop)
+        fidelity = accuracy.fidelity.model_copy(update={"box_drop": fresh})
+    else:
+        fresh = drop(before.lost, before.won, before.n, max_drop)
+        fidelity = accuracy.fidelity.model_copy(update={"drop": fresh})
     accuracy = accuracy.model_copy(update={"fidelity": fidelity})
     verdict = record.verdict and record.verdict.model_copy(
         update={"warnings": _warnings(record.verdict.warnings, fresh)}
@@ -28,9 +36,14 @@ def judged_record(record: Record, max_drop: float) -> Record:
 
 def judged_row(row: Row, max_drop: float) -> Row:
     """As `judged_record`, of what tables show."""
-    if row.drop_lost is None or row.drop_won is None or row.pictures is None or row.max_drop == max_drop:
+    if row.drop is None or row.drop_interval is None or row.pictures is None or row.max_drop == max_drop:
         return row
-    fresh = drop(row.drop_lost, row.drop_won, row.pictures, max_drop)
+    fresh: Drop | BoxDrop
+    if row.is_detector:
+        stored = {"value": row.drop, "interval": row.drop_interval, "pictures": row.pictures}
+        fresh = box_drop({**stored, "resamples": 0, "seed": 0}, max_drop)
+    else:
+        fresh = drop(row.drop_lost or 0, row.drop_won or 0, row.pictures, max_drop)
     return changed(
         row,
         max_drop=max_drop,
@@ -40,5 +53,5 @@ def judged_row(row: Row, max_drop: float) -> Row:
     )
 
 
-def _warnings(before: Iterable[Reason], fresh: Drop) -> tuple[Reason, ...]:
+def _warnings(before: Iterable[Reason], fresh: Drop | BoxDrop) -> tuple[Reason, ...]:
     return (*(reason for reason in before if reason.code not in DROP_CODES), *drop_warnings(fresh))

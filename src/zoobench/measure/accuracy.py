@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from zoobench.measure.detection import box_agreement, box_drop
 from zoobench.measure.proportions import drop, share
-from zoobench.outcome import Accuracy, Drop, DropDecision, Fidelity, Reason
+from zoobench.outcome import Accuracy, BoxDrop, Drop, DropDecision, Fidelity, Reason
 from zoobench.spec import Artifact, Evaluation
 
 BENT = 0.8
@@ -30,6 +31,14 @@ def summarise(raw: Mapping[str, Any], evaluation: Evaluation, artifact: Artifact
     def of_images(k: int | None) -> Any:
         return share(k, n) if claimed and k is not None else None
 
+    if artifact.detector is not None:
+        right: dict[str, Any] = {"boxes": raw["boxes"] if claimed else None}
+    else:
+        right = {
+            "top1": of_images(raw["right"]),
+            "top5": of_images(raw["right5"]),
+            "top1_masked": of_images(raw["masked"]),
+        }
     return Accuracy(
         data=evaluation.data,
         artifact_sha256=artifact.sha256,
@@ -39,9 +48,7 @@ def summarise(raw: Mapping[str, Any], evaluation: Evaluation, artifact: Artifact
         undecodable_ids=tuple(raw["undecodable_ids"]),
         outputs=raw["outputs"],
         classes=raw["classes"],
-        top1=of_images(raw["right"]),
-        top5=of_images(raw["right5"]),
-        top1_masked=of_images(raw["masked"]),
+        **right,
         published_top1=evaluation.published_top1,
         unclaimed=unclaimed,
         assumed=raw["assumed"] if claimed else None,
@@ -68,6 +75,13 @@ def _unclaimed(raw: Mapping[str, Any], artifact: Artifact) -> str | None:
 def _fidelity(raw: Mapping[str, Any] | None, n: int, max_drop: float, claimed: bool) -> Fidelity | None:
     if raw is None:
         return None
+    if "boxes" in raw:
+        lost = raw["box_drop"] if claimed else None
+        return Fidelity(
+            reference_sha256=raw["reference_sha256"],
+            boxes=box_agreement(raw["boxes"]),
+            box_drop=box_drop(lost, max_drop) if lost else None,
+        )
     return Fidelity(
         reference_sha256=raw["reference_sha256"],
         agreement=share(raw["agree"], n),
@@ -117,7 +131,8 @@ def accuracy_warnings(accuracy: Accuracy | None, unassessed: str | None) -> Iter
             "classes say, this file computes something else there; try another --calibration or another runtime",
         )
     yield from _published(accuracy)
-    yield from drop_warnings(accuracy.fidelity.drop if accuracy.fidelity else None)
+    if accuracy.fidelity:
+        yield from drop_warnings(accuracy.fidelity.drop or accuracy.fidelity.box_drop)
 
 
 def _published(accuracy: Accuracy) -> Iterator[Reason]:
@@ -139,12 +154,13 @@ def _published(accuracy: Accuracy) -> Iterator[Reason]:
         )
 
 
-def drop_warnings(lost: Drop | None) -> Iterator[Reason]:
+def drop_warnings(lost: Drop | BoxDrop | None) -> Iterator[Reason]:
     """What a reader of a drop that does not pass must know; `DROP_CODES` has the codes."""
     if lost is None or lost.decision is DropDecision.PASS:
         return
     low, high = (100 * edge for edge in lost.interval)
-    what = f"top-1 drops by {100 * lost.value:.2f} points [{low:.2f}, {high:.2f}] against fp32"
+    measure = "mAP" if isinstance(lost, BoxDrop) else "top-1"
+    what = f"{measure} drops by {100 * lost.value:.2f} points [{low:.2f}, {high:.2f}] against fp32"
     if lost.decision is DropDecision.FAIL:
         yield Reason(code="accuracy_drop", message=f"{what}, more than the {100 * lost.max_drop:g} allowed")
     else:

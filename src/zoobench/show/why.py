@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from zoobench.judge.explain import Difference, Explanation, Leftover, Tried, Versus
-from zoobench.outcome import Generation, Interval, Quality
+from zoobench.outcome import Accuracy, Generation, Interval, MeanAP, Quality
 from zoobench.show.document import LONGEST_TEXT
 from zoobench.show.numbers import format_interval, format_number, format_ratio, format_share
 
@@ -93,9 +93,11 @@ def _right(found: Explanation) -> Iterator[str]:
         elif found.precision != "fp32":
             yield "Not measured: --dataset tells what it costs in accuracy."
         return
-    if accuracy.top1 is None:
+    if accuracy.unclaimed is not None:
         yield f"No accuracy is claimed: {accuracy.unclaimed}."
-    else:
+    elif (found_boxes := accuracy.boxes) is not None:
+        yield _precise(found_boxes, accuracy)
+    elif accuracy.top1 is not None:
         yield f"Top-1 is {_points(accuracy.top1.value, accuracy.top1.interval)}% of {accuracy.images} pictures of {accuracy.data.label}."
     if (fidelity := accuracy.fidelity) is None:
         return
@@ -103,12 +105,27 @@ def _right(found: Explanation) -> Iterator[str]:
         yield (
             f"It gives fp32's class to {format_share(fidelity.agreement.value)} of them, with a cosine of {fidelity.cosine_min:.4f} at least."
         )
-    if (drop := fidelity.drop) is not None:
+    if (boxes := fidelity.boxes) is not None and boxes.found is not None:
+        extra = (
+            f", and {format_share(boxes.extra.value)} of its own are not among them" if boxes.extra else ""
+        )
+        yield f"It finds {format_share(boxes.found.value)} of fp32's {boxes.reference_boxes} boxes again{extra}."
+    if (drop := fidelity.drop or fidelity.box_drop) is not None:
         needed = f" (about {drop.images_needed:,} pictures would decide)" if drop.images_needed else ""
         yield (
             f"The drop against fp32 is {_points(drop.value, drop.interval)} points with {100 * drop.max_drop:g} allowed: "
             f"{drop.decision.value}{needed}."
         )
+
+
+def _precise(boxes: MeanAP, accuracy: Accuracy) -> str:
+    """Of a detector's boxes."""
+    if boxes.map is None or boxes.interval is None:
+        return f"{accuracy.images} pictures of {accuracy.data.label} hold no object to be found."
+    return (
+        f"mAP is {_points(boxes.map, boxes.interval)}% on {accuracy.images} pictures of {accuracy.data.label} with "
+        f"{boxes.objects} objects."
+    )
 
 
 def _kept(quality: Quality) -> Iterator[str]:
