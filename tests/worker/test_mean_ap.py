@@ -87,6 +87,16 @@ def test_a_resample_is_what_pycocotools_says_of_pictures_that_are_there_so_often
             assert figure == pytest.approx(judged.stats[0], abs=1e-9)
 
 
+def test_a_class_that_a_resample_lacks_is_left_out():
+    judged = evaluate([truth((0, A)), truth((1, B))], [seen((0, A, 0.9)), seen((1, A, 0.9))], NAMES)
+    drawn = resampled(judged, np.array([[1, 1], [2, 0], [0, 2]]))
+    assert drawn == pytest.approx([0.5, 1.0, 0.0])
+    lonely = evaluate([truth((0, A)), truth()], [seen((0, A, 0.9)), seen()], NAMES)
+    assert np.isnan(resampled(lonely, np.array([[0, 2]]))[0])
+    low, high = summarised(lonely).interval or (0.0, 0.0)
+    assert low == pytest.approx(1 - 1.96 / 4, abs=1e-3) and high == 1.0
+
+
 def test_what_is_known_by_hand():
     assert mean_ap(*CASES["perfect"], NAMES).map == pytest.approx(1.0)
     crowd = mean_ap(*CASES["in a crowd"], NAMES)

@@ -8,9 +8,9 @@ makers did ("Assessing the significance of performance differences on the PASCAL
 mAP of few pictures lies above that of many, because the precision at a recall is the best one at any larger recall, and
 resamples lie above their sample as the sample lies above the source. So the interval is the reflected one, from 2m - h to 2m - l
 where the middle 95% of the resamples lie from l to h and their sample at m (B. Efron, R. Tibshirani, An Introduction to the
-Bootstrap, 1993, call it basic). On made-up matches it covers in nine cases of ten where the plain one covers in six, and in
-four of five where most classes have a dozen objects (`tests/worker/test_mean_ap.py`): a rough 95%, and rougher the rarer the
-classes are. A drop is a difference in which the bias cancels out; its interval covers nearly always.
+Bootstrap, 1993, call it basic). On made-up matches it covers in nine cases of ten where the plain one covers in six
+(`tests/worker/test_mean_ap.py`): a rough 95%, and rougher the rarer the classes are. In a drop the bias cancels out, and its
+interval covers nearly always.
 
 What it can say: by how much another sample of as many pictures from the same source would move mAP. What it cannot: anything
 of another source; or much of classes that a handful of these pictures hold, whose share of mAP is the same as any other's.
