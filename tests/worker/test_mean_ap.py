@@ -112,6 +112,12 @@ def test_what_is_known_by_hand():
     assert sizes.evaluator.startswith("pycocotools 2")
 
 
+def test_classes_of_one_name_are_two():
+    judged = evaluate([truth((0, A), (1, B))], [seen((0, A, 0.9))], ("cat", "cat"))
+    assert resampled(judged, np.ones((1, 1), dtype=int))[0] == pytest.approx(judged.stats[0])
+    assert summarised(judged).categories == 2
+
+
 def test_nothing_found_is_zero_and_nothing_to_find_is_none():
     nothing = mean_ap([truth((0, A))], [seen()], NAMES)
     assert (nothing.map, nothing.large, nothing.boxes) == (0.0, None, 0)
@@ -234,24 +240,25 @@ def _made_up(pictures: int, classes: int = 12, worse: float = 0.0) -> Evaluated:
         right = np.concatenate([right, np.zeros((2, len(wrong)), dtype=bool)], axis=1)
         order = np.argsort(-scores, kind="stable")
         where = np.concatenate([places, wrong])
-        found[str(one)] = ClassMatches(where[order], right[:, order], np.zeros_like(right), objects)
+        found[one] = ClassMatches(where[order], right[:, order], np.zeros_like(right), objects)
     return _whole(found, pictures)
 
 
 def _part(of: Evaluated, chosen: np.ndarray) -> Evaluated:
-    number = np.full(of.pictures, -1)
-    number[chosen] = np.arange(len(chosen))
+    place = np.full(of.pictures, -1)
+    place[chosen] = np.arange(len(chosen))
     found = {}
-    for name, one in of.classes.items():
-        kept = number[one.pictures] >= 0
+    for number, one in of.classes.items():
+        kept = place[one.pictures] >= 0
         if one.objects[chosen].any():
-            found[name] = ClassMatches(
-                number[one.pictures[kept]], one.right[:, kept], one.ignored[:, kept], one.objects[chosen]
+            found[number] = ClassMatches(
+                place[one.pictures[kept]], one.right[:, kept], one.ignored[:, kept], one.objects[chosen]
             )
     return _whole(found, len(chosen))
 
 
-def _whole(classes: dict[str, ClassMatches], pictures: int) -> Evaluated:
-    bare = Evaluated((0.0,) * 6, classes, pictures, 0, 0, 0, 0)
+def _whole(classes: dict[int, ClassMatches], pictures: int) -> Evaluated:
+    names = tuple(map(str, classes))
+    bare = Evaluated((0.0,) * 6, names, classes, pictures, 0, 0, 0, 0)
     figure = float(resampled(bare, np.ones((1, pictures), dtype=int))[0])
-    return Evaluated((figure,) * 6, classes, pictures, 0, 0, 0, 0)
+    return Evaluated((figure,) * 6, names, classes, pictures, 0, 0, 0, 0)

@@ -68,13 +68,15 @@ class Evaluated:
 
     Attributes:
         stats: its first six figures, -1 where there is none.
-        classes: name → matches, of the classes that occur in the objects.
+        names: of the dataset's classes.
+        classes: index of a class → matches, of those that occur in the objects.
         pictures, objects, crowds: of the truth.
         boxes, not_finite: that were judged, and that were left out because they are no numbers.
     """
 
     stats: tuple[float, ...]
-    classes: dict[str, ClassMatches]
+    names: tuple[str, ...]
+    classes: dict[int, ClassMatches]
     pictures: int
     objects: int
     crowds: int
@@ -127,10 +129,9 @@ def evaluate(truths: Sequence[Truth], detections: Sequence[Detections], names: S
     crowds = sum(sum(truth.crowds) for truth in truths)
     return Evaluated(
         stats=tuple(float(figure) for figure in judge.stats[:6]),
+        names=tuple(names),
         classes={
-            names[one - 1]: found
-            for number, one in enumerate(judge.params.catIds)
-            if (found := _matches(judge, number)).objects.any()
+            number: found for number in range(len(names)) if (found := _matches(judge, number)).objects.any()
         },
         pictures=len(truths),
         objects=sum(len(truth.classes) for truth in truths) - crowds,
@@ -150,7 +151,7 @@ def summarised(evaluated: Evaluated, *, resamples: int = RESAMPLES, seed: int = 
     """
     figures = [figure if figure >= 0 else None for figure in evaluated.stats]
     whole = np.ones((1, evaluated.pictures), dtype=np.int64)
-    each = {name: _average_precision(found, whole)[0] for name, found in evaluated.classes.items()}
+    each = {number: _average_precision(found, whole)[0] for number, found in evaluated.classes.items()}
     interval = None
     if figures[0] is not None:
         drawn = resampled(evaluated, _draws(evaluated.pictures, resamples, seed))
@@ -164,7 +165,7 @@ def summarised(evaluated: Evaluated, *, resamples: int = RESAMPLES, seed: int = 
         medium=figures[4],
         large=figures[5],
         interval=interval,
-        by_class={name: round(float(value), _DIGITS) for name, value in each.items()},
+        by_class={evaluated.names[number]: round(float(value), _DIGITS) for number, value in each.items()},
         pictures=evaluated.pictures,
         objects=evaluated.objects,
         crowds=evaluated.crowds,
