@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from zoobench import api
@@ -24,6 +26,21 @@ def test_what_is_known_of_a_model_is_not_overruled() -> None:
         match="--task 'poetry' is unknown; one of image_classification, object_detection, text_generation",
     ):
         api.request(["someone/their-model"], task="poetry")
+
+
+def test_an_onnx_file_may_be_said_to_be_a_detector(tmp_path: Path) -> None:
+    file = tmp_path / "mine.onnx"
+    file.touch()
+    [spec] = api.request([str(file)], task="detection").models
+    assert (spec.path, spec.task) == (file, "object_detection")
+    with pytest.raises(UsageError, match=r"mine\.onnx is for image_classification"):
+        api.request([str(file)], task="text_generation")
+    registry = tmp_path / "mine.toml"
+    registry.write_text(
+        '[mine]\npath = "mine.onnx"\ntask = "object_detection"\ndetector = { boxes = "b", scores = "s", suppress = true }\n'
+    )
+    [spec] = api.request(["mine"], registry=registry).models
+    assert spec.detector is not None and spec.detector.suppress
 
 
 def test_language_models_have_default_backends_that_run_them() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from zoobench.errors import PrepareError
 from zoobench.prepare import ArtifactCache, Prepared, prepare_model
 from zoobench.prepare.build import load_reference
 from zoobench.prepare.validate import run_onnxruntime
-from zoobench.spec import ModelSpec, WeightsPolicy
+from zoobench.spec import Detector, ModelSpec, WeightsPolicy
 from zoobench.tasks import open_task
 
 SHAPE = (3, 8, 8)
@@ -209,3 +210,100 @@ def test_an_operator_that_nobody_knows(tmp_path: Path) -> None:
     model.graph.node[2].domain = "nobody.knows"
     model.opset_import.append(helper.make_opsetid("nobody.knows", 1))
     assert refusal(saved(tmp_path, model))
+
+
+def yolo(height: int | str = 64, width: int | str = 64, *, metadata: dict[str, str] | None = None) -> Any:
+    """One linear layer in a YOLOv8's clothes, of a picture's mean: 84 candidates of 4 + 3 numbers."""
+    rng = np.random.default_rng(1)
+    weight = rng.normal(0, 1, (3, 7 * 84)).astype(np.float32)
+    scale = np.repeat(np.array([60, 60, 20, 20, 0.6, 0.6, 0.6], np.float32), 84).reshape(1, 7, 84)
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["image"], ["mean"]),
+        helper.make_node("Flatten", ["mean"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "weight"], ["product"]),
+        helper.make_node("Reshape", ["product", "shape"], ["rows"]),
+        helper.make_node("Sigmoid", ["rows"], ["shares"]),
+        helper.make_node("Mul", ["shares", "scale"], ["output0"]),
+    ]
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, height, width])
+    output = helper.make_tensor_value_info("output0", TensorProto.FLOAT, ["batch", 7, 84])
+    weights = [
+        numpy_helper.from_array(weight, "weight"),
+        numpy_helper.from_array(np.array([-1, 7, 84], np.int64), "shape"),
+        numpy_helper.from_array(scale, "scale"),
+    ]
+    graph = helper.make_graph(nodes, "yolo", [image], [output], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    helper.set_model_props(model, metadata or {})
+    return model
+
+
+ULTRALYTICS = {"task": "detect", "names": "{0: 'cat', 1: 'dog', 2: 'hen'}", "imgsz": "[64, 96]"}
+
+
+def test_a_detectors_outputs_are_understood(tmp_path: Path) -> None:
+    file = saved(tmp_path, yolo(metadata=ULTRALYTICS))
+    artifact = prepare(file, task="object_detection").artifacts["onnx"]
+    assert artifact.detector is not None
+    assert (artifact.detector.axes, artifact.detector.suppress) == ("columns", True)
+    assert artifact.labels == ("cat", "dog", "hen")
+    assert artifact.preprocessing is not None
+    assert (artifact.preprocessing.fit, artifact.preprocessing.crop) == ("longest", (64, 64))
+    assert "assumed" in artifact.preprocessing.source
+    assert artifact.validation is not None and artifact.validation.passed
+    assert load_reference(artifact.path).keys() == {"boxes", "scores"}
+
+
+def test_what_the_user_says_of_a_detector_comes_first(tmp_path: Path) -> None:
+    file = saved(tmp_path, yolo(metadata=ULTRALYTICS))
+    stated = Detector(boxes="output0", scores="output0", axes="columns", box_format="xywh", box_unit="share")
+    artifact = prepare(file, task="object_detection", detector=stated).artifacts["onnx"]
+    assert artifact.detector == stated
+    assert prepare(file, task="object_detection").artifacts["onnx"].detector != stated
+    message = refusal(file, task="object_detection", detector=stated.model_copy(update={"scores": "logits"}))
+    assert "there is no output 'logits'; there are output0" in message
+
+
+def test_outputs_that_are_not_plain_are_asked_about(tmp_path: Path) -> None:
+    message = refusal(saved(tmp_path, classifier()), task="object_detection")
+    assert "cannot be told" in message and 'detector = { boxes = "…", scores = "…"' in message
+    assert "of each item it gives scores (5,)" in message
+
+
+def test_a_detector_is_noticed(tmp_path: Path) -> None:
+    prepared = prepare(saved(tmp_path, yolo(metadata=ULTRALYTICS)))
+    assert "net.onnx looks like a detector; add --task object_detection" in prepared.notes
+    assert not any("detector" in note for note in prepare(saved(tmp_path, classifier())).notes)
+
+
+def test_open_axes_take_the_size_that_is_told(tmp_path: Path) -> None:
+    file = saved(tmp_path, yolo("height", "width", metadata=ULTRALYTICS))
+    prepared = prepare(file, task="object_detection")
+    assert prepared.model.input_shape == prepared.artifacts["onnx"].input_shape == (3, 64, 96)
+    assert "it leaves its input open: run at 3 × 64 × 96" in prepared.notes
+    assert prepare(file, task="object_detection", input_shape=(3, 64, 64)).model.input_shape == (3, 64, 64)
+    assert "not (1, 64, 64) as asked" in refusal(file, task="object_detection", input_shape=(1, 64, 64))
+    assert "say its input_shape" in refusal(saved(tmp_path, yolo("height", "width")), task="object_detection")
+
+
+@pytest.mark.slow
+def test_a_real_yolo_that_somebody_trained(tmp_path: Path) -> None:
+    package = importlib.util.find_spec("nudenet")
+    if package is None or package.origin is None:
+        pytest.skip("nudenet is not installed")
+    file = tmp_path / "320n.onnx"
+    file.symlink_to(Path(package.origin).with_name("320n.onnx"))
+    artifact = prepare(file, task="object_detection").artifacts["onnx"]
+    assert artifact.input_shape == (3, 320, 320)
+    assert artifact.detector is not None
+    assert artifact.detector.model_dump(exclude_defaults=True, exclude={"source"}) == {
+        "boxes": "output0",
+        "scores": "output0",
+        "axes": "columns",
+        "box_unit": "pixels",
+        "activation": "none",
+        "suppress": True,
+    }
+    assert len(artifact.labels or ()) == 18
+    assert artifact.validation is not None and artifact.validation.passed
+    assert artifact.validation.top1_agreement == 1.0

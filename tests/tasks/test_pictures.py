@@ -10,6 +10,7 @@ from PIL import Image
 
 from zoobench.spec import Preprocessing
 from zoobench.tasks.image_classification import ImageClassification
+from zoobench.tasks.pictures import placement
 
 GREY_LEVEL = 1 / 255
 SIZES = [(500, 375), (375, 500), (224, 224), (333, 251), (1024, 96), (60, 40), (1, 1), (257, 256)]
@@ -133,3 +134,77 @@ def test_nonsense_is_refused_before_anything_is_measured(wrong):
 def test_what_leaves_nothing_of_a_picture_is_refused(wrong):
     with pytest.raises(ValueError, match="leaves nothing of a grey level or bursts it"):
         Preprocessing(**wrong)
+
+
+LETTERBOXED = [
+    (1, 1),
+    (1, 2000),
+    (2000, 1),
+    (500, 333),
+    (640, 641),
+    (640, 640),
+    (175, 1792),
+    (1280, 961),
+    (3, 768),
+]
+
+
+@pytest.mark.slow
+def test_a_yolos_picture_is_ultralytics_letterbox(tmp_path, monkeypatch):
+    monkeypatch.setenv("YOLO_OFFLINE", "true")
+    monkeypatch.setenv("YOLO_CONFIG_DIR", str(tmp_path))
+    augment = pytest.importorskip("ultralytics.data.augment")
+    from ultralytics.utils import ASSETS
+
+    from zoobench.prepare.preprocessing import letterbox
+
+    bus = Image.open(ASSETS / "bus.jpg").convert("RGB")
+    for edges in ((640, 640), (384, 640)):
+        how = letterbox((3, *edges))
+        for shown in [bus, *(picture(size) for size in LETTERBOXED)]:
+            expected = augment.LetterBox(edges, auto=False)(image=np.asarray(shown)).transpose(2, 0, 1)
+            found = ImageClassification().item(shown, how) * 255
+            assert found.shape == expected.shape
+            assert np.abs(found - expected).max() < 1.01, (shown.size, edges)
+            # Of a white one the border shows to the pixel.
+            blank = Image.new("RGB", shown.size, "white")
+            expected = augment.LetterBox(edges, auto=False)(image=np.asarray(blank)).transpose(2, 0, 1)
+            assert (np.rint(ImageClassification().item(blank, how) * 255) == expected).all(), shown.size
+
+
+@pytest.mark.slow
+def test_linear_looks_at_the_four_nearest_pixels_as_opencv_does():
+    cv2 = pytest.importorskip("cv2")
+    for size in SIZES:
+        shown = picture(size)
+        for height, width in ((224, 224), (97, 301), (640, 480)):
+            expected = cv2.resize(np.asarray(shown), (width, height), interpolation=cv2.INTER_LINEAR)
+            how = Preprocessing(
+                resize=(height, width), fit="squash", interpolation="linear", mean=(0, 0, 0), std=(1, 1, 1)
+            )
+            found = ImageClassification().item(shown, how).transpose(1, 2, 0) * 255
+            assert np.abs(found - expected).max() < 1.01, (size, height, width)
+
+
+def test_linear_does_not_blur_what_it_shrinks():
+    # Every third pixel of stripes is itself, where a filter that sees all pixels makes grey of them.
+    stripes = np.zeros((9, 9, 3), np.uint8)
+    stripes[:, 1::3] = 255
+    how = Preprocessing(resize=(3, 3), interpolation="linear", mean=(0, 0, 0), std=(1, 1, 1))
+    assert (ImageClassification().item(Image.fromarray(stripes), how) == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        ({"resize": (64, 64), "fit": "longest", "crop": (64, 64)}, (32, 64, 16, 0)),
+        ({"resize": (64, 64), "fit": "squash"}, (64, 64, 0, 0)),
+        ({"resize": (50, 50), "crop": (40, 40)}, (50, 100, -5, -30)),
+        ({"crop": (33, 211)}, (100, 200, -34, 5)),
+        ({"crop": (33, 200), "corner": "floor"}, (100, 200, -33, 0)),
+        ({}, (100, 200, 0, 0)),
+    ],
+)
+def test_where_a_picture_comes_to_lie(how, expected):
+    spot = placement(100, 200, Preprocessing(**how))
+    assert (spot.height, spot.width, spot.top, spot.left) == expected

@@ -128,8 +128,7 @@ class OrtSession:
     def __init__(self, artifact: Artifact, case: Case, providers: list[Any]) -> None:
         assert artifact.file is not None
         self.case, self.providers, self.stored_precision = case, providers, artifact.precision
-        self.input_name, self.input_shape = artifact.input_name, artifact.input_shape
-        self.model_file = str(artifact.path / artifact.file)
+        self.model_file, self.input_shape = str(artifact.path / artifact.file), artifact.input_shape
         self.session = self._open(self.model_file, self._options())
         self.output_names = [output.name for output in self.session.get_outputs()]
 
@@ -194,7 +193,9 @@ class OrtSession:
             options.enable_profiling = True
             options.profile_file_prefix = str(Path(folder) / "ort")
             session = self._open(self.model_file, options)
-            feed = {self.input_name: np.zeros([self.case.batch, *self.input_shape], dtype=np.float32)}
+            # The artifact's shape: a graph may leave its own open.
+            shape = (self.case.batch, *self.input_shape)
+            feed = {i.name: np.zeros(shape, dtype=np.float32) for i in session.get_inputs()}
             for _ in range(_PROFILED_CALLS):
                 session.run(None, feed)
             events = json.loads(Path(session.end_profiling()).read_text())

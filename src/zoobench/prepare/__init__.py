@@ -357,12 +357,12 @@ def _prepare_file(
         "source": {"content": source.sha256},
         "task": spec.task,
         "tolerance": spec.tolerance,
-        "input_shape": source.input_shape,
+        "input_shape": list(source.input_shape),
         "versions": versions(ONNX_FILE_PACKAGES),
     }
     if spec.task == DETECTION:
         recipe["detector"] = spec.detector and spec.detector.model_dump(mode="json")
-        recipe["labels"] = spec.labels
+        recipe["labels"] = list(spec.labels) if isinstance(spec.labels, tuple) else None
 
     def make(folder: Path) -> Artifact:
         progress(f"checking and validating {path.name}")

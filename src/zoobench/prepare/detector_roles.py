@@ -64,7 +64,7 @@ def told_by(metadata: Mapping[str, str]) -> Told:
 def _names(text: str) -> tuple[str, ...]:
     try:
         said = ast.literal_eval(text)
-        names = [said[index] for index in range(len(said))]
+        names = [said[index] for index in range(len(said))] if isinstance(said, dict | list) else []
     except (ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError):
         return ()
     return tuple(names) if all(isinstance(name, str) and name.strip() for name in names) else ()

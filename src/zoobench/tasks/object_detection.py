@@ -32,8 +32,9 @@ _ANY_EDGE = 640
 _SAME_IOU = 0.5
 _BEST = 10
 """Candidates of each item that are looked at where no score is high enough for a detection."""
-_SPARE = 0.02
-"""Share of an item's candidates that a runtime may choose otherwise, see `ObjectDetection.aligned`."""
+_SPARE, _LEARNT = 0.02, 0.1
+"""Shares of an item's candidates: that a runtime may choose otherwise, and that are found at most where weights have learnt
+something; see `ObjectDetection.aligned`."""
 
 
 class ObjectDetection:
@@ -126,9 +127,9 @@ class ObjectDetection:
 
         A graph that keeps its best 300 candidates may order near ties otherwise on another runtime, and take another one for
         the last of them: that is no error. So each item's candidates are matched one to one (the assignment of least total
-        distance), and of every hundred that score at all the two farthest off pass for the reference's, if both sides score
-        them in the lower half: what is sure must be there. A runtime that computes something else is off in more, or in the
-        upper half.
+        distance), and of every hundred that score at all the two farthest off pass for the reference's. What is found at the
+        usual threshold, on either side, must be there though, unless so much is found that the scores can mean nothing, as
+        with random weights. A runtime that computes something else is off in more.
         """
         if self.detector.ordered:
             return outputs
@@ -243,13 +244,13 @@ class ObjectDetection:
     def _spare(self, reference: Parts, outputs: Parts) -> np.ndarray:
         """Which candidates of one item may be others; bool, (candidates,)."""
         before, after = (self._probabilities(item).max(axis=1) for item in (reference, outputs))
-        scored = before > 0
         spare = np.zeros(len(before), dtype=bool)
-        count = int(_SPARE * scored.sum())
+        scored, found = np.count_nonzero(before), np.maximum(before, after) > USUAL.score
+        count = int(_SPARE * scored)
         if count:
-            sure = np.median(before[scored])
             off = _distances(reference, outputs)
-            off[(before > sure) | (after > sure)] = -1
+            if found.sum() <= _LEARNT * scored:
+                off[found] = 0
             farthest = np.argsort(-off, kind="stable")[:count]
             spare[farthest[off[farthest] > 0]] = True
         return spare
