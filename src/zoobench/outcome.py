@@ -381,6 +381,14 @@ class Check(Frozen):
     top1_agreement: float | None = None
     tolerance: float | None = None
     passed: bool | None = None
+    surest: float | None = Field(
+        default=None,
+        description="of a detector: the largest probability that it gives anything on the check inputs; None: of no other task",
+    )
+    reference_surest: float | None = Field(default=None, description="the same of the reference")
+    finds_nothing: bool = Field(
+        default=False, description="it sees nothing any more where the reference sees something"
+    )
 
 
 KernelKind = Literal["int8", "conversion", "layout", "float"]

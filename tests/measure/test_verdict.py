@@ -114,6 +114,7 @@ INVALID = [
     ("outputs_denormal", "weights", {"check": but(CHECK, denormal=True)}),
     ("differs_from_reference", "0.0012", {"check": but(CHECK, max_rel=1.2e-3)}),
     ("differs_from_reference", "shape", {"check": but(CHECK, max_rel=None, passed=False)}),
+    ("finds_nothing", "a score of 0.00012, the reference's has 0.87; use fp32", {"check": but(CHECK, constant=True, denormal=True, finds_nothing=True, surest=1.2e-4, reference_surest=0.87)}),
     ("artifact_failed_validation", "0.5", {"validation": but(VALIDATION, passed=False, max_rel=0.5)}),
     ("wrong_provider", "cuda was asked", {"case": CUDA}),
     ("wrong_provider", "40%", {"case": CUDA, "evidence": but(ON_CUDA, provider_time={"CUDAExecutionProvider": 0.4, "CPUExecutionProvider": 0.6})}),
@@ -192,6 +193,16 @@ def test_warnings_do_not_change_the_value(code, figure, changes):
     assert result.value is VerdictValue.VALID
     assert codes(result.warnings) == [code]
     assert figure in result.warnings[0].message
+
+
+def test_what_helps_a_blind_detector_depends_on_what_blinded_it():
+    blind = but(CHECK, max_rel=1.0, finds_nothing=True, surest=0.0, reference_surest=0.5)
+    int8 = verdict(
+        case=but(CASE, precision=Precision.INT8), evidence=but(EVIDENCE, precision="int8"), check=blind
+    )
+    assert codes(int8.reasons) == ["finds_nothing"]
+    assert "--calibration" in int8.reasons[0].message and "a score of 0, " in int8.reasons[0].message
+    assert "--calibration" not in verdict(check=blind).reasons[0].message
 
 
 def test_where_queries_queue_their_latencies_may_vary():

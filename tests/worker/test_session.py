@@ -13,7 +13,7 @@ from zoobench.errors import UsageError
 from zoobench.inputs import read_inputs
 from zoobench.measure.channel import InlineWorker, WorkerError
 from zoobench.outcome import Check
-from zoobench.spec import REFERENCE_FILE, Artifact, Case, Precision
+from zoobench.spec import REFERENCE_FILE, Artifact, Case, Detector, Precision
 from zoobench.tasks import open_task
 from zoobench.worker.session import SessionRole, compare_outputs, fill_batch
 
@@ -158,6 +158,23 @@ def test_dead_and_wild_outputs_are_judged_and_not_stumbled_over():
     assert np.isfinite([wild.max_abs, wild.max_rel, wild.cosine]).all()
     other = compare_outputs({"outputs": OUTPUTS[:, :1]}, reference, task, tolerance=1e-3)
     assert other.passed is False
+
+
+def test_a_detector_whose_scores_are_gone_finds_nothing():
+    task = open_task("object_detection", Detector(boxes="boxes", scores="scores"))
+    rng = np.random.default_rng(5)
+    reference = {"boxes": rng.uniform(0, 1, (8, 20, 4)), "scores": rng.normal(-4, 2, (8, 20, 3))}
+    fair = compare_outputs(reference, reference, task, tolerance=None)
+    assert not fair.finds_nothing
+    assert fair.surest == fair.reference_surest == pytest.approx(1 / (1 + np.exp(-reference["scores"].max())))
+    gone = {**reference, "scores": np.full_like(reference["scores"], -12.0)}
+    check = compare_outputs(gone, reference, task, tolerance=None)
+    assert check.finds_nothing
+    assert check.surest == pytest.approx(6.1e-6, rel=0.01)
+    classifier = compare_outputs(
+        {"outputs": OUTPUTS}, {"outputs": OUTPUTS}, open_task("image_classification"), tolerance=1e-3
+    )
+    assert (classifier.surest, classifier.finds_nothing) == (None, False)
 
 
 def test_a_fixed_batch_refuses_others(tmp_path: Path):

@@ -21,6 +21,10 @@ def outputs(case: Case, check: Check | None) -> Iterator[Reason]:
             code="outputs_not_finite",
             message="the outputs hold NaN or infinity; try fp32, or export the model again",
         )
+    if check.finds_nothing:
+        # Scores that are all zero are constant and denormal too, and weights are not what is wrong with them.
+        yield finds_nothing(check.surest or 0.0, check.reference_surest or 0.0, case.precision)
+        return
     if check.constant:
         yield Reason(
             code="outputs_constant",
@@ -49,6 +53,23 @@ def outputs(case: Case, check: Check | None) -> Iterator[Reason]:
             message=f"the outputs differ from the reference by {check.max_rel:.2g} of its largest value, "
             f"{tolerance:.2g} is allowed at {case.precision.value}; {_remedy(case.precision)}",
         )
+
+
+def finds_nothing(surest: float, reference_surest: float, precision: Precision) -> Reason:
+    """A detector that sees nothing any more.
+
+    Args:
+        surest: how sure it is of its surest find, from 0 to 1; `reference_surest`: the same of fp32.
+    """
+    remedy = (
+        "quantize again with --calibration (pictures with things to find) or with detection_head left out, or use fp32"
+        if precision in (Precision.INT8, Precision.INT8_DYNAMIC)
+        else "use fp32, or export the model again"
+    )
+    return Reason(
+        code="finds_nothing",
+        message=f"it finds nothing: its surest box has a score of {surest:.2g}, the reference's has {reference_surest:.2g}; {remedy}",
+    )
 
 
 def _remedy(precision: Precision) -> str:

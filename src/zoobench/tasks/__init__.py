@@ -40,6 +40,10 @@ class Task(Protocol):
         """Share of what is decided alike, where the difference allows a decision; None if there is nothing to decide."""
         ...
 
+    def certainty(self, parts: Parts) -> np.ndarray | None:
+        """How sure each candidate's best class is, from 0 to 1, (items, candidates); None where nothing is looked for."""
+        ...
+
 
 class PictureTask(Task, Protocol):
     """A task whose models look at pictures."""

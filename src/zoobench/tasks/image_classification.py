@@ -39,3 +39,7 @@ class ImageClassification:
     def agreement(self, reference: Parts, outputs: Parts) -> float | None:
         """Share of pictures of the same class, see `top1_where_decided`."""
         return top1_where_decided(reference["outputs"], outputs["outputs"])
+
+    def certainty(self, parts: Parts) -> np.ndarray | None:
+        """None: nothing is looked for, see `Task.certainty`."""
+        return None

@@ -161,6 +161,11 @@ class ObjectDetection:
             return again / wanted
         return self._candidates_agree(reference, outputs)
 
+    def certainty(self, parts: Parts) -> np.ndarray:
+        """See `Task.certainty`."""
+        items = (_item(parts, index) for index in range(len(parts["boxes"])))
+        return np.stack([self._probabilities(item).max(axis=1) for item in items])
+
     def _candidates_agree(self, reference: Parts, outputs: Parts) -> float | None:
         same: list[np.ndarray] = []
         for index in range(len(reference["boxes"])):

@@ -59,3 +59,7 @@ class TextGeneration:
     def agreement(self, reference: Parts, outputs: Parts) -> float | None:
         """Share of prompts with the same next token, see `top1_where_decided`."""
         return top1_where_decided(reference["outputs"], outputs["outputs"])
+
+    def certainty(self, parts: Parts) -> np.ndarray | None:
+        """None: nothing is looked for, see `Task.certainty`."""
+        return None

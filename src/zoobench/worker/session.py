@@ -391,6 +391,9 @@ def compare_outputs(outputs: Parts, reference: Parts | None, task: Task, *, tole
         top1_agreement=found.agreement,
         tolerance=tolerance,
         passed=None if tolerance is None else found.max_rel <= tolerance,
+        surest=found.surest,
+        reference_surest=found.reference_surest,
+        finds_nothing=found.finds_nothing,
     )
 
 
