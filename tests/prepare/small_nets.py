@@ -9,6 +9,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from zoobench.spec import Detector
+
 SIZE = 16
 MACHINE_PATH = "/home/somebody/model.py"
 
@@ -65,6 +67,73 @@ def squeezed_net(
     return _save(file, nodes, weights, "pixels", [batch, 3, size, size], [batch, classes], opset)
 
 
+DETECTOR = Detector(
+    boxes="output0", scores="output0", axes="columns", box_unit="pixels", activation="none", suppress=True
+)
+"""How the outputs of `detector` are read."""
+DETECTOR_TAIL = {
+    "box_view", "box_swap", "softmax", "dfl", "distances", "sides", "near", "far", "sum", "centre", "size", "boxes", "pixels_of",
+    "class_view", "sigmoid", "output",
+}  # fmt: skip
+"""Nodes of `detector` after its last learned layers, `box` and `class`."""
+
+
+def detector(file: Path, *, classes: int = 3, channels: int = 24, size: int = SIZE) -> Path:
+    """Like YOLOv8: two convolutions with SiLU, a branch for boxes and one for classes, and what makes boxes in pixels of them.
+
+    (batch, 3, size, size) to (batch, 4 + classes, (size / 2)²), boxes of hundreds of pixels.
+    """
+    rng = np.random.default_rng(3)
+    cells = (size // 2) ** 2
+    y, x = np.divmod(np.arange(cells), size // 2)
+    weights = {
+        "stem_w": (rng.standard_normal((channels, 3, 3, 3)) / 3).astype(np.float32),
+        "stem_b": rng.uniform(-0.1, 0.1, channels).astype(np.float32),
+        "neck_w": (rng.standard_normal((channels, channels, 1, 1)) / 3).astype(np.float32),
+        "neck_b": rng.uniform(-0.1, 0.1, channels).astype(np.float32),
+        "box_w": (rng.standard_normal((64, channels, 1, 1)) / 3).astype(np.float32),
+        "class_w": (rng.standard_normal((classes, channels, 1, 1)) / 2).astype(np.float32),
+        "class_b": np.full(classes, -1.0, dtype=np.float32),
+        "dfl_w": np.arange(16, dtype=np.float32).reshape(1, 16, 1, 1),
+        "by_side": np.array([0, 4, 16, cells]),
+        "by_box": np.array([0, 4, cells]),
+        "by_class": np.array([0, classes, cells]),
+        "halves": np.array([2, 2]),
+        "anchors": np.stack([x, y]).astype(np.float32)[None] + 0.5,
+        "two": np.array(2.0, dtype=np.float32),
+        "stride": np.array(640 / (size // 2), dtype=np.float32),
+    }
+    node = helper.make_node
+    nodes = [
+        node("Conv", ["pixels", "stem_w", "stem_b"], ["v"], name="stem", pads=[1] * 4, strides=[2, 2]),
+        node("Sigmoid", ["v"], ["w"], name="stem_sigmoid"),
+        node("Mul", ["v", "w"], ["x"], name="stem_mul"),
+        node("Conv", ["x", "neck_w", "neck_b"], ["a"], name="neck"),
+        node("Sigmoid", ["a"], ["b"], name="neck_sigmoid"),
+        node("Mul", ["a", "b"], ["c"], name="neck_mul"),
+        node("Conv", ["c", "box_w"], ["d"], name="box"),
+        node("Conv", ["c", "class_w", "class_b"], ["e"], name="class"),
+        node("Reshape", ["d", "by_side"], ["f"], name="box_view"),
+        node("Transpose", ["f"], ["g"], name="box_swap", perm=[0, 2, 1, 3]),
+        node("Softmax", ["g"], ["h"], name="softmax", axis=1),
+        node("Conv", ["h", "dfl_w"], ["i"], name="dfl"),
+        node("Reshape", ["i", "by_box"], ["j"], name="distances"),
+        node("Split", ["j", "halves"], ["k", "l"], name="sides", axis=1),
+        node("Sub", ["anchors", "k"], ["m"], name="near"),
+        node("Add", ["anchors", "l"], ["n"], name="far"),
+        node("Add", ["m", "n"], ["o"], name="sum"),
+        node("Div", ["o", "two"], ["p"], name="centre"),
+        node("Sub", ["n", "m"], ["q"], name="size"),
+        node("Concat", ["p", "q"], ["r"], name="boxes", axis=1),
+        node("Mul", ["r", "stride"], ["s"], name="pixels_of"),
+        node("Reshape", ["e", "by_class"], ["t"], name="class_view"),
+        node("Sigmoid", ["t"], ["u"], name="sigmoid"),
+        node("Concat", ["s", "u"], ["output0"], name="output", axis=1),
+    ]
+    shapes = ["batch", 3, size, size], ["batch", 4 + classes, cells]
+    return _save(file, nodes, weights, "pixels", *shapes, 17, output="output0")
+
+
 def perceptron(file: Path) -> Path:
     """Gemm, Relu, MatMul: (batch, 64) to (batch, 4)."""
     rng = np.random.default_rng(2)
@@ -88,12 +157,13 @@ def _save(
     shape: list[Any],
     out: list[Any],
     opset: int,
+    output: str = "logits",
 ) -> Path:
     graph = helper.make_graph(
         nodes,
         "net",
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, out)],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, out)],
         [numpy_helper.from_array(value, key) for key, value in weights.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)

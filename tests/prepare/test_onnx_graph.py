@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
-from tests.prepare.small_nets import MACHINE_PATH, perceptron, pictures, squeezed_net
+from tests.prepare.small_nets import DETECTOR_TAIL, MACHINE_PATH, detector, perceptron, pictures, squeezed_net
 
 from zoobench.errors import PrepareError
 from zoobench.prepare import onnx_graph
@@ -114,3 +115,73 @@ def test_before_a_stride_is_what_runs_on_larger_pictures() -> None:
     assert onnx_graph.before_stride(model, 32) == set(), "nothing is so small"
     with pytest.raises(PrepareError, match="no node 'before_stride_0'"):
         onnx_graph.excluded_nodes(model, ("before_stride_0",), "net")
+
+
+def test_a_detectors_tail_begins_after_both_branches(tmp_path: Path) -> None:
+    model = onnx.load(detector(tmp_path / "net.onnx"))
+    assert onnx_graph.detection_tail(model) == DETECTOR_TAIL
+    assert onnx_graph.excluded_nodes(model, ("detection_tail",), "net") == DETECTOR_TAIL
+    assert onnx_graph.excluded_nodes(model, ("detection_head",), "net") == DETECTOR_TAIL | {"box", "class"}
+
+
+def test_constants_are_no_nodes_of_the_tail_and_their_weights_count(tmp_path: Path) -> None:
+    model = onnx.load(detector(tmp_path / "net.onnx"))
+    kept = list(model.graph.initializer)
+    del model.graph.initializer[:]
+    for i, tensor in enumerate(kept):
+        model.graph.node.insert(
+            i, helper.make_node("Constant", [], [tensor.name], name=f"constant_{i}", value=tensor)
+        )
+    assert onnx_graph.detection_tail(model) == DETECTOR_TAIL
+
+
+def test_suppression_and_what_an_if_holds_belong_to_the_tail(tmp_path: Path) -> None:
+    model = onnx.load(detector(tmp_path / "net.onnx"))
+    shaped = helper.make_tensor_value_info("chosen", TensorProto.FLOAT, None)
+    # The branches read what the graph around them makes.
+    branch = helper.make_graph(
+        [helper.make_node("Identity", ["u"], ["chosen"], name="kept")], "then", [], [shaped]
+    )
+    model.graph.node.extend(
+        [
+            helper.make_node("NonMaxSuppression", ["s", "u"], ["picked"], name="nms"),
+            helper.make_node("Size", ["picked"], ["any"], name="count"),
+            helper.make_node("If", ["any"], ["found"], name="if", then_branch=branch, else_branch=branch),
+        ]
+    )
+    assert onnx_graph.detection_tail(model) == DETECTOR_TAIL | {"nms", "count", "if"}
+    weight = helper.make_tensor("inner_w", TensorProto.FLOAT, [8, 8], [0.0] * 64)
+    learned = helper.make_graph(
+        [helper.make_node("MatMul", ["u", "inner_w"], ["chosen"], name="inner")],
+        "then",
+        [],
+        [shaped],
+        [weight],
+    )
+    del model.graph.node[-1]
+    model.graph.node.append(
+        helper.make_node("If", ["any"], ["found"], name="if", then_branch=learned, else_branch=branch)
+    )
+    # Now a learned layer reads scores and, by its condition, boxes.
+    assert onnx_graph.detection_tail(model) == {"output"}
+    assert onnx_graph.detection_head(model) == {"output", "if"}
+
+
+def test_a_classifiers_tail_is_what_follows_its_last_layer(tmp_path: Path) -> None:
+    assert onnx_graph.detection_tail(onnx.load(perceptron(tmp_path / "p.onnx"))) == set()
+    assert onnx_graph.detection_head(onnx.load(perceptron(tmp_path / "p.onnx"))) == {"matmul"}
+
+
+def test_the_tail_of_a_file_by_ultralytics() -> None:
+    """YOLOv8n as the package nudenet brings it: TorchScript's export, with any height and width."""
+    spec = importlib.util.find_spec("nudenet")
+    if spec is None or spec.origin is None:
+        pytest.skip("nudenet is not installed")
+    model = onnx.load(Path(spec.origin).parent / "320n.onnx")
+    onnx_graph.name_nodes(model)
+    tail = onnx_graph.detection_tail(model)
+    assert {"/model.22/dfl/conv/Conv", "/model.22/Sigmoid", "/model.22/Concat", "/model.22/Concat_25"} <= tail
+    assert all(name.startswith("/model.22/") for name in tail)
+    assert onnx_graph.detection_head(model) - tail == {
+        f"/model.22/cv{branch}.{scale}/cv{branch}.{scale}.2/Conv" for branch in (2, 3) for scale in range(3)
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import subprocess
 import sys
@@ -15,11 +16,12 @@ import onnx
 import onnxruntime as ort
 import pytest
 from onnx import numpy_helper
-from tests.prepare.small_nets import MACHINE_PATH, perceptron, pictures, squeezed_net
+from tests.prepare.small_nets import DETECTOR_TAIL, MACHINE_PATH, detector, perceptron, pictures, squeezed_net
 
 from zoobench.errors import PrepareError
 from zoobench.prepare import quantize
 from zoobench.prepare.quantize import Recipe, convert_fp16, quantize_dynamic, quantize_static, saturates
+from zoobench.prepare.validate import run_onnxruntime
 
 WHOLE = Recipe(name="whole", extra_op_types=("Mul", "Sigmoid"))
 slow = pytest.mark.slow
@@ -268,3 +270,53 @@ def test_weights_that_all_stay_in_fp32_are_no_int8_file(net: Path, tmp_path: Pat
     with pytest.raises(PrepareError, match="leaves every weight in fp32"):
         quantize_static(net, tmp_path / "out.onnx", recipe, [pictures(4)])
     assert not (tmp_path / "out.onnx").exists()
+
+
+EVERYTHING = ("Concat", "Div", "Mul", "Reshape", "Sigmoid", "Softmax", "Split", "Sub", "Transpose")
+
+
+def detected(file: Path) -> np.ndarray:
+    """What a detector gives for two pictures, (2, 4 + classes, candidates)."""
+    found: np.ndarray = run_onnxruntime(file)(pictures(2, seed=9))["output0"]
+    return found
+
+
+@slow
+def test_boxes_and_scores_that_share_a_scale_leave_no_scores(tmp_path: Path) -> None:
+    net, file = detector(tmp_path / "net.onnx"), tmp_path / "int8.onnx"
+    before = detected(net)
+    assert before[:, :4].max() > 300 and 0.3 < before[:, 4:].max() <= 1.0
+    whole = Recipe(name="whole", extra_op_types=EVERYTHING)
+    assert not quantize_static(net, file, whole, [pictures(8)]).left_out
+    # One step of the scale is several pixels, and no score reaches the first.
+    assert not detected(file)[:, 4:].any()
+    apart = whole.model_copy(update={"exclude": ("detection_tail",)})
+    made = quantize_static(net, file, apart, [pictures(8)])
+    after = detected(file)
+    assert np.abs(after[:, 4:] - before[:, 4:]).max() < 0.2
+    assert np.abs(after[:, :4] - before[:, :4]).max() < 0.1 * before[:, :4].max()
+    assert set(made.left_out) == DETECTOR_TAIL
+    assert "16 nodes of the detection tail left in fp32 (box_view … output)" in made.notes
+    reads = {name for n in onnx.load(file).graph.node if n.name in DETECTOR_TAIL for name in n.input}
+    assert [name for name in reads if "DequantizeLinear" in name] == [
+        "e_DequantizeLinear_Output",
+        "d_DequantizeLinear_Output",
+    ]
+
+
+@slow
+def test_a_real_detector_keeps_its_scores_only_without_its_tail(tmp_path: Path) -> None:
+    spec = importlib.util.find_spec("nudenet")
+    if spec is None or spec.origin is None:
+        pytest.skip("nudenet is not installed")
+    data = pytest.importorskip("skimage.data")
+    net, file = Path(spec.origin).parent / "320n.onnx", tmp_path / "int8.onnx"
+    picture = data.astronaut()[0:320, 64:384].astype(np.float32) / 255
+    inputs = np.ascontiguousarray(picture.transpose(2, 0, 1)[None])
+    scores = run_onnxruntime(net)(inputs)["output0"][:, 4:]
+    assert scores.max() > 0.25
+    for exclude, holds in (((), False), (("detection_tail",), True)):
+        recipe = Recipe(name="r", extra_op_types=EVERYTHING, exclude=exclude)
+        quantize_static(net, file, recipe, [inputs])
+        after = run_onnxruntime(file)(inputs)["output0"][:, 4:]
+        assert (bool(np.abs(after - scores).max() < 0.2)) is holds

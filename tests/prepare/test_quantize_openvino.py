@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.prepare.small_nets import pictures, squeezed_net
+from tests.prepare.small_nets import detector, pictures, squeezed_net
 
 from zoobench.errors import PrepareError
 from zoobench.prepare.quantize_openvino import quantize_openvino
@@ -55,3 +55,32 @@ def test_data_and_name_come_first(tmp_path: Path) -> None:
         quantize_openvino(tmp_path / "net.onnx", tmp_path / "net.xml", [])
     with pytest.raises(PrepareError, match=r"out\.onnx is not \.xml"):
         quantize_openvino(tmp_path / "net.onnx", tmp_path / "out.onnx", [pictures(1)])
+
+
+@pytest.mark.slow
+def test_a_detectors_tail_is_found_in_openvinos_own_graph(tmp_path: Path) -> None:
+    pytest.importorskip("nncf")
+    import openvino
+
+    net, file = detector(tmp_path / "net.onnx"), tmp_path / "net.xml"
+
+    def quantized_before(names: set[str]) -> set[str]:
+        """Those of the nodes that read what was rounded to bytes."""
+        operations = openvino.Core().read_model(file).get_ordered_ops()
+        rounded = {
+            op.get_friendly_name()
+            for op in operations
+            for value in op.input_values()
+            if value.get_node().get_type_name() == "FakeQuantize"
+        }
+        return rounded & names
+
+    arithmetic = {"dfl", "near", "far", "sum", "size", "pixels_of"}
+    assert not quantize_openvino(net, file, [pictures(4)]).left_out
+    assert quantized_before(arithmetic)
+    made = quantize_openvino(net, file, [pictures(4)], leave_out=("detection_tail",), extremes=True)
+    assert arithmetic <= set(made.left_out) and not quantized_before(arithmetic)
+    assert "stem" not in made.left_out and "nodes of the detection tail left in fp32" in made.notes[0]
+    with_head = quantize_openvino(net, file, [pictures(4)], leave_out=("detection_head",))
+    assert len(with_head.left_out) == len(made.left_out) + 2
+    assert with_head.quantized_nodes < made.quantized_nodes

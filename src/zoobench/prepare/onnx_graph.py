@@ -5,12 +5,14 @@ Models are `onnx.ModelProto`. Functions that change one say so; the others only 
 
 from __future__ import annotations
 
+import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from zoobench.errors import PrepareError
+from zoobench.prepare.detection_tail import HEAD, TAIL, Node, head_of, tail_of
 
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 """Operators whose second input is a weight, where it is constant."""
@@ -110,13 +112,18 @@ def excluded_nodes(model: Any, exclude: Iterable[str], what: str) -> set[str]:
             found |= squeeze_excite(model)
         elif word == "first_last":
             found |= first_last(model)
+        elif word == TAIL:
+            found |= detection_tail(model)
+        elif word == HEAD:
+            found |= detection_head(model)
         elif stride := _STRIDE.fullmatch(word):
             found |= before_stride(model, int(stride[1]))
         elif word in names:
             found.add(word)
         else:
             raise PrepareError(
-                f"{what} has no node {word!r} to exclude; name one of its nodes, squeeze_excite, first_last or before_stride_16"
+                f"{what} has no node {word!r} to exclude; name one of its nodes, squeeze_excite, first_last, before_stride_16, "
+                "detection_tail or detection_head"
             )
     return found
 
@@ -166,6 +173,49 @@ def before_stride(model: Any, stride: int) -> set[str]:
             return before
         before.add(node.name)
     return set()
+
+
+def detection_tail(model: Any) -> set[str]:
+    """Nodes after the last learned layers, see `zoobench.prepare.detection_tail`; nodes have names of their own."""
+    return tail_of(*_as_nodes(model))
+
+
+def detection_head(model: Any) -> set[str]:
+    """`detection_tail`, and the last learned layer of each branch."""
+    return head_of(*_as_nodes(model))
+
+
+def _as_nodes(model: Any) -> tuple[list[Node], dict[str, int]]:
+    """Nodes without those that are constants, and how many numbers each constant holds; their values are not needed."""
+    constants = {name: math.prod(tensor.dims) for name, tensor in _constants(model).items()}
+    nodes = []
+    for node in model.graph.node:
+        inside = list(_inside(node))
+        for graph in _subgraphs(node, *inside):
+            constants.update({tensor.name: math.prod(tensor.dims) for tensor in graph.initializer})
+        if node.op_type != "Constant":
+            nodes.append(
+                Node(
+                    name=node.name,
+                    layer=any(one.op_type in WEIGHTED for one in (node, *inside)),
+                    reads=tuple(name for one in (node, *inside) for name in one.input if name),
+                    writes=tuple(node.output),
+                )
+            )
+    return nodes, constants
+
+
+def _inside(node: Any) -> Iterator[Any]:
+    """The nodes of its subgraphs (of If and Loop), and of theirs; they may read any tensor of the graph around them."""
+    for graph in _subgraphs(node):
+        for child in graph.node:
+            yield child
+            yield from _inside(child)
+
+
+def _subgraphs(*nodes: Any) -> list[Any]:
+    attributes = [a for node in nodes for a in node.attribute]
+    return [graph for a in attributes for graph in (*((a.g,) if a.HasField("g") else ()), *a.graphs)]
 
 
 def nodes_around(model: Any, tensors: Iterable[str]) -> set[str]:
@@ -230,7 +280,7 @@ def _consumers(model: Any) -> defaultdict[str, list[Any]]:
 def _drop_unused_constants(model: Any) -> None:
     used = {name for node in model.graph.node for name in node.input} | {o.name for o in model.graph.output}
     # Subgraphs (If, Loop) may read any tensor of the graph around them.
-    if any(a.HasField("g") or a.graphs for node in model.graph.node for a in node.attribute):
+    if _subgraphs(*model.graph.node):
         return
     kept = [tensor for tensor in model.graph.initializer if tensor.name in used]
     del model.graph.initializer[:]

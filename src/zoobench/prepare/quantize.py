@@ -25,6 +25,7 @@ from pydantic import Field
 from zoobench.errors import PrepareError, explained
 from zoobench.machine.cpus import cpu_flags
 from zoobench.prepare import onnx_graph
+from zoobench.prepare.detection_tail import told, words_of
 from zoobench.spec import Frozen
 
 if TYPE_CHECKING:
@@ -59,8 +60,8 @@ class Recipe(Frozen):
     )
     exclude: tuple[str, ...] = Field(
         default=(),
-        description="nodes left in fp32: `squeeze_excite`, `first_last`, `before_stride_N` (until pictures are N times smaller), or names of "
-        "`make_ready`'s nodes",
+        description="nodes left in fp32: `squeeze_excite`, `first_last`, `before_stride_N` (until pictures are N times smaller), "
+        "`detection_tail`, `detection_head`, or names of `make_ready`'s nodes",
     )
 
 
@@ -71,6 +72,9 @@ class Quantized(Frozen):
     float_nodes: int
     reduce_range: bool
     size_bytes: int = Field(description="of the file")
+    left_out: tuple[str, ...] = Field(
+        default=(), description="names of the nodes that the recipe excludes, in the order in which they run"
+    )
     notes: tuple[str, ...] = ()
 
 
@@ -207,7 +211,9 @@ def write_quantized(
 
     types = {"u8": QuantType.QUInt8, "s8": QuantType.QInt8}
     reduce_range = recipe.reduce_range if recipe.reduce_range is not None else saturates(cpu_flags())
-    excluded = onnx_graph.excluded_nodes(onnx.load(ready, load_external_data=False), recipe.exclude, what)
+    graph = onnx.load(ready, load_external_data=False)
+    left_out = _in_order(graph, onnx_graph.excluded_nodes(graph, recipe.exclude, what))
+    tail = _in_order(graph, onnx_graph.excluded_nodes(graph, words_of(recipe.exclude), what))
     with (
         explained(f"{what} cannot be quantized by the recipe {recipe.name!r}"),
         contextlib.redirect_stdout(io.StringIO()),
@@ -220,7 +226,7 @@ def write_quantized(
             types[recipe.activations],
             ranges,
             [],
-            sorted(excluded),
+            list(left_out),
             list(dict.fromkeys(recipe.op_types + recipe.extra_op_types)),
             {},
         )
@@ -229,14 +235,14 @@ def write_quantized(
         if not quantized:
             raise PrepareError(
                 f"{what}: the recipe {recipe.name!r} quantizes no node; it names "
-                f"{', '.join(recipe.op_types + recipe.extra_op_types)} and leaves out {len(excluded)} nodes"
+                f"{', '.join(recipe.op_types + recipe.extra_op_types)} and leaves out {len(left_out)} nodes"
             )
         if not _weights_in_bytes(model):
             raise PrepareError(
                 f"{what}: the recipe {recipe.name!r} leaves every weight in fp32, so nothing would be gained"
             )
         save_model(model, target)
-    notes = []
+    notes = told(recipe.exclude, tail)
     if left:
         most = ", ".join(f"{count} {kind}" for kind, count in left.most_common(_LEFT_NAMED))
         notes.append(f"left in fp32: {most}" + (" and others" if len(left) > _LEFT_NAMED else ""))
@@ -247,8 +253,13 @@ def write_quantized(
         float_nodes=left.total(),
         reduce_range=reduce_range,
         size_bytes=target.stat().st_size,
+        left_out=left_out,
         notes=tuple(notes),
     )
+
+
+def _in_order(model: Any, names: set[str]) -> tuple[str, ...]:
+    return tuple(node.name for node in model.graph.node if node.name in names)
 
 
 def _counted(model: Any) -> tuple[int, Counter[str]]:
