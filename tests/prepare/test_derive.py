@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from tests.prepare.small_nets import pictures, squeezed_net
+from tests.prepare.small_nets import DETECTOR, DETECTOR_TAIL, detector, pictures, squeezed_net
 
 from zoobench.errors import PrepareError
 from zoobench.prepare import ArtifactCache, Prepared, _with_derived, derive, ladder
@@ -160,6 +160,41 @@ def test_classes_count_only_where_they_mean_something(
     with pytest.raises(PrepareError, match="enough"):
         made(source.model_copy(update={"weights": weights}), tmp_path / "int8", "onnx:int8", calibration)
     assert told["min_agreement"] == asked
+    assert told["task"] is None
+
+
+def finding(folder: Path) -> Artifact:
+    """An fp32 artifact of a small detector."""
+    folder.mkdir(parents=True)
+    file = detector(folder / "model.onnx", channels=64)
+    task = open_task("object_detection", DETECTOR)
+    save_reference(
+        folder, task.parts(run_in_batches(run_onnxruntime(file), task.check_inputs((3, 16, 16)), (1,)))
+    )
+    sha256, size = content_of(folder)
+    return Artifact(
+        path=folder, format="onnx", sha256=sha256, size_bytes=size, file="model.onnx", model="finder", input_shape=(3, 16, 16),
+        input_name="pixels", weights="local", task="object_detection", detector=DETECTOR, outputs=("output0",),
+        preprocessing=Preprocessing(),
+    )  # fmt: skip
+
+
+@slow
+@pytest.mark.parametrize("calibration", [None, shown()], ids=["noise", "pictures"])
+def test_a_detectors_int8_leaves_its_tail_in_fp32_and_says_so(tmp_path, calibration):
+    told = []
+    source, folder = finding(tmp_path / "plain"), tmp_path / "int8"
+    folder.mkdir()
+    recipe = derived_recipe("onnx:int8", source, calibration)
+    found = build_derived(folder, "onnx:int8", source, calibration, recipe=recipe, progress=told.append)
+    chosen = found.ladder["rungs"][found.ladder["chosen"]]
+    assert "detection_tail" in chosen["recipe"]["exclude"]
+    assert set(found.ladder["left_out"]) >= DETECTOR_TAIL
+    assert any(
+        "left in fp32 (" in note and note.startswith("16 nodes of the detection tail") for note in found.notes
+    ) or ("detection_head" in chosen["recipe"]["exclude"])
+    assert found.ladder["agreement_of"] == "box agreement"
+    assert any("of its boxes" in line for line in told)
 
 
 @slow

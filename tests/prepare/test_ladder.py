@@ -5,15 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import pytest
-from tests.prepare.small_nets import pictures, squeezed_net
+from tests.prepare.small_nets import DETECTOR, DETECTOR_TAIL, detector, pictures, squeezed_net
 
 from zoobench.errors import PrepareError
 from zoobench.prepare import ladder
-from zoobench.prepare.ladder import RUNGS, Ladder, Rung, climb
+from zoobench.prepare.detection_tail import HEAD, TAIL
+from zoobench.prepare.fidelity import Boxes
+from zoobench.prepare.ladder import DETECTOR_RUNGS, RUNGS, Ladder, Rung, climb, climb_openvino
 from zoobench.prepare.quantize import Recipe
+from zoobench.tasks import open_task
 
 slow = pytest.mark.slow
 CALIBRATION = [pictures(4), pictures(4, seed=1)]
@@ -25,6 +27,11 @@ WORDS = ("squeeze_excite", "first_last", "before_stride_8", "before_stride_16")
 @pytest.fixture
 def net(tmp_path: Path) -> Path:
     return squeezed_net(tmp_path / "net.onnx")
+
+
+@pytest.fixture
+def boxes_net(tmp_path: Path) -> Path:
+    return detector(tmp_path / "net.onnx")
 
 
 @pytest.fixture(autouse=True)
@@ -40,8 +47,13 @@ def up(net: Path, **asked: Any) -> Ladder:
 
 
 def rung(name: str, speed: float, agreement: float, **more: Any) -> Rung:
-    figures = {"speed": speed, "speed_interval": (speed - 0.01, speed + 0.01), "agreement": agreement, **more}
-    return Rung(recipe=Recipe(name=name), cosine=0.9, seconds=1.0, **figures)
+    figures = {
+        "speed": speed,
+        "speed_interval": (speed - 0.01, speed + 0.01),
+        "agreement": agreement,
+        "cosine": 0.9,
+    }
+    return Rung(recipe=Recipe(name=name), seconds=1.0, **{**figures, **more})
 
 
 def climbed(*rungs: Rung) -> ladder._Climb:
@@ -157,17 +169,6 @@ def test_speed_is_the_median_of_turns(net: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @slow
-def test_what_is_not_finite_agrees_with_nothing(net: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    judge = ladder._Judge(net, JUDGE, threads=1, batch=1)
-    broken = judge.expected.copy()
-    broken[:2, judge.expected[0].argmax()] = np.nan
-    monkeypatch.setattr(judge, "_outputs", lambda session: broken)
-    figures = judge.figures(net)
-    assert figures["agreement"] == 0.75
-    assert figures["cosine"] == 0.0
-
-
-@slow
 def test_an_untouched_copy_agrees_with_itself(net: Path) -> None:
     figures = ladder._Judge(net, JUDGE, threads=1, batch=1).figures(net)
     assert figures["agreement"] == 1.0
@@ -238,10 +239,108 @@ def test_as_fast_as_fp32_by_chance_is_not_fast() -> None:
 def test_openvinos_ladder_leaves_depthwise_convolutions_out_where_that_is_nearer(net: Path) -> None:
     pytest.importorskip("nncf")
     asked = {"threads": 1, "min_agreement": 0.0, "min_speed": 0.0}
-    easy = ladder.climb_openvino(net, net.parent / "easy", CALIBRATION, JUDGE, min_cosine=0.5, **asked)
+    easy = climb_openvino(net, net.parent / "easy", CALIBRATION, JUDGE, min_cosine=0.5, **asked)
     assert [r.recipe.name for r in easy.rungs] == ["nncf", "nncf_without_depthwise"] and easy.met
     assert easy.rungs[easy.chosen].cosine == max(r.cosine for r in easy.rungs)
-    hard = ladder.climb_openvino(net, net.parent / "hard", CALIBRATION, JUDGE, min_cosine=1.1, **asked)
+    hard = climb_openvino(net, net.parent / "hard", CALIBRATION, JUDGE, min_cosine=1.1, **asked)
     assert [r.recipe.name for r in hard.rungs] == ["nncf", "nncf_without_depthwise"] and not hard.met
     assert "smallest cosine 1.1 asked for" in hard.words
     assert hard.rungs[hard.chosen].cosine == max(r.cosine for r in hard.rungs)
+
+
+FINDS = open_task("object_detection", DETECTOR)
+
+
+@slow
+def test_no_rung_of_a_detector_touches_its_tail(boxes_net: Path) -> None:
+    found = up(boxes_net, min_speed=1e6, task=FINDS)
+    assert [r.recipe.name for r in found.rungs] == [name for name, _ in DETECTOR_RUNGS]
+    assert [r.error for r in found.rungs] == [None] * len(DETECTOR_RUNGS)
+    assert all(TAIL in r.recipe.exclude for r in found.rungs)
+    for rung in found.rungs:
+        model = onnx.load(boxes_net.parent / f"rungs/{rung.file}")
+        reads = {x for n in model.graph.node if n.name in DETECTOR_TAIL for x in n.input}
+        assert {x for x in reads if "DequantizeLinear" in x} <= {
+            "d_DequantizeLinear_Output",
+            "e_DequantizeLinear_Output",
+        }
+    head = next(r for r in found.rungs if r.recipe.name == "without_head")
+    assert HEAD in head.recipe.exclude
+    assert set(found.left_out) >= DETECTOR_TAIL
+    assert found.agreement_of == "box agreement"
+    assert Ladder.model_validate_json(found.model_dump_json()) == found
+
+
+@slow
+def test_a_detector_is_judged_by_its_boxes_and_scores(boxes_net: Path) -> None:
+    found = up(boxes_net, min_agreement=0.5, min_cosine=0.9, task=FINDS)
+    assert found.met and found.rungs[0].recipe.name == "chain"
+    assert "box agreement" in found.words
+    judge = ladder._Judge(boxes_net, JUDGE, threads=1, batch=1, task=FINDS)
+    figures = judge.figures(boxes_net)
+    assert figures["cosine"] == pytest.approx(1.0)
+    assert list(judge.expected) == ["output0"] and judge.expected["output0"].shape == (8, 7, 64)
+
+
+@slow
+def test_a_rung_that_finds_nothing_failed_whatever_is_asked(
+    boxes_net: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything = ("Concat", "Div", "Mul", "Reshape", "Sigmoid", "Softmax", "Split", "Sub", "Transpose")
+    monkeypatch.setattr(ladder, "PLAIN_DETECTOR", Recipe(name="plain"))
+    monkeypatch.setattr(
+        ladder,
+        "DETECTOR_RUNGS",
+        (
+            ("whole", {"extra_op_types": everything}),
+            ("apart", {"exclude": (TAIL,), "extra_op_types": everything}),
+        ),
+    )
+    found = up(boxes_net, min_cosine=-1.0, task=FINDS)
+    assert [bool(r.error) for r in found.rungs] == [True, False]
+    assert "it finds nothing: its surest box has a score of 0, fp32's has 1" in str(found.rungs[0].error)
+    assert found.chosen == 1 and found.met
+
+
+@slow
+def test_openvinos_rungs_of_a_detector_leave_its_tail_out(boxes_net: Path) -> None:
+    pytest.importorskip("nncf")
+    asked = {"threads": 1, "min_agreement": 0.0, "min_speed": 0.0, "min_cosine": 0.5}
+    found = climb_openvino(boxes_net, boxes_net.parent / "rungs", CALIBRATION, JUDGE, task=FINDS, **asked)
+    assert [r.error for r in found.rungs] == [None] * 3 and found.met
+    assert all({TAIL, HEAD} & set(r.recipe.exclude) for r in found.rungs)
+    assert {"dfl", "softmax", "pixels_of", "near", "far"} <= set(found.left_out)
+    assert "nodes of the detection" in found.rungs[0].notes[0]
+
+
+def test_where_no_box_decides_the_cosine_does() -> None:
+    def judged(agreement: float | None, cosine: float) -> tuple[bool, str]:
+        found = ladder._Climb(min_agreement=0.9, min_speed=1.0, min_cosine=0.8, fidelity=Boxes(FINDS))
+        found.rungs = [rung("r", 1.1, 0.0).model_copy(update={"agreement": agreement, "cosine": cosine})]
+        return found.met, found.words(found.chosen)
+
+    met, words = judged(None, 0.9)
+    assert met and "box agreement undecided, smallest cosine 0.9000" in words
+    met, words = judged(None, 0.7)
+    assert not met and "smallest cosine 0.8 asked for" in words
+    # On a picture that shows nothing scores are noise, so found boxes say more.
+    assert judged(0.95, 0.7)[0]
+    met, words = judged(0.85, 0.95)
+    assert not met and "below the 90.0% box agreement asked for" in words
+
+
+def test_of_detectors_for_openvino_the_one_that_finds_most_is_taken() -> None:
+    rungs = [
+        rung("near", 1.2, 0.6, cosine=0.99),
+        rung("finds", 1.1, 0.9, cosine=0.8),
+        rung("slow", 0.5, 1.0, cosine=0.99),
+    ]
+    found = ladder._Climb(min_agreement=0.9, min_speed=1.0, fidelity=Boxes(FINDS))
+    found.rungs = rungs
+    assert found.nearest == 1
+    assert climbed(*rungs).nearest == 0, "of a classifier the cosine says it"
+
+
+def test_a_detectors_first_rung_may_fail() -> None:
+    recipe = ladder._recipe("plain", {"extra_op_types": ()}, None, ladder.PLAIN_DETECTOR)
+    assert recipe.exclude == (TAIL,)

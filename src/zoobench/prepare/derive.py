@@ -21,7 +21,7 @@ from zoobench.prepare.cache import content_of
 from zoobench.prepare.quantize import Quantized, convert_fp16, quantize_dynamic, saturates
 from zoobench.prepare.validate import validate_onnx
 from zoobench.prepare.versions import ONNX_FILE_PACKAGES, versions
-from zoobench.spec import TOLERANCE, Artifact, ArtifactFormat, Precision
+from zoobench.spec import DETECTION, TOLERANCE, Artifact, ArtifactFormat, Precision
 from zoobench.tasks import CHECK_ITEMS, open_task
 
 if TYPE_CHECKING:
@@ -191,16 +191,21 @@ def _climb(
 
     # On noise, or with weights that know nothing, the class of an item is a matter of rounding.
     fidelity_counts = calibration is not None and source.weights != "random"
+    detector = source.task == DETECTION
     with tempfile.TemporaryDirectory(prefix="zoobench-ladder-") as scratch:
 
         def tell(rung: Rung) -> None:
-            figures = f"{rung.speed or 0:.2f} × fp32's speed, {rung.agreement or 0:.0%} of its classes"
+            agreed = "none decided" if rung.agreement is None else f"{rung.agreement:.0%}"
+            figures = (
+                f"{rung.speed or 0:.2f} × fp32's speed, {agreed} of its {'boxes' if detector else 'classes'}"
+            )
             progress(f"int8 recipe {rung.recipe.name}: {rung.error or figures}")
 
         asked: dict[str, Any] = {
             "threads": len(os.sched_getaffinity(0)),
             "min_agreement": MIN_AGREEMENT if fidelity_counts else 0.0,
             "min_cosine": MIN_COSINE if fidelity_counts else -1.0,
+            "task": open_task(source.task, source.detector) if detector else None,
             "on_rung": tell,
         }
         if file.suffix == ".xml":
@@ -221,6 +226,7 @@ def _climb(
         float_nodes=rung.float_nodes or 0,
         reduce_range=saturates(cpu_flags()),
         size_bytes=rung.size_bytes or 0,
+        left_out=found.left_out,
         notes=(found.words, *rung.notes),
     )
     return made, found.model_dump(mode="json")

@@ -13,6 +13,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,15 +22,21 @@ from pydantic import Field
 from zoobench.errors import PrepareError, explained, first_line
 from zoobench.outcome import Interval
 from zoobench.prepare import onnx_graph
-from zoobench.prepare.quantize import Recipe, calibrate_ranges, make_ready, write_quantized
+from zoobench.prepare.detection_tail import HEAD, TAIL
+from zoobench.prepare.fidelity import Boxes, Fidelity, Top1
+from zoobench.prepare.quantize import Quantized, Recipe, calibrate_ranges, make_ready, write_quantized
 from zoobench.prepare.validate import run_in_batches
 from zoobench.spec import Frozen
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from zoobench.tasks import Task
+
 PLAIN = Recipe(name="plain")
-RUNGS: tuple[tuple[str, dict[str, Any]], ...] = (
+PLAIN_DETECTOR = Recipe(name="plain", exclude=(TAIL,))
+Rungs = tuple[tuple[str, dict[str, Any]], ...]
+RUNGS: Rungs = (
     ("plain", {}),
     # SiLU stays in bytes from convolution to convolution. In fp32 its Sigmoid and Mul cost three conversions, and the
     # Q/DQ pairs keep ONNX Runtime from fusing them into the one node that the fp32 file enjoys.
@@ -47,6 +54,22 @@ RUNGS: tuple[tuple[str, dict[str, Any]], ...] = (
 )
 """Name and what it changes in the best recipe before it. `exclude` adds to what is left out already."""
 
+DETECTOR_RUNGS: Rungs = (
+    # SiLU as in `mul_sigmoid`; and on the way detectors split, join and enlarge maps of several sizes, which is free in bytes.
+    ("chain", {"extra_op_types": ("Mul", "Sigmoid", "Concat", "Resize", "Split")}),
+    ("plain", {"extra_op_types": ()}),
+    ("before_stride_8", {"exclude": ("before_stride_8",)}),
+    ("before_stride_16", {"exclude": ("before_stride_16",)}),
+    ("without_head", {"exclude": (HEAD,)}),
+    # What is found makes rare and large activations: of more percentiles than this a detector loses its surest boxes first.
+    ("percentile", {"method": "percentile", "percentile": 99.999}),
+    ("u8u8", {"weights": "u8"}),
+    ("without_first_last", {"exclude": ("first_last",)}),
+    ("without_worst", {}),
+    ("conv_gemm", {"op_types": ("Conv", "Gemm"), "extra_op_types": ()}),
+)
+"""`RUNGS` of detectors, from `PLAIN_DETECTOR` on: none touches what makes boxes and scores, see `zoobench.prepare.detection_tail`."""
+
 _WORST = "without_worst"
 _WORST_SHARE = 0.05
 _WORST_ITEMS = 2
@@ -63,9 +86,13 @@ class Rung(Frozen):
     speed: float | None = Field(default=None, description="fp32's time ÷ its time; above 1 it is faster")
     speed_interval: Interval | None = Field(default=None, description="95%, of the median over rounds")
     agreement: float | None = Field(
-        default=None, description="share of judged items with fp32's top-1 class, every item counted"
+        default=None,
+        description="share of judged items with fp32's top-1 class, every item counted; of a detector the share of fp32's boxes that "
+        "are found again, None where fp32 finds none",
     )
-    cosine: float | None = Field(default=None, description="smallest cosine to fp32's outputs")
+    cosine: float | None = Field(
+        default=None, description="smallest cosine to fp32's outputs, of all items and parts"
+    )
     size_bytes: int | None = None
     quantized_nodes: int | None = None
     float_nodes: int | None = None
@@ -84,6 +111,11 @@ class Ladder(Frozen):
     chosen: int | None = Field(description="index into `rungs`; None when every rung failed")
     judged: int | None = Field(default=None, description="items that agreement and cosine are of")
     met: bool = Field(description="whether the chosen rung is as faithful and as fast as was asked")
+    left_out: tuple[str, ...] = Field(
+        default=(),
+        description="names of the nodes that the chosen recipe excludes, in the order in which they run",
+    )
+    agreement_of: str = Field(default=Top1.noun, description="what the rungs' agreement is called")
     words: str = Field(description="what was chosen and why, or what fell short")
 
 
@@ -99,6 +131,7 @@ def climb(
     min_cosine: float = -1.0,
     min_speed: float = 1.0,
     budget_s: float = 600.0,
+    task: Task | None = None,
     on_rung: Callable[[Rung], None] = lambda _: None,
 ) -> Ladder:
     """Try rung after rung and stop at the first that meets both bounds.
@@ -118,6 +151,7 @@ def climb(
         min_cosine: smallest cosine to fp32's outputs that suffices.
         min_speed: fp32's time ÷ int8's time that suffices; the whole interval must reach it.
         budget_s: seconds after which no further rung begins; one that has begun is finished.
+        task: of a detector: `DETECTOR_RUNGS` are climbed, and its parts and its agreement judge; None: the first output's top-1.
         on_rung: told of each rung when it is done.
 
     Raises:
@@ -128,45 +162,61 @@ def climb(
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     with explained(f"{source.name} does not run on the inputs that judge it"):
-        judge = _Judge(source, judge_inputs, threads=threads, batch=batch, min_speed=min_speed)
+        judge = _Judge(source, judge_inputs, threads=threads, batch=batch, min_speed=min_speed, task=task)
     workshop = _Workshop(source, folder, calibration, judge_inputs)
-    climbed = _Climb(min_agreement, min_speed, min_cosine)
+    climbed = _Climb(min_agreement, min_speed, min_cosine, judge.fidelity)
+    rungs, start = (RUNGS, PLAIN) if task is None else (DETECTOR_RUNGS, PLAIN_DETECTOR)
     try:
-        spent = _go_up(climbed, workshop, judge, started + budget_s, on_rung)
+        spent = _go_up(rungs, start, climbed, workshop, judge, started + budget_s, on_rung)
     finally:
         workshop.close()
     untried = (
-        f"; the budget of {budget_s:g} s ended before {len(RUNGS) - len(climbed.rungs)} more" if spent else ""
+        f"; the budget of {budget_s:g} s ended before {len(rungs) - len(climbed.rungs)} more" if spent else ""
     )
-    return Ladder(
-        rungs=tuple(climbed.rungs),
-        judged=len(judge_inputs),
-        chosen=climbed.chosen,
-        met=climbed.met,
-        words=climbed.words(climbed.chosen) + untried,
-    )
+    return climbed.ladder(climbed.chosen, len(judge_inputs), untried)
 
 
 def _go_up(
-    climbed: _Climb, workshop: _Workshop, judge: _Judge, end: float, on_rung: Callable[[Rung], None]
+    rungs: Rungs,
+    start: Recipe,
+    climbed: _Climb,
+    workshop: _Workshop,
+    judge: _Judge,
+    end: float,
+    on_rung: Callable[[Rung], None],
 ) -> bool:
     """Add rungs until one meets both bounds, none is left, or (True) the monotonic clock has passed `end`."""
-    for name, change in RUNGS:
+    for name, change in rungs:
         begun = time.monotonic()
         if climbed.met:
             return False
         if begun >= end:
             return True
-        rung = _tried(_recipe(name, change, climbed.base), workshop, judge, climbed, begun)
+        rung = _tried(_recipe(name, change, climbed.base, start), workshop, judge, climbed, begun)
         climbed.rungs.append(rung)
         on_rung(rung)
     return False
 
 
-OPENVINO_RUNGS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("nncf", ()),
+@dataclass(frozen=True)
+class OpenvinoRung:
+    """One way to have NNCF quantize; see `quantize_openvino`."""
+
+    name: str
+    leave_out: tuple[str, ...] = ()
+    extremes: bool = False
+
+
+OPENVINO_RUNGS = (
+    OpenvinoRung("nncf"),
     # NNCF has been seen to bend depthwise convolutions after a computed padding (a cosine of 0.72 instead of 0.99).
-    ("nncf_without_depthwise", ("GroupConvolution",)),
+    OpenvinoRung("nncf_without_depthwise", ("GroupConvolution",)),
+)
+DETECTOR_OPENVINO_RUNGS = (
+    OpenvinoRung("nncf", (TAIL,)),
+    # The mean over pictures of what each reaches is less than what a picture reaches on which something is found.
+    OpenvinoRung("nncf_extremes", (TAIL,), extremes=True),
+    OpenvinoRung("nncf_without_head", (HEAD,), extremes=True),
 )
 
 
@@ -181,6 +231,7 @@ def climb_openvino(
     min_agreement: float = 0.99,
     min_cosine: float = 0.9,
     min_speed: float = 1.0,
+    task: Task | None = None,
     on_rung: Callable[[Rung], None] = lambda _: None,
 ) -> Ladder:
     """`climb` for OpenVINO, whose files NNCF makes: `NAME.xml` and `NAME.bin` in `folder`. All rungs are tried.
@@ -191,49 +242,50 @@ def climb_openvino(
     Raises:
         PrepareError: as `climb` does; or nncf or openvino is not installed.
     """
-    from zoobench.prepare.quantize_openvino import open_for_judging, quantize_openvino
+    from zoobench.prepare.quantize_openvino import open_for_judging
 
     folder.mkdir(parents=True, exist_ok=True)
     judge = _Judge(
-        source, judge_inputs, threads=threads, batch=batch, min_speed=min_speed, open_session=open_for_judging
+        source,
+        judge_inputs,
+        threads=threads,
+        batch=batch,
+        min_speed=min_speed,
+        open_session=open_for_judging,
+        task=task,
     )
-    climbed = _Climb(min_agreement, min_speed, min_cosine)
-    for name, leave_out in OPENVINO_RUNGS:
-        begun = time.monotonic()
-        recipe, file = Recipe(name=name, op_types=(), exclude=leave_out), folder / f"{name}.xml"
-        try:
-            made = quantize_openvino(source, file, calibration, leave_out=leave_out)
-            rung = Rung(
-                recipe=recipe,
-                file=file.name,
-                **judge.figures(file),
-                size_bytes=made.size_bytes,
-                quantized_nodes=made.quantized_nodes,
-                float_nodes=made.float_nodes,
-                notes=made.notes,
-                seconds=time.monotonic() - begun,
-            )
-        except Exception as error:  # noqa: BLE001 - whatever a library raises, the next rung may do better
-            rung = Rung(recipe=recipe, error=first_line(error), seconds=time.monotonic() - begun)
+    climbed = _Climb(min_agreement, min_speed, min_cosine, judge.fidelity)
+    for asked in OPENVINO_RUNGS if task is None else DETECTOR_OPENVINO_RUNGS:
+        rung = _tried_openvino(asked, source, folder, calibration, judge, climbed)
         climbed.rungs.append(rung)
         on_rung(rung)
-    # A few pictures do not show every one that depthwise convolutions bend, so both are tried and the nearer is taken.
-    alive = [rung for rung in climbed.rungs if rung.error is None]
-    nearest = max(
-        alive, key=lambda rung: ((rung.speed or 0.0) >= min_speed, rung.cosine or -1.0), default=None
-    )
-    chosen = None if nearest is None else climbed.rungs.index(nearest)
-    return Ladder(
-        rungs=tuple(climbed.rungs),
-        judged=len(judge_inputs),
-        chosen=chosen,
-        met=nearest is not None and climbed.meets(nearest),
-        words=climbed.words(chosen),
-    )
+    return climbed.ladder(climbed.nearest, len(judge_inputs))
 
 
-def _recipe(name: str, change: dict[str, Any], base: Rung | None) -> Recipe:
-    recipe = base.recipe if base else PLAIN
+def _tried_openvino(
+    asked: OpenvinoRung,
+    source: Path,
+    folder: Path,
+    calibration: Iterable[np.ndarray],
+    judge: _Judge,
+    climbed: _Climb,
+) -> Rung:
+    from zoobench.prepare.quantize_openvino import quantize_openvino
+
+    begun = time.monotonic()
+    recipe, file = Recipe(name=asked.name, op_types=(), exclude=asked.leave_out), folder / f"{asked.name}.xml"
+    try:
+        made = quantize_openvino(
+            source, file, calibration, leave_out=asked.leave_out, extremes=asked.extremes
+        )
+        rung = climbed.rung_of(recipe, file, made)
+        return rung.model_copy(update={**judge.figures(file), "seconds": time.monotonic() - begun})
+    except Exception as error:  # noqa: BLE001 - whatever a library raises, the next rung may do better
+        return Rung(recipe=recipe, error=first_line(error), seconds=time.monotonic() - begun)
+
+
+def _recipe(name: str, change: dict[str, Any], base: Rung | None, start: Recipe = PLAIN) -> Recipe:
+    recipe = base.recipe if base else start
     exclude = dict.fromkeys((*recipe.exclude, *change.get("exclude", ())))
     return recipe.model_copy(update={**change, "name": name, "exclude": tuple(exclude)})
 
@@ -242,10 +294,9 @@ def _tried(recipe: Recipe, workshop: _Workshop, judge: _Judge, climbed: _Climb, 
     try:
         if recipe.name == _WORST:
             recipe = workshop.without_worst(recipe, climbed.base)
-        rung = workshop.make(recipe)
-        assert rung.file is not None
-        climbed.sha256[rung.file] = hashlib.sha256((workshop.folder / rung.file).read_bytes()).hexdigest()
-        figures = climbed.twin(rung) or judge.figures(workshop.folder / rung.file)
+        file, made = workshop.make(recipe)
+        rung = climbed.rung_of(recipe, file, made)
+        figures = climbed.twin(rung) or judge.figures(file)
         return rung.model_copy(update={**figures, "seconds": time.monotonic() - begun})
     except Exception as error:  # noqa: BLE001 - whatever a library raises, the next rung may do better
         return Rung(recipe=recipe, error=first_line(error), seconds=time.monotonic() - begun)
@@ -254,10 +305,31 @@ def _tried(recipe: Recipe, workshop: _Workshop, judge: _Judge, climbed: _Climb, 
 class _Climb:
     """The rungs so far, and which of them is the best."""
 
-    def __init__(self, min_agreement: float, min_speed: float, min_cosine: float = -1.0) -> None:
+    def __init__(
+        self,
+        min_agreement: float,
+        min_speed: float,
+        min_cosine: float = -1.0,
+        fidelity: Fidelity | None = None,
+    ) -> None:
         self.min_agreement, self.min_speed, self.min_cosine = min_agreement, min_speed, min_cosine
+        self.fidelity = fidelity or Top1()
         self.rungs: list[Rung] = []
         self.sha256: dict[str, str] = {}
+        self.left_out: dict[str | None, tuple[str, ...]] = {}
+
+    def ladder(self, chosen: int | None, judged: int, more: str = "") -> Ladder:
+        """All rungs, with the one that was chosen; `more` is added to its words."""
+        rung = None if chosen is None else self.rungs[chosen]
+        return Ladder(
+            rungs=tuple(self.rungs),
+            judged=judged,
+            chosen=chosen,
+            met=rung is not None and self.meets(rung),
+            agreement_of=self.fidelity.noun,
+            left_out=self.left_out.get(rung.file, ()) if rung else (),
+            words=self.words(chosen) + more,
+        )
 
     @property
     def met(self) -> bool:
@@ -282,6 +354,23 @@ class _Climb:
         )
         return None if best is None else self.rungs.index(best)
 
+    @property
+    def nearest(self) -> int | None:
+        """Index of the nearest to fp32 of those that are no slower, else of all.
+
+        A few pictures do not show every one that depthwise convolutions bend, so of classifiers the cosine says how near it is.
+        """
+        best = max(
+            self._alive(),
+            key=lambda r: (
+                (r.speed or 0.0) >= self.min_speed,
+                (r.agreement or 0.0) if self.fidelity.decides else 0.0,
+                r.cosine or -1.0,
+            ),
+            default=None,
+        )
+        return None if best is None else self.rungs.index(best)
+
     def twin(self, rung: Rung) -> dict[str, Any] | None:
         """The figures of an earlier rung that made the same file; None when there is none."""
         for earlier in self._alive():
@@ -295,6 +384,20 @@ class _Climb:
                 }
         return None
 
+    def rung_of(self, recipe: Recipe, file: Path, made: Quantized) -> Rung:
+        """What is known of a file before it is judged."""
+        self.sha256[file.name] = hashlib.sha256(file.read_bytes()).hexdigest()
+        self.left_out[file.name] = made.left_out
+        return Rung(
+            recipe=recipe,
+            file=file.name,
+            size_bytes=made.size_bytes,
+            quantized_nodes=made.quantized_nodes,
+            float_nodes=made.float_nodes,
+            notes=made.notes,
+            seconds=0.0,
+        )
+
     def words(self, chosen: int | None) -> str:
         """What is told of the rung that was chosen."""
         if chosen is None:
@@ -302,15 +405,20 @@ class _Climb:
             return f"no int8 file could be made: {first}"
         rung = self.rungs[chosen]
         assert rung.speed is not None
-        assert rung.agreement is not None
+        noun = self.fidelity.noun
+        agreement = "undecided" if rung.agreement is None else f"{rung.agreement:.1%}"
         figures = (
-            f"{rung.recipe.name}: {rung.speed:.2f}{_beside(rung.speed_interval)} × fp32's speed, top-1 agreement {rung.agreement:.1%}, "
+            f"{rung.recipe.name}: {rung.speed:.2f}{_beside(rung.speed_interval)} × fp32's speed, {noun} {agreement}, "
             f"smallest cosine {rung.cosine:.4f}"
         )
         short = []
         if not self._faithful(rung):
-            cosine = f", smallest cosine {self.min_cosine:g}" if self.min_cosine > 0 else ""
-            short.append(f"fidelity below the {self.min_agreement:.1%} top-1 agreement{cosine} asked for")
+            cosine = (
+                f", smallest cosine {self.min_cosine:g}"
+                if self.min_cosine > 0 and self._asks_cosine(rung)
+                else ""
+            )
+            short.append(f"fidelity below the {self.min_agreement:.1%} {noun}{cosine} asked for")
         if not self._fast(rung):
             missed = "below" if rung.speed < self.min_speed else "not certainly"
             short.append(f"speed {missed} the {self.min_speed:.2f} × asked for")
@@ -322,8 +430,20 @@ class _Climb:
         return [rung for rung in self.rungs if rung.error is None]
 
     def _faithful(self, rung: Rung) -> bool:
-        near = rung.cosine is not None and rung.cosine >= self.min_cosine
-        return near and rung.agreement is not None and rung.agreement >= self.min_agreement
+        if rung.cosine is None:
+            return False
+        if rung.agreement is None:
+            return rung.cosine >= self.min_cosine
+        return rung.agreement >= self.min_agreement and self._near(rung) >= self.min_cosine
+
+    def _asks_cosine(self, rung: Rung) -> bool:
+        return rung.agreement is None or not self.fidelity.decides
+
+    def _near(self, rung: Rung) -> float:
+        """Its cosine as far as it is asked for."""
+        if not self._asks_cosine(rung):
+            return self.min_cosine
+        return -1.0 if rung.cosine is None else min(rung.cosine, self.min_cosine)
 
     def _fast(self, rung: Rung) -> bool:
         # On its interval: of many rungs that are as fast as fp32, one always comes out ahead.
@@ -331,8 +451,8 @@ class _Climb:
 
     def _worth(self, rung: Rung) -> tuple[float, float, float]:
         """Fidelity first, as far as it is asked for, then speed."""
-        near = -1.0 if rung.cosine is None else min(rung.cosine, self.min_cosine)
-        return min(rung.agreement or 0.0, self.min_agreement), near, rung.speed or 0.0
+        agreement = self.min_agreement if rung.agreement is None else rung.agreement
+        return min(agreement, self.min_agreement), self._near(rung), rung.speed or 0.0
 
 
 class _Workshop:
@@ -347,21 +467,12 @@ class _Workshop:
         self.ranges: dict[tuple[str, float], Any] = {}
         make_ready(source, self.ready)
 
-    def make(self, recipe: Recipe) -> Rung:
+    def make(self, recipe: Recipe) -> tuple[Path, Quantized]:
         key = (recipe.method, recipe.percentile)
         if key not in self.ranges:
             self.ranges[key] = calibrate_ranges(self.ready, recipe, self.calibration, what=self.source.name)
         file = self.folder / f"{recipe.name}.onnx"
-        made = write_quantized(self.ready, file, recipe, self.ranges[key], what=self.source.name)
-        return Rung(
-            recipe=recipe,
-            file=file.name,
-            size_bytes=made.size_bytes,
-            quantized_nodes=made.quantized_nodes,
-            float_nodes=made.float_nodes,
-            notes=made.notes,
-            seconds=0.0,
-        )
+        return file, write_quantized(self.ready, file, recipe, self.ranges[key], what=self.source.name)
 
     def without_worst(self, recipe: Recipe, base: Rung | None) -> Recipe:
         """Leave out the nodes around the activations that `base` bends most, a twentieth of them."""
@@ -408,47 +519,36 @@ class _Judge:
         batch: int,
         min_speed: float = 1.0,
         open_session: Callable[[Path, int], Any] | None = None,
+        task: Task | None = None,
     ) -> None:
         import numpy as np
         import onnx
 
         self.threads, self.inputs, self.min_speed = threads, inputs, min_speed
         self.open_session = open_session or _session
-        name, fixed = onnx_graph.only_input(onnx.load(source, load_external_data=False), source.name)
+        self.fidelity: Fidelity = Top1() if task is None else Boxes(task)
+        model = onnx.load(source, load_external_data=False)
+        name, fixed = onnx_graph.only_input(model, source.name)
         self.name, self.batches = name, (fixed or 1,)
+        self.output_names = [output.name for output in model.graph.output]
         rows = np.arange(fixed or batch) % len(inputs)
         self.timed = {name: np.ascontiguousarray(inputs[rows])}
         self.fp32 = self.open_session(source, threads)
         self.expected = self._outputs(self.fp32)
 
     def figures(self, file: Path) -> dict[str, Any]:
-        import numpy as np
-
         session = self.open_session(file, self.threads)
-        outputs = self._outputs(session)
-        # What is not finite agrees with nothing.
-        finite = np.isfinite(outputs).all(axis=1)
-        same = (outputs.argmax(axis=1) == self.expected.argmax(axis=1)) & finite
-        outputs = np.where(finite[:, None], outputs, 0.0)
-        lengths = np.linalg.norm(outputs, axis=1) * np.linalg.norm(self.expected, axis=1)
-        cosines = (outputs * self.expected).sum(axis=1) / np.maximum(lengths, np.finfo(np.float64).tiny)
+        agreement, cosine = self.fidelity.figures(self.expected, self._outputs(session))
         speed, interval = self._speed(session)
-        return {
-            "speed": speed,
-            "speed_interval": interval,
-            "agreement": float(same.mean()),
-            "cosine": float(np.clip(cosines.min(), -1.0, 1.0)),
-        }
+        return {"speed": speed, "speed_interval": interval, "agreement": agreement, "cosine": cosine}
 
-    def _outputs(self, session: Any) -> np.ndarray:
-        """Of the first output, one row an item, float64."""
-        import numpy as np
-
-        found = run_in_batches(
-            lambda rows: {"outputs": session.run(None, {self.name: rows})[0]}, self.inputs, self.batches
+    def _outputs(self, session: Any) -> dict[str, np.ndarray]:
+        """By name, one row an item."""
+        return run_in_batches(
+            lambda rows: dict(zip(self.output_names, session.run(None, {self.name: rows}), strict=True)),
+            self.inputs,
+            self.batches,
         )
-        outputs = found["outputs"]
-        return outputs.reshape(len(outputs), -1).astype(np.float64)
 
     def _speed(self, session: Any) -> tuple[float, Interval]:
         """Median over rounds of fp32's time ÷ its time, with its 95% interval. Both have a turn in a round, and take turns in being first.

@@ -69,7 +69,17 @@ def cache_table(entries: Sequence[CacheEntry]) -> RenderableType:
 
 def ladder_table(ladder: Mapping[str, Any]) -> Table:
     """The recipes that were tried for an int8 file; the chosen one is marked."""
-    table = _table("Recipe", "Speed", "Same class", "Cosine", "Size", "Quantized", "Float", "")
+    boxes = ladder.get("agreement_of") == "box agreement"
+    table = _table(
+        "Recipe",
+        "Speed",
+        "Boxes found" if boxes else "Same class",
+        "Cosine",
+        "Size",
+        "Quantized",
+        "Float",
+        "",
+    )
     for place, rung in enumerate(ladder["rungs"]):
         failed = rung["error"]
         table.add_row(
@@ -92,9 +102,7 @@ def ladder_table(ladder: Mapping[str, Any]) -> Table:
             ),
         )
     if ladder.get("judged"):
-        table.caption = (
-            f"class and cosine against fp32's, on {ladder['judged']} items that none was calibrated on"
-        )
+        table.caption = f"{'boxes' if boxes else 'class'} and cosine against fp32's, on {ladder['judged']} items that none was calibrated on"
     return table
 
 
