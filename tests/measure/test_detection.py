@@ -86,4 +86,4 @@ def test_a_detectors_accuracy_is_stored_without_classes_and_cosines():
     assert Accuracy.model_validate_json(accuracy.model_dump_json()) == accuracy
     assert list(accuracy_warnings(accuracy, None)) == []
     row = row_of(make_record(accuracy=accuracy))
-    assert (row.agreement, row.cosine_min, row.drop) == (None, None, None)
+    assert (row.agreement, row.cosine_min, row.drop) == (None, None, 0.001)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from zoobench.tasks.boxes import USUAL, Detections, best, corners, found_again, overlaps, suppressed
+from zoobench.tasks.boxes import USUAL, Detections, best, corners, matches, overlaps, suppressed
 
 
 def detections(*rows: tuple[float, float, float, float, float, int]) -> Detections:
@@ -80,11 +80,11 @@ def test_the_best_come_first() -> None:
 
 def test_each_is_found_once_by_class_and_place() -> None:
     wanted = detections((0, 0, 10, 10, 0.9, 1), (1, 0, 11, 10, 0.8, 1), (50, 50, 60, 60, 0.7, 2))
-    assert found_again(wanted, wanted) == 3
-    assert found_again(wanted, wanted.taken(np.array([0, 2]))) == 2
-    assert found_again(wanted, Detections(wanted.boxes, wanted.scores, wanted.classes + 1)) == 0
-    assert found_again(wanted, Detections(wanted.boxes + 5, wanted.scores, wanted.classes)) == 0
-    assert found_again(wanted, detections()) == 0
+    assert len(matches(wanted, wanted)[0]) == 3
+    assert len(matches(wanted, wanted.taken(np.array([0, 2])))[0]) == 2
+    assert len(matches(wanted, Detections(wanted.boxes, wanted.scores, wanted.classes + 1))[0]) == 0
+    assert len(matches(wanted, Detections(wanted.boxes + 5, wanted.scores, wanted.classes))[0]) == 0
+    assert len(matches(wanted, detections())[0]) == 0
 
 
 def test_only_so_many_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:

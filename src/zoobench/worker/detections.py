@@ -101,7 +101,7 @@ class Boxes:
         """Of the model: scores tell how many, and where there are only indices its labels."""
         detector = self.task.detector
         if detector.classes is None:
-            return int(self.task.parts(outputs)["scores"].shape[-1]) - (detector.activation == "softmax")
+            return int(self.task.parts(outputs)["scores"].shape[-1]) - (detector.nothing == "last")
         labels = self.artifact.labels
         if labels is None:
             # The largest that was seen is not known before the end.
