@@ -522,6 +522,11 @@ class BoxAgreement(Frozen):
     iou_mean: float | None = Field(description="of the boxes that both have")
     iou_min: float | None
     score_difference_max: float | None = Field(description="of the boxes that both have, by size")
+    surest: float | None = Field(default=None, description="the largest score of any box on any picture")
+    reference_surest: float | None = Field(default=None, description="the same of the reference")
+    finds_nothing: bool = Field(
+        default=False, description="it sees nothing any more where the reference sees something"
+    )
 
 
 class Fidelity(Frozen):

@@ -14,7 +14,8 @@ from PIL import Image
 from zoobench.data import DataRequest, open_source
 from zoobench.data.pack import Pack, collect
 from zoobench.measure.accuracy import accuracy_warnings, summarise
-from zoobench.outcome import DropDecision
+from zoobench.measure.verdict import with_accuracy
+from zoobench.outcome import DropDecision, Verdict, VerdictValue
 from zoobench.spec import Artifact, Case, DataInfo, Detector, Evaluation, Precision, Preprocessing
 from zoobench.worker.accuracy import assess
 
@@ -150,6 +151,23 @@ def test_fp32_is_held_against_pytorchs_where_that_ran(pack, tmp_path):
     beside = claimed(pack, judge(pack, tmp_path, Seeing(blind={5}), origin=origin))
     assert beside.fidelity.reference_sha256 == "t" * 64
     assert (beside.fidelity.boxes.found.k, beside.fidelity.boxes.found.n) == (10, 11)
+
+
+def test_one_that_sees_nothing_on_any_picture_is_told(pack, tmp_path):
+    judge(pack, tmp_path, Seeing())
+    blind = Seeing(blind=set(range(12)))
+    found = claimed(pack, judge(pack, tmp_path, blind, INT8, artifact=artifact("b"), reference=artifact()))
+    boxes = found.fidelity.boxes
+    assert (boxes.finds_nothing, boxes.surest, boxes.boxes) == (True, 0.0, 0)
+    assert boxes.reference_surest == pytest.approx(0.9)
+    good = Verdict(value=VerdictValue.VALID)
+    verdict = with_accuracy(good, INT8, None, found)
+    assert verdict.value is VerdictValue.INVALID
+    assert [reason.code for reason in verdict.reasons] == ["finds_nothing"]
+    seeing = claimed(
+        pack, judge(pack, tmp_path, Seeing(), INT8, artifact=artifact("b"), reference=artifact())
+    )
+    assert with_accuracy(good, INT8, None, seeing).value is VerdictValue.VALID
 
 
 def test_outputs_that_are_not_finite_find_nothing_and_are_counted(pack, tmp_path):

@@ -17,7 +17,7 @@ from zoobench.driver.text_tasks import TextTasks
 from zoobench.errors import UsageError
 from zoobench.executors import Collected, Executor
 from zoobench.judge.margin import judged_record
-from zoobench.measure.accuracy import accuracy_warnings
+from zoobench.measure.verdict import with_accuracy
 from zoobench.outcome import Accuracy, Status
 from zoobench.plan import Data
 from zoobench.results.record import Record
@@ -134,8 +134,7 @@ class Accuracies:
         found = self.known.get(self._key(record, artifact.sha256, artifact.meaning_sha256))
         if found is None or record.verdict is None:
             return record
-        warnings = (*record.verdict.warnings, *accuracy_warnings(found, None))
-        verdict = record.verdict.model_copy(update={"warnings": warnings})
+        verdict = with_accuracy(record.verdict, record.case, record.check, found)
         return record.model_copy(update={"accuracy": found, "verdict": verdict})
 
     def _seat(self, seat: Seat) -> Seat:

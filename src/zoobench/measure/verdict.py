@@ -19,7 +19,7 @@ from zoobench.measure.verdict_noise import (
     placement_warnings,
     throttling,
 )
-from zoobench.measure.verdict_outputs import artifact, outputs, unproved_warnings, what_ran
+from zoobench.measure.verdict_outputs import artifact, finds_nothing, outputs, unproved_warnings, what_ran
 from zoobench.outcome import (
     Accuracy,
     Check,
@@ -95,6 +95,7 @@ def judge(
     closed = latency if case.scenario != "server" else None
     invalid = [
         *outputs(case, check),
+        *_finds(case, check, accuracy),
         *artifact(validation),
         *what_ran(case, evidence, provider),
         *contention(noises),
@@ -120,6 +121,25 @@ def judge(
     ]
     value = VerdictValue.INVALID if invalid else VerdictValue.UNSTABLE if unstable else VerdictValue.VALID
     return Verdict(value=value, reasons=(*invalid, *unstable), warnings=tuple(warnings))
+
+
+def with_accuracy(verdict: Verdict, case: Case, check: Check | None, accuracy: Accuracy) -> Verdict:
+    """The verdict of a case whose accuracy another case's pass found: what a reader must know of it, and whether it is any."""
+    invalid = tuple(_finds(case, check, accuracy))
+    return verdict.model_copy(
+        update={
+            "value": VerdictValue.INVALID if invalid else verdict.value,
+            "reasons": (*invalid, *verdict.reasons),
+            "warnings": (*verdict.warnings, *accuracy_warnings(accuracy, None)),
+        }
+    )
+
+
+def _finds(case: Case, check: Check | None, accuracy: Accuracy | None) -> Reasons:
+    """What synthetic inputs did not show, pictures do."""
+    boxes = accuracy.fidelity.boxes if accuracy and accuracy.fidelity else None
+    if boxes is not None and boxes.finds_nothing and not (check and check.finds_nothing):
+        yield finds_nothing(boxes.surest or 0.0, boxes.reference_surest or 0.0, case.precision)
 
 
 def _stage_warnings(untimed: str | None) -> Reasons:

@@ -11,6 +11,7 @@ from zoobench.data.labels import ClassMap, class_map, coco_names
 from zoobench.errors import UsageError
 from zoobench.tasks.box_agreement import agreed
 from zoobench.tasks.boxes import EVALUATION, Detections
+from zoobench.tasks.comparison import finds_nothing
 from zoobench.tasks.object_detection import ObjectDetection
 from zoobench.worker.mean_ap import evaluate, paired, summarised
 
@@ -92,7 +93,7 @@ class Boxes:
                 drop = paired(evaluate(truths, _in_classes(theirs, meaning, self.classes), names), judged)
             raw["fidelity"] = {
                 "reference_sha256": self.against.sha256,
-                "boxes": agreed(theirs, mine).as_dict(),
+                "boxes": {**agreed(theirs, mine).as_dict(), **_sure(theirs, mine)},
                 "box_drop": dataclasses.asdict(drop) if drop else None,
             }
         return raw
@@ -125,6 +126,18 @@ class Boxes:
         begins = np.searchsorted(indices, seen, side="left")
         ends = np.searchsorted(indices, seen, side="right")
         return [_from_rows(rows[begin:end]) for begin, end in zip(begins, ends, strict=True)]
+
+
+def _sure(theirs: list[Detections], mine: list[Detections]) -> dict[str, Any]:
+    """How sure the surest finds are, and whether that is still anything."""
+    before, after = (
+        np.concatenate([np.zeros(0, np.float32), *(one.scores for one in side)]) for side in (theirs, mine)
+    )
+    return {
+        "surest": float(after.max(initial=0.0)),
+        "reference_surest": float(before.max(initial=0.0)),
+        "finds_nothing": finds_nothing(before, after),
+    }
 
 
 def _as_rows(found: Detections) -> np.ndarray:
