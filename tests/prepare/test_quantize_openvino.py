@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from tests.prepare.small_nets import detector, pictures, squeezed_net
 
 from zoobench.errors import PrepareError
-from zoobench.prepare.quantize_openvino import quantize_openvino
+from zoobench.prepare.quantize_openvino import open_for_judging, quantize_openvino
 
 
 @pytest.mark.slow
@@ -84,3 +86,57 @@ def test_a_detectors_tail_is_found_in_openvinos_own_graph(tmp_path: Path) -> Non
     with_head = quantize_openvino(net, file, [pictures(4)], leave_out=("detection_head",))
     assert len(with_head.left_out) == len(made.left_out) + 2
     assert with_head.quantized_nodes < made.quantized_nodes
+
+
+@pytest.mark.slow
+def test_extremes_are_what_any_item_reaches(tmp_path: Path) -> None:
+    pytest.importorskip("nncf")
+    import openvino
+
+    net, shown = detector(tmp_path / "net.onnx"), pictures(4)
+    shown[3] *= 5
+    reached = []
+    for extremes in (False, True):
+        quantize_openvino(
+            net, tmp_path / "net.xml", [shown], leave_out=("detection_tail",), extremes=extremes
+        )
+        operations = openvino.Core().read_model(tmp_path / "net.xml").get_ordered_ops()
+        first = next(op for op in operations if op.get_type_name() == "FakeQuantize")
+        reached.append(float(first.input_value(2).get_node().get_data().max()))
+    assert reached[0] < 0.6 * np.abs(shown).max()
+    assert reached[1] == pytest.approx(shown.max(), rel=0.05)
+
+
+@pytest.mark.slow
+def test_what_is_picked_from_a_constant_does_not_stop_nncf(tmp_path: Path) -> None:
+    pytest.importorskip("nncf")
+    model = onnx.load(detector(tmp_path / "net.onnx"))
+    # Position embeddings, as vision transformers have them.
+    table = np.random.default_rng(0).standard_normal((2, 24, 8, 8)).astype(np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(table, "table"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(0), "index"))
+    at = next(i for i, node in enumerate(model.graph.node) if node.name == "neck")
+    model.graph.node[at].input[0] = "placed"
+    for node in (
+        helper.make_node("Add", ["x", "positions"], ["placed"], name="place"),
+        helper.make_node("Gather", ["table", "index"], ["positions"], name="pick"),
+    ):
+        model.graph.node.insert(at, node)
+    onnx.save(model, tmp_path / "placed.onnx")
+    made = quantize_openvino(
+        tmp_path / "placed.onnx", tmp_path / "net.xml", [pictures(4)], leave_out=("detection_tail",)
+    )
+    assert made.quantized_nodes
+
+
+@pytest.mark.slow
+def test_all_outputs_are_judged_in_the_graphs_order(tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    model = onnx.load(detector(tmp_path / "net.onnx"))
+    del model.graph.node[-1]
+    del model.graph.output[0]
+    for name in ("u", "s"):
+        model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
+    onnx.save(model, tmp_path / "two.onnx")
+    scores, boxes = open_for_judging(tmp_path / "two.onnx", 1).run(None, {"pixels": pictures(2)})
+    assert (scores.shape, boxes.shape) == ((2, 3, 64), (2, 4, 64))

@@ -86,7 +86,9 @@ def test_a_detector_that_sees_nothing_any_more(sure: np.ndarray, nothing: bool) 
 
 def test_where_the_reference_sees_nothing_nothing_is_lost() -> None:
     assert not finds_nothing(np.zeros((4, 50)), np.zeros((4, 50)))
-    assert not finds_nothing(np.zeros((4, 0)), SURE)
+    assert not finds_nothing(np.zeros((4, 0)), np.full((4, 50), 0.5))
+    # A box that was hardly one may cease to be one.
+    assert not finds_nothing(SURE * 0.35, SURE * 0.25)
     # Random weights are not sure of anything, and their int8 need not be sure of it either.
     assert not finds_nothing(SURE * 0.1, SURE * 0.01)
     assert not finds_nothing(np.full((4, 50), 0.5), np.full((4, 50), 0.4))

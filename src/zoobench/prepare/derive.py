@@ -226,7 +226,6 @@ def _climb(
         float_nodes=rung.float_nodes or 0,
         reduce_range=saturates(cpu_flags()),
         size_bytes=rung.size_bytes or 0,
-        left_out=found.left_out,
         notes=(found.words, *rung.notes),
     )
     return made, found.model_dump(mode="json")
