@@ -193,7 +193,7 @@ def test_a_detectors_int8_leaves_its_tail_in_fp32_and_says_so(tmp_path, calibrat
     assert any(
         "left in fp32 (" in note and note.startswith("16 nodes of the detection tail") for note in found.notes
     ) or ("detection_head" in chosen["recipe"]["exclude"])
-    assert found.ladder["agreement_of"] == "box agreement"
+    assert found.ladder["alike"] == "boxes"
     assert any("of its boxes" in line for line in told)
 
 

@@ -267,7 +267,7 @@ def test_no_rung_of_a_detector_touches_its_tail(boxes_net: Path) -> None:
     head = next(r for r in found.rungs if r.recipe.name == "without_head")
     assert HEAD in head.recipe.exclude
     assert set(found.left_out) >= DETECTOR_TAIL
-    assert found.agreement_of == "box agreement"
+    assert found.alike == "boxes"
     assert Ladder.model_validate_json(found.model_dump_json()) == found
 
 

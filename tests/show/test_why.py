@@ -107,6 +107,14 @@ def test_a_runtime_without_kernels() -> None:
     assert not [block for block in blocks if isinstance(block, Table)]
 
 
+def test_a_detectors_recipes_keep_boxes_and_not_classes() -> None:
+    record = int8(rungs=[rung("chain")])
+    record.artifact.ladder["alike"] = "boxes"
+    assert "97.0% of its boxes" in told(record, fp32())["What was tried:"]
+    text = to_markdown(explanation_blocks(against(record, fp32())))
+    assert "Same boxes as fp32" in text and "Same class as fp32" not in text
+
+
 def test_tables_and_json_hold_every_number() -> None:
     found = against(int8(rungs=[rung("plain")]), fp32())
     text = html.unescape(to_markdown(explanation_blocks(found)))

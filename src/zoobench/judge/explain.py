@@ -147,6 +147,7 @@ class Ladder:
     met: bool
     on_noise: bool
     judged: int | None
+    alike: str = "classes"
 
     @property
     def chosen(self) -> Tried | None:
@@ -440,7 +441,9 @@ def _ladder(record: Record) -> Ladder | None:
             )
         )
     noise = bool(record.artifact and record.artifact.calibrated_on_noise)
-    return Ladder(tuple(tried), bool(told.get("met")), noise, told.get("judged"))
+    return Ladder(
+        tuple(tried), bool(told.get("met")), noise, told.get("judged"), told.get("alike", "classes")
+    )
 
 
 def _versus(record: Record, slots: Sequence[Slot], fp32: Record, fp32_slots: Sequence[Slot]) -> Versus:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from zoobench.errors import PrepareError
 from zoobench.tasks.comparison import compare
@@ -18,10 +18,12 @@ class Fidelity(Protocol):
 
     Attributes:
         noun: what the agreement is called.
+        alike: what it is a share of.
         decides: where there is an agreement it is enough, and the cosine does not count.
     """
 
     noun: str
+    alike: Literal["classes", "boxes"]
     decides: bool
 
     def figures(self, reference: Outputs, outputs: Outputs) -> tuple[float | None, float]:
@@ -41,6 +43,7 @@ class Top1:
     """Of classifiers: the share of items with the same class, every item counted; of the first output."""
 
     noun = "top-1 agreement"
+    alike: Literal["classes", "boxes"] = "classes"
     decides = False
 
     def figures(self, reference: Outputs, outputs: Outputs) -> tuple[float | None, float]:
@@ -63,6 +66,7 @@ class Boxes:
     """
 
     noun = "box agreement"
+    alike: Literal["classes", "boxes"] = "boxes"
     decides = True
 
     def __init__(self, task: Task) -> None:

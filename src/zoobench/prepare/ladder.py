@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -115,7 +115,7 @@ class Ladder(Frozen):
         default=(),
         description="names of the nodes that the chosen recipe excludes, in the order in which they run",
     )
-    agreement_of: str = Field(default=Top1.noun, description="what the rungs' agreement is called")
+    alike: Literal["classes", "boxes"] = Field(default="classes", description="what agreement is a share of")
     words: str = Field(description="what was chosen and why, or what fell short")
 
 
@@ -326,7 +326,7 @@ class _Climb:
             judged=judged,
             chosen=chosen,
             met=rung is not None and self.meets(rung),
-            agreement_of=self.fidelity.noun,
+            alike=self.fidelity.alike,
             left_out=self.left_out.get(rung.file, ()) if rung else (),
             words=self.words(chosen) + more,
         )

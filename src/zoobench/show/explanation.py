@@ -183,7 +183,9 @@ def _rungs(found: Explanation) -> Iterator[Block]:
     yield Heading(2, "Recipes that were tried")
     columns = (
         Column("Recipe"),
-        *_right("Speed against fp32", "Same class as fp32"),
+        *_right(
+            "Speed against fp32", f"Same {'boxes' if found.ladder.alike == 'boxes' else 'class'} as fp32"
+        ),
         Column("What came of it"),
     )
     yield Table(

@@ -69,11 +69,11 @@ def cache_table(entries: Sequence[CacheEntry]) -> RenderableType:
 
 def ladder_table(ladder: Mapping[str, Any]) -> Table:
     """The recipes that were tried for an int8 file; the chosen one is marked."""
-    boxes = ladder.get("agreement_of") == "box agreement"
+    boxes = ladder.get("alike") == "boxes"
     table = _table(
         "Recipe",
         "Speed",
-        "Boxes found" if boxes else "Same class",
+        "Same boxes" if boxes else "Same class",
         "Cosine",
         "Size",
         "Quantized",

@@ -282,7 +282,7 @@ def _tried(found: Explanation) -> Iterator[str]:
     ladder = found.ladder
     if ladder is None or not ladder.rungs:
         return
-    yield "; ".join(map(_rung, ladder.rungs[:_MOST])) + (
+    yield "; ".join(_rung(rung, ladder.alike) for rung in ladder.rungs[:_MOST]) + (
         f"; and {len(ladder.rungs) - _MOST} more." if len(ladder.rungs) > _MOST else "."
     )
     chosen = ladder.chosen
@@ -294,13 +294,13 @@ def _tried(found: Explanation) -> Iterator[str]:
         yield "It was calibrated on noise, so the agreement says little."
 
 
-def _rung(rung: Tried) -> str:
+def _rung(rung: Tried, alike: str) -> str:
     if rung.error:
         return f"{rung.name} failed ({rung.error[:60]})"
     if rung.same_as:
         return f"{rung.name} made the same file as {rung.same_as}"
     speed = "" if rung.speed is None else f" {format_ratio(rung.speed)} fp32's speed"
-    agreement = "" if rung.agreement is None else f", {format_share(rung.agreement)} of its classes"
+    agreement = "" if rung.agreement is None else f", {format_share(rung.agreement)} of its {alike}"
     agreement += "" if rung.cosine is None else f", cosine {rung.cosine:.4f}"
     return f"{rung.name}{speed}{agreement}"
 
