@@ -264,6 +264,44 @@ def test_what_the_user_says_of_a_detector_comes_first(tmp_path: Path) -> None:
     assert "there is no output 'logits'; there are output0" in message
 
 
+def detr(classes: int) -> Any:
+    """Ten candidates, whose logits and boxes are linear in a picture's mean, beside an operator that chooses."""
+    rng = np.random.default_rng(2)
+    weights = [
+        numpy_helper.from_array(rng.normal(0, 3, (3, 10 * classes)).astype(np.float32), "for_logits"),
+        numpy_helper.from_array(rng.normal(0, 3, (3, 40)).astype(np.float32), "for_boxes"),
+        numpy_helper.from_array(np.array([-1, 10, classes], np.int64), "logits_shape"),
+        numpy_helper.from_array(np.array([-1, 10, 4], np.int64), "boxes_shape"),
+        numpy_helper.from_array(np.array([3], np.int64), "k"),
+    ]
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["image"], ["mean"]),
+        helper.make_node("Flatten", ["mean"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "for_logits"], ["logits_row"]),
+        helper.make_node("Reshape", ["logits_row", "logits_shape"], ["logits"]),
+        helper.make_node("TopK", ["logits_row", "k"], ["best", "which"]),
+        helper.make_node("MatMul", ["flat", "for_boxes"], ["boxes_row"]),
+        helper.make_node("Reshape", ["boxes_row", "boxes_shape"], ["raw_boxes"]),
+        helper.make_node("Sigmoid", ["raw_boxes"], ["pred_boxes"]),
+    ]
+    floats = {"image": [1, 3, 64, 64], "logits": [1, 10, classes], "pred_boxes": [1, 10, 4]}
+    image, *outputs = (
+        helper.make_tensor_value_info(n, TensorProto.FLOAT, dims) for n, dims in floats.items()
+    )
+    graph = helper.make_graph(nodes, "detr", [image], outputs, weights)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def test_the_users_labels_and_the_graphs_operators_tell_too(tmp_path: Path) -> None:
+    file = saved(tmp_path, detr(3))
+    assert "whether its 3 scores a candidate want a sigmoid" in refusal(file, task="object_detection")
+    prepared = prepare(file, task="object_detection", labels=("cat", "dog", "hen"))
+    detector = prepared.artifacts["onnx"].detector
+    assert detector is not None
+    assert (detector.activation, detector.ordered, detector.box_unit) == ("sigmoid", False, "share")
+    assert prepared.artifacts["onnx"].preprocessing is None, "no YOLO, and nothing else is known"
+
+
 def test_outputs_that_are_not_plain_are_asked_about(tmp_path: Path) -> None:
     message = refusal(saved(tmp_path, classifier()), task="object_detection")
     assert "cannot be told" in message and 'detector = { boxes = "…", scores = "…"' in message

@@ -49,7 +49,9 @@ def test_a_box_that_is_gone_suppresses_nothing() -> None:
     assert suppressed(detections(*row), USUAL).scores.tolist() == pytest.approx([0.9, 0.7])
 
 
-def test_an_empty_box_does_no_harm() -> None:
+@pytest.mark.parametrize("together", [1, 2, 256])
+def test_an_empty_box_does_no_harm(together: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zoobench.tasks.boxes._CHUNK", together)
     found = detections((5, 5, 5, 5, 0.9, 0), (5, 5, 5, 5, 0.8, 0), (0, 0, 9, 9, 0.7, 0))
     assert len(suppressed(found, USUAL)) == 3
     assert len(suppressed(detections(), USUAL)) == 0

@@ -209,11 +209,12 @@ def test_a_box_of_several_classes_only_where_it_is_asked_for() -> None:
 
 
 def test_broken_numbers_are_no_detections() -> None:
-    outputs = yolo_outputs(1, hot=20)
-    outputs[0, 0, :400] = np.nan
-    outputs[0, 10, 400:] = np.inf
+    outputs = yolo_outputs(1)
+    outputs[0, 0, :200] = np.nan
+    outputs[0, 3, 200:400] = np.inf
+    outputs[0, 10, 400:600] = np.nan
     (found,) = ObjectDetection(YOLO).detections({"output0": outputs}, INPUT, USUAL)
-    assert np.isfinite(found.boxes).all()
+    assert np.isfinite(found.boxes).all() and np.isfinite(found.scores).all() and len(found) > 5
 
 
 @pytest.mark.parametrize(
@@ -368,6 +369,9 @@ def test_agreement_is_the_share_of_boxes_that_are_found_again() -> None:
     # Boxes that overlap by nearly the threshold may be suppressed or not.
     moved = task.agreement(parts, {"boxes": parts["boxes"] + 1, "scores": parts["scores"] * 0.97})
     assert moved is not None and moved > 0.97
+    low = task.parts({"output0": np.array([[[50, 50, 20, 20, 0.26]]]).transpose(0, 2, 1)})
+    assert task.agreement(low, {**low, "scores": low["scores"] - 0.02}) == 1.0
+    assert task.agreement(low, {**low, "scores": low["scores"] - 0.2}) == 0.0
     other = {"boxes": parts["boxes"], "scores": np.roll(parts["scores"], 1, axis=-1)}
     assert task.agreement(parts, other) < 0.1
     found = len(task.detections({"output0": yolo_outputs(2)}, INPUT, USUAL)[0])
@@ -384,6 +388,7 @@ def test_where_nothing_is_found_the_best_candidates_decide() -> None:
     faint = {"boxes": parts["boxes"], "scores": parts["scores"] / 100}
     assert task.agreement(faint, {**faint, "scores": faint["scores"] * 1.01}) == 1.0
     assert task.agreement(faint, {**faint, "boxes": faint["boxes"] + 400}) == 0.0
+    assert task.agreement(faint, {**faint, "scores": np.roll(faint["scores"], 1, axis=-1)}) == 0.0
     dead = {**faint, "scores": np.full_like(faint["scores"], 1e-4)}
     assert task.agreement(dead, {**dead, "scores": dead["scores"] + 1e-9}) is None
     none = {**faint, "scores": np.zeros_like(faint["scores"])}

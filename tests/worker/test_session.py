@@ -156,6 +156,9 @@ def test_dead_and_wild_outputs_are_judged_and_not_stumbled_over():
     wild = compare_outputs({"outputs": largest}, reference, task, tolerance=1e-3)
     assert wild.passed is False
     assert np.isfinite([wild.max_abs, wild.max_rel, wild.cosine]).all()
+    indices = {"outputs": OUTPUTS, "classes": np.zeros((len(OUTPUTS), 1), np.int64)}
+    alive = compare_outputs(indices, None, task, tolerance=1e-3)
+    assert not alive.constant and not alive.denormal, "a detector of one class has only index 0"
     other = compare_outputs({"outputs": OUTPUTS[:, :1]}, reference, task, tolerance=1e-3)
     assert other.passed is False
 

@@ -32,6 +32,7 @@ _ANY_EDGE = 640
 _SAME_IOU = 0.5
 _BEST = 10
 """Candidates of each item that are looked at where no score is high enough for a detection."""
+_STANDS_OUT = 0.01
 _SPARE, _LEARNT = 0.02, 0.1
 """Shares of an item's candidates: that a runtime may choose otherwise, and that are found at most where weights have learnt
 something; see `ObjectDetection.aligned`."""
@@ -147,8 +148,8 @@ class ObjectDetection:
         """Share of the reference's usual detections that are found again: of the same class, overlapping by half or more.
 
         They are looked for down to half the usual score, because one at the threshold may honestly fall below it. A reference
-        that finds nothing at all is asked for the ten best candidates of each item: whether they lie where they lay, and have
-        the same class where two classes' scores are farther apart than twice the difference. None: nothing is decided.
+        that finds nothing at all is asked for the ten best candidates of each item: of those whose class stands out by a
+        hundredth of its score, how many lie where they lay and have the same class. None: no score stands out.
         """
         size = (_ANY_EDGE, _ANY_EDGE)
         lower = USUAL.model_copy(update={"score": USUAL.score / 2, "most": 2 * USUAL.most})
@@ -180,7 +181,7 @@ class ObjectDetection:
                 alike = alike & (ours["classes"] == theirs["classes"])[chosen, 0]
             elif before.shape[1] > 1:
                 second, first = np.sort(before, axis=1)[:, -2:].T
-                decided = first - second > 2 * np.abs(after - before).max(axis=1)
+                decided = first - second > _STANDS_OUT * first
                 alike = alike & (before.argmax(axis=1) == after.argmax(axis=1))
             # Candidates that nothing speaks for, such as the rows that fill up an output, decide nothing.
             same.append(alike[decided & (before.max(axis=1) > 0)])
