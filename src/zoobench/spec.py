@@ -74,9 +74,20 @@ class Frozen(BaseModel):
 class Published(Frozen):
     """A figure somebody else published, with the conditions under which it holds and where it stands."""
 
-    top1: float = Field(ge=0, le=100, description="ImageNet-1k validation top-1, percent")
+    top1: float | None = Field(
+        default=None, ge=0, le=100, description="ImageNet-1k validation top-1, percent"
+    )
+    coco_map: float | None = Field(
+        default=None, ge=0, le=100, description="COCO val2017 mAP at IoU 0.50 to 0.95, percent"
+    )
     conditions: str
     source: str
+
+    @model_validator(mode="after")
+    def _holds_one_figure(self) -> Published:
+        if (self.top1 is None) == (self.coco_map is None):
+            raise ValueError("published must hold one figure: top1, or coco_map of a detector")
+        return self
 
 
 TASK_ALIASES = {
@@ -218,6 +229,10 @@ class ModelSpec(Frozen):
     )
     config: dict[str, Any] | None = Field(
         default=None, description="transformers config numbers for use offline"
+    )
+    file: str | None = Field(
+        default=None,
+        description="the one file that holds the weights, where a repository or a folder holds several models; the rest is left",
     )
     path: Path | None = Field(default=None, description="a local folder in hub layout, or a local .onnx file")
     preprocessing: Preprocessing | None = Field(

@@ -13,6 +13,10 @@ from zoobench.spec import Artifact, Library
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
+DETECTS = "ForObjectDetection"
+"""How the names of transformers' detectors end."""
+DETECTOR_OUTPUTS = ("logits", "pred_boxes")
+"""What transformers' detectors return, by its names."""
 
 
 def import_library(artifact: Artifact) -> None:
@@ -24,15 +28,21 @@ def import_library(artifact: Artifact) -> None:
         from transformers import AutoModelForCausalLM  # noqa: F401
     elif artifact.library == "timm":
         import timm  # noqa: F401
+    elif artifact.library == "ultralytics":
+        from zoobench.backends.torch_yolo import import_ultralytics
+
+        import_ultralytics()
     else:
-        from transformers import AutoConfig, AutoModelForImageClassification  # noqa: F401
+        from transformers import AutoConfig  # noqa: F401
+
+        auto_model(artifact.architecture or "")
 
 
 def load_torch_module(artifact: Artifact) -> Any:
-    """Rebuild the module: evaluation mode, fp32, on the CPU, (batch, *input_shape) → logits.
+    """Rebuild the module: evaluation mode, fp32, on the CPU, (batch, *input_shape) → logits, or a detector's outputs.
 
     Raises:
-        PrepareError: the artifact's files do not fit together; the cache was damaged.
+        PrepareError: the artifact's files do not fit together; the cache was damaged. Or ultralytics is not installed.
     """
     from safetensors.torch import load_file
 
@@ -64,29 +74,47 @@ def build_module(config: dict[str, Any]) -> Any:
             pretrained_cfg=config["pretrained_cfg"],
             **config["kwargs"],
         )
+    if config["library"] == "ultralytics":
+        from zoobench.backends.torch_yolo import build_yolo, fused
+
+        return fused(build_yolo(config["yaml"], config["classes"]))
     import torch
-    from transformers import AutoConfig, AutoModelForImageClassification
+    from transformers import AutoConfig
 
     numbers = dict(config["config"])
     made = AutoConfig.for_model(numbers.pop("model_type"), **numbers)
-    return AutoModelForImageClassification.from_config(made, dtype=torch.float32)
+    return auto_model(config["architecture"]).from_config(made, dtype=torch.float32)
+
+
+def auto_model(architecture: str) -> Any:
+    """The class of transformers that makes and loads models of this architecture."""
+    import transformers
+
+    if architecture.endswith(DETECTS):
+        return transformers.AutoModelForObjectDetection
+    return transformers.AutoModelForImageClassification
 
 
 def ready(model: Any, library: Library) -> Any:
-    """fp32, evaluation mode, no gradients, and logits as a plain tensor: what exporters and compilers want."""
+    """fp32, evaluation mode, no gradients, and outputs as plain tensors: what exporters and compilers want."""
     model = model.float().eval().requires_grad_(False)
-    return _logits_of(model).eval() if library == "transformers" else model
+    if library != "transformers":
+        return model
+    detects = type(model).__name__.endswith(DETECTS)
+    return _plain(model, DETECTOR_OUTPUTS if detects else ("logits",)).eval()
 
 
-def _logits_of(model: Any) -> Any:
+def _plain(model: Any, outputs: tuple[str, ...]) -> Any:
     import torch
 
-    class Logits(torch.nn.Module):  # type: ignore[misc]
+    class Plain(torch.nn.Module):  # type: ignore[misc]
         def __init__(self, model: Any) -> None:
             super().__init__()
             self.model = model
 
         def forward(self, pixel_values: Any) -> Any:
-            return self.model(pixel_values=pixel_values).logits
+            found = self.model(pixel_values=pixel_values)
+            several = tuple(getattr(found, name) for name in outputs)
+            return several if len(several) > 1 else several[0]
 
-    return Logits(model)
+    return Plain(model)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from zoobench.errors import UsageError
 
 if TYPE_CHECKING:
-    from zoobench.spec import ModelSpec
+    from zoobench.spec import ModelSpec, Task
 
 # The Hub's own rule for each part: letters, digits, '-', '_', '.', no '-' or '.' at either end, 1 to 96.
 _ID_PART = re.compile(r"\w(?:[\w.-]{0,94}\w)?", re.ASCII)
@@ -116,18 +116,25 @@ def from_path(text: str) -> ModelSpec:
     name = (re.sub(r"[^\w.+-]+", "_", label, flags=re.ASCII)[-_NAME_LIMIT:] or "model") + (
         "" if is_file else "/"
     )
-    if not is_file and _is_language_model(path):
-        return ModelSpec(name=name, path=path.absolute(), library="transformers", task="text_generation")
+    if not is_file and (task := _task_of(path)):
+        return ModelSpec(name=name, path=path.absolute(), library="transformers", task=task)
     return ModelSpec(name=name, path=path.absolute(), library="onnx" if is_file else None)
 
 
-def _is_language_model(folder: Path) -> bool:
+_TASKS: tuple[tuple[tuple[str, ...], Task], ...] = (
+    (("ForCausalLM", "LMHeadModel"), "text_generation"),
+    (("ForObjectDetection",), "object_detection"),
+)
+"""How the names of transformers' architectures end, and what those are for."""
+
+
+def _task_of(folder: Path) -> Task | None:
     """As its config.json says; one that cannot be read is refused where it is loaded."""
     try:
         made = json.loads((folder / "config.json").read_bytes()).get("architectures") or ()
-        return any(str(name).endswith(("ForCausalLM", "LMHeadModel")) for name in made)
+        return next((task for ends, task in _TASKS if any(str(name).endswith(ends) for name in made)), None)
     except (OSError, ValueError, AttributeError, TypeError):
-        return False
+        return None
 
 
 def check_local(path: Path, text: str) -> None:

@@ -81,8 +81,11 @@ class Snapshot:
     total_bytes: int
 
 
-def resolve(hf_id: str, revision: str | None) -> str:
+def resolve(hf_id: str, revision: str | None, *, only: str | None = None) -> str:
     """The full commit that `revision` (None: the default branch) stands at.
+
+    Args:
+        only: see `download`.
 
     A commit whose files are cached needs no network, and neither does a branch in offline mode; without a
     network the cache answers too, when it holds the files.
@@ -96,7 +99,7 @@ def resolve(hf_id: str, revision: str | None) -> str:
     cache = ModelCache.of(hf_id)
     name = revision or "main"
     cached = cache.commit_of(name)
-    if cached is not None and _held(cache, hf_id, cached, allow_pickle=True) is None:
+    if cached is not None and _held(cache, hf_id, cached, allow_pickle=True, only=only) is None:
         cached = None
     if cached is not None and cached == revision:
         return cached
@@ -115,7 +118,12 @@ def resolve(hf_id: str, revision: str | None) -> str:
 
 
 def plan_download(
-    hf_id: str, commit: str, *, allow_pickle: bool = False, max_bytes: int = MAX_BYTES
+    hf_id: str,
+    commit: str,
+    *,
+    allow_pickle: bool = False,
+    max_bytes: int = MAX_BYTES,
+    only: str | None = None,
 ) -> list[tuple[str, int]]:
     """Names and sizes in bytes of the files that are wanted of `commit`; asks the Hub.
 
@@ -124,7 +132,7 @@ def plan_download(
         PrepareError: no configuration, no weights, only pickled ones, or more than `max_bytes`.
     """
     check_names(hf_id, commit)
-    return [(file.name, file.size) for file in _plan(hf_id, commit, allow_pickle, max_bytes)]
+    return [(file.name, file.size) for file in _plan(hf_id, commit, allow_pickle, max_bytes, only)]
 
 
 def download(
@@ -134,10 +142,14 @@ def download(
     allow_pickle: bool = False,
     max_bytes: int = MAX_BYTES,
     progress: Progress | None = None,
+    only: str | None = None,
 ) -> Snapshot:
     """Bring the wanted files of `commit` into the cache, each verified against the checksum the Hub lists.
 
     Files that are there already are not asked for again; a commit that is complete needs no network.
+
+    Args:
+        only: the one file that holds the weights, where a repository holds several models; nothing else is wanted then.
 
     Raises:
         HubUnreachableError: no answer, and the cache does not hold enough.
@@ -146,10 +158,10 @@ def download(
     """
     check_names(hf_id, commit)
     cache = ModelCache.of(hf_id)
-    held = _held(cache, hf_id, commit, allow_pickle=allow_pickle)
-    if held is None or not _complete(cache, held):
+    held = _held(cache, hf_id, commit, allow_pickle=allow_pickle, only=only)
+    if held is None or not (only or _complete(cache, held)):
         try:
-            files = _plan(hf_id, commit, allow_pickle, max_bytes)
+            files = _plan(hf_id, commit, allow_pickle, max_bytes, only)
         except HubUnreachableError:
             if held is None:
                 raise
@@ -159,8 +171,11 @@ def download(
     return held
 
 
-def local_snapshot(path: Path, *, allow_pickle: bool = False) -> Snapshot:
+def local_snapshot(path: Path, *, allow_pickle: bool = False, only: str | None = None) -> Snapshot:
     """A folder in the Hub's layout as a snapshot; its commit is made from the wanted files' names and bytes.
+
+    Args:
+        only: see `download`.
 
     Raises:
         PrepareError: no folder, no configuration or weights in it, only pickled ones, or links that leave it.
@@ -169,7 +184,7 @@ def local_snapshot(path: Path, *, allow_pickle: bool = False) -> Snapshot:
     if not folder.is_dir():
         raise PrepareError(f"{path} is no folder: give one that holds {CONFIG} and model.safetensors")
     names = _wanted(
-        str(path), {f.name for f in folder.iterdir() if f.is_file() or f.is_symlink()}, allow_pickle
+        str(path), {f.name for f in folder.iterdir() if f.is_file() or f.is_symlink()}, allow_pickle, only
     )
     digest, total = hashlib.sha256(), 0
     for name in names:
@@ -235,7 +250,7 @@ def ask(
     raise AssertionError("the last attempt returns or raises")
 
 
-def _plan(hf_id: str, commit: str, allow_pickle: bool, max_bytes: int) -> list[RemoteFile]:
+def _plan(hf_id: str, commit: str, allow_pickle: bool, max_bytes: int, only: str | None) -> list[RemoteFile]:
     """The wanted files of `commit` as the Hub lists them, whole listing checked."""
     info = _ask(hf_id, commit, with_files=True)
     if info.sha != commit:
@@ -246,7 +261,7 @@ def _plan(hf_id: str, commit: str, allow_pickle: bool, max_bytes: int) -> list[R
             raise HubError(
                 f"'{hf_id}' lists a file that would leave its folder ({name!r}): do not use this model"
             )
-    files = [_remote_file(hf_id, listed[name]) for name in _wanted(f"'{hf_id}'", listed, allow_pickle)]
+    files = [_remote_file(hf_id, listed[name]) for name in _wanted(f"'{hf_id}'", listed, allow_pickle, only)]
     total = sum(file.size for file in files)
     if total > max_bytes:
         raise PrepareError(
@@ -277,8 +292,16 @@ def stays_inside(name: object) -> bool:
     return not PurePosixPath(name).is_absolute() and ".." not in PurePosixPath(name).parts
 
 
-def _wanted(what: str, names: Collection[str], allow_pickle: bool) -> tuple[str, ...]:
-    """Which of `names` are needed to load the model: configurations, and safetensors before pickles."""
+def _wanted(
+    what: str, names: Collection[str], allow_pickle: bool, only: str | None = None
+) -> tuple[str, ...]:
+    """Which of `names` are needed to load the model: configurations, and safetensors before pickles; or `only` that one."""
+    if only is not None:
+        if only not in names:
+            raise PrepareError(f"{what} has no file {only}")
+        if not allow_pickle and not only.endswith(".safetensors"):
+            raise _pickled(what, only)
+        return (only,)
     if CONFIG not in names:
         raise PrepareError(f"{what} has no {CONFIG}: only models of timm and transformers can be loaded")
     weights = _weights(what, names, "model", "safetensors")
@@ -287,11 +310,15 @@ def _wanted(what: str, names: Collection[str], allow_pickle: bool) -> tuple[str,
         if not weights:
             raise PrepareError(f"{what} has no weights that can be loaded: no model.safetensors in it")
         if not allow_pickle:
-            raise PrepareError(
-                f"{what} has only pickled weights ({weights[0]}), and a pickle can run its author's code when"
-                " it is loaded: pass --allow-pickle if you trust them"
-            )
+            raise _pickled(what, weights[0])
     return (CONFIG, *(name for name in (PREPROCESSOR, *TOKENIZER) if name in names), *weights)
+
+
+def _pickled(what: str, file: str) -> PrepareError:
+    return PrepareError(
+        f"{what} has only pickled weights ({file}), and a pickle can run its author's code when it is loaded: pass "
+        "--allow-pickle if you trust them"
+    )
 
 
 def _weights(what: str, names: Collection[str], stem: str, suffix: str) -> tuple[str, ...]:
@@ -324,10 +351,12 @@ def _check_index(what: str, folder: Path, names: tuple[str, ...]) -> None:
             )
 
 
-def _held(cache: ModelCache, hf_id: str, commit: str, *, allow_pickle: bool) -> Snapshot | None:
+def _held(
+    cache: ModelCache, hf_id: str, commit: str, *, allow_pickle: bool, only: str | None
+) -> Snapshot | None:
     """What the cache holds of `commit`, if it is enough to load the model."""
     try:
-        return _snapshot(cache, hf_id, commit, _wanted(hf_id, cache.files(commit), allow_pickle))
+        return _snapshot(cache, hf_id, commit, _wanted(hf_id, cache.files(commit), allow_pickle, only))
     except PrepareError:
         return None
 
@@ -345,7 +374,7 @@ def _fetch_all(
         _check_room(cache, hf_id, commit, files)
         for file in files:
             fetch(cache, hf_id, commit, file, progress)
-        if PREPROCESSOR not in {file.name for file in files}:
+        if CONFIG in (names := {file.name for file in files}) and PREPROCESSOR not in names:
             cache.remember_absent(commit, PREPROCESSOR)
     return _snapshot(cache, hf_id, commit, tuple(file.name for file in files))
 

@@ -213,8 +213,8 @@ def _source(
     from zoobench.hub import snapshots
 
     if spec.path is not None:
-        snapshot = snapshots.local_snapshot(spec.path, allow_pickle=allow_pickle)
-        return _Source("local", {"content": snapshot.commit}, lambda: snapshot)
+        snapshot = snapshots.local_snapshot(spec.path, allow_pickle=allow_pickle, only=spec.file)
+        return _Source("local", {"content": snapshot.commit, **_told(spec)}, lambda: snapshot)
     hf_id = spec.hf_id
     if weights is WeightsPolicy.RANDOM:
         return _random_source(spec, seed)
@@ -223,13 +223,20 @@ def _source(
     if hf_id is None:
         raise PrepareError(f"{spec.name} names no model on the Hub; add an hf_id, or use --weights random")
     progress(f"asking the Hub for {hf_id}")
-    commit = snapshots.resolve(hf_id, spec.revision)
+    commit = snapshots.resolve(hf_id, spec.revision, only=spec.file)
 
     def fetch() -> Snapshot:
         progress(f"downloading {hf_id} at {commit[:8]}")
-        return snapshots.download(hf_id, commit, allow_pickle=allow_pickle, progress=_every_tenth(progress))
+        return snapshots.download(
+            hf_id, commit, allow_pickle=allow_pickle, progress=_every_tenth(progress), only=spec.file
+        )
 
-    return _Source("pretrained", {"hf_id": hf_id, "commit": commit}, fetch)
+    return _Source("pretrained", {"hf_id": hf_id, "commit": commit, **_told(spec)}, fetch)
+
+
+def _told(spec: ModelSpec) -> dict[str, Any]:
+    """What decides about the weights where a single file says nothing of what it holds."""
+    return {"file": spec.file, "architecture": spec.architecture} if spec.file else {}
 
 
 def _every_tenth(progress: Progress) -> Callable[[str, int, int], None]:
@@ -277,7 +284,7 @@ def _prepare(
     progress: Progress,
 ) -> Prepared:
     """The ONNX artifact derives from the torch artifact, so that one is made (or found) for both."""
-    from zoobench.prepare.versions import ONNX_PACKAGES, TORCH_PACKAGES, versions
+    from zoobench.prepare.versions import ONNX_PACKAGES, TORCH_PACKAGES, versions, with_library
 
     torch_recipe = {
         "recipe": RECIPE_VERSION,
@@ -286,7 +293,7 @@ def _prepare(
         "source": source.identity,
         "task": spec.task,
         "input_shape": spec.input_shape,
-        "versions": versions(TORCH_PACKAGES),
+        "versions": versions(with_library(TORCH_PACKAGES, spec.library)),
     }
     onnx_recipe = {
         **torch_recipe,
@@ -294,7 +301,7 @@ def _prepare(
         "input_name": spec.input_name,
         "opset": spec.opset,
         "tolerance": spec.tolerance,
-        "versions": versions(ONNX_PACKAGES),
+        "versions": versions(with_library(ONNX_PACKAGES, spec.library)),
     }
 
     def torch_artifact() -> Artifact:

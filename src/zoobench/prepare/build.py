@@ -13,7 +13,7 @@ from zoobench.prepare.eager import costs_of, reference_outputs
 from zoobench.prepare.export import Exported, export_onnx
 from zoobench.prepare.preprocessing import labels_of
 from zoobench.prepare.validate import Validated, validate_onnx
-from zoobench.prepare.versions import ONNX_PACKAGES, TORCH_PACKAGES, versions
+from zoobench.prepare.versions import ONNX_PACKAGES, TORCH_PACKAGES, versions, with_library
 from zoobench.prepare.weights import (
     load_model,
     save_torch_artifact,
@@ -60,9 +60,11 @@ def build_torch(
         bytes_moved=costs.bytes_moved,
         tolerance=spec.fp32_tolerance,
         preprocessing=model.preprocessing,
-        labels=model.labels or labels_of(model.config, outputs[model.outputs[0]].shape[-1]),
+        labels=model.labels
+        if model.detector
+        else labels_of(model.config, outputs[model.outputs[0]].shape[-1]),
         recipe=recipe,
-        made_with=versions(TORCH_PACKAGES),
+        made_with=versions(with_library(TORCH_PACKAGES, model.library)),
     )
 
 
@@ -92,7 +94,7 @@ def build_onnx(
         "validation": validated.validation,
         "tolerance": spec.fp32_tolerance,
         "recipe": recipe,
-        "made_with": versions(ONNX_PACKAGES),
+        "made_with": versions(with_library(ONNX_PACKAGES, torch_artifact.library)),
         "notes": (*exported.notes, *validated.notes),
     }
     return torch_artifact.model_copy(update=made)

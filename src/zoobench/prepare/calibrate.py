@@ -7,6 +7,8 @@ most of the network, so comparing them between runtimes proves nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from zoobench.errors import PrepareError
@@ -24,8 +26,8 @@ _SMALLEST_SPREAD = 1e-5
 def calibrate(module: Any, inputs: np.ndarray) -> None:
     """Wake sleeping parameters, then set every BatchNorm's running statistics from one forward pass.
 
-    Only BatchNorm layers are in training mode, so dropout and stochastic depth stay off. One thread computes
-    the pass: sums of floats depend on how they are split, and the weights must not depend on the CPU count.
+    Only BatchNorm layers are in training mode, so dropout and stochastic depth stay off. Frozen ones, which detectors'
+    backbones have and which know no training mode, are set from what comes in, layer after layer in the same pass.
 
     Args:
         module: a torch module in evaluation mode; changed in place.
@@ -41,17 +43,42 @@ def calibrate(module: Any, inputs: np.ndarray) -> None:
         norm.reset_running_stats()
         norm.momentum = None
         norm.train()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    frozen = [m for m in module.modules() if _is_frozen_norm(m)]
+    hooks = [m.register_forward_pre_hook(_fit_to_input) for m in frozen]
     try:
-        if tracked:
-            with torch.no_grad():
+        if tracked or frozen:
+            with torch.no_grad(), one_thread():
                 module(torch.from_numpy(inputs))
     finally:
-        torch.set_num_threads(threads)
+        for hook in hooks:
+            hook.remove()
         for norm, momentum in zip(tracked, momenta, strict=True):
             norm.momentum = momentum
             norm.eval()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Sums of floats depend on how they are split, and random weights must not depend on the CPU count."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _is_frozen_norm(module: Any) -> bool:
+    """A BatchNorm that somebody wrote anew with fixed statistics, of pictures."""
+    return type(module).__name__.endswith("FrozenBatchNorm2d") and hasattr(module, "running_var")
+
+
+def _fit_to_input(norm: Any, inputs: tuple[Any, ...]) -> None:
+    (features,) = inputs
+    norm.running_mean.copy_(features.mean((0, 2, 3)))
+    norm.running_var.copy_(features.var((0, 2, 3), unbiased=False))
 
 
 def _wake(module: Any) -> None:

@@ -6,7 +6,9 @@ the deprecated TorchScript exporter. What came out is read from the file: opset,
 
 from __future__ import annotations
 
+import builtins
 import logging
+import os
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -24,6 +26,7 @@ EXTERNAL_DATA_BYTES = 1_500_000_000
 """Above this the weights lie in a file of their own: a protobuf message ends at 2 GiB."""
 
 _EXAMPLE_BATCH = 2
+_UNCHECKED = "TRANSFORMERS_DISABLE_TORCH_CHECK"
 _TORCHSCRIPT_CEILING = 20
 
 
@@ -76,7 +79,7 @@ def export_onnx(
     asked = _Asked(module, input_shape, input_name, output_names, opset)
     for name, rung in _RUNGS.items():
         try:
-            with _quietly():
+            with _quietly(), _traceable():
                 model = rung(asked)
                 notes = _finish(model, folder, opset)
             exported = _described(folder, name, (*failed, *notes))
@@ -170,6 +173,32 @@ def _quietly() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
+
+
+@contextmanager
+def _traceable() -> Iterator[None]:
+    """Let models be traced that ask a batch for its length, or check their own shapes.
+
+    `len(tensor)` must be an int, so torch.export fixes the batch at the example's (pytorch/pytorch#185804; RT-DETR and D-FINE
+    do that); within its tracing it replaces max and min for the same reason. And transformers' checks of its own tensors
+    become an operator that ONNX has not, unless its documented variable turns them off.
+    """
+    import torch
+
+    length, checks = builtins.len, os.environ.get(_UNCHECKED)
+
+    def symbolic(value: Any) -> Any:
+        return value.shape[0] if isinstance(value, torch.Tensor) and value.dim() else length(value)
+
+    builtins.len = symbolic
+    os.environ[_UNCHECKED] = "1"
+    try:
+        yield
+    finally:
+        builtins.len = length
+        os.environ.pop(_UNCHECKED)
+        if checks is not None:
+            os.environ[_UNCHECKED] = checks
 
 
 def _finish(model: Any, folder: Path, opset: int) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,46 @@ def of_transformers(
 
     None where the family has no processor, or one that does more than `Preprocessing` has words for.
     """
+    processor = _processor(model_type, folder)
+    return None if processor is None else _of_processor(processor, input_shape)
+
+
+def squashed(
+    model_type: str, folder: Path | None, input_shape: tuple[int, ...] | None, edge: int
+) -> tuple[tuple[int, int], Preprocessing]:
+    """A detector's height and width, and how pictures are brought to it: both edges at once, whatever the picture's proportions.
+
+    So do RT-DETR's and D-FINE's own processors. Those of DETR and YOLOS keep the proportions, and pad to the largest of the
+    batch with a mask, which no input of a fixed size can have.
+
+    Args:
+        model_type: of a family that has an image processor.
+        folder: with `preprocessor_config.json`, where there is one.
+        input_shape: asked, which comes before the processor's own size.
+        edge: of a square input, where neither says one.
+    """
+    processor = _processor(model_type, folder)
+    assert processor is not None, f"{model_type} has no image processor"
+    own = _size(processor.size) if getattr(processor, "do_resize", None) else None
+    size = tuple(input_shape[-2:]) if input_shape else own or (edge, edge)
+    height, width = size
+    scale, mean, std = _values(processor)
+    name = type(processor).__name__.removesuffix("Pil")
+    return (height, width), Preprocessing(
+        resize=(height, width),
+        fit="squash",
+        interpolation=_PIL_FILTERS[int(processor.resample)],
+        scale=scale,
+        mean=mean,
+        std=std,
+        source=f"transformers, {name}"
+        if own == size
+        else f"transformers, {name}'s mean and std; squashed to a fixed size",
+    )
+
+
+def _processor(model_type: str, folder: Path | None) -> Any:
+    """The image processor of a model's files, else its family's with what it does by itself; None: it has none."""
     from transformers import AutoImageProcessor
     from transformers.models.auto.image_processing_auto import (
         IMAGE_PROCESSOR_MAPPING_NAMES,
@@ -79,15 +120,13 @@ def of_transformers(
     )
 
     if folder is not None and (folder / "preprocessor_config.json").is_file():
-        processor = AutoImageProcessor.from_pretrained(
+        return AutoImageProcessor.from_pretrained(
             folder, local_files_only=True, backend="pil", trust_remote_code=False
         )
-    else:
-        names = IMAGE_PROCESSOR_MAPPING_NAMES.get(model_type)
-        if not names or not names.get("pil"):
-            return None
-        processor = get_image_processor_class_from_name(names["pil"])()
-    return _of_processor(processor, input_shape)
+    names = IMAGE_PROCESSOR_MAPPING_NAMES.get(model_type)
+    if not names or not names.get("pil"):
+        return None
+    return get_image_processor_class_from_name(names["pil"])()
 
 
 def _of_processor(processor: Any, input_shape: tuple[int, ...]) -> Preprocessing | None:
@@ -107,11 +146,7 @@ def _of_processor(processor: Any, input_shape: tuple[int, ...]) -> Preprocessing
             resize = (edge, edge)
         else:
             resize, fit = (edge, edge), "shortest"
-    scale = float(processor.rescale_factor) if getattr(processor, "do_rescale", None) else 1.0
-    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
-    std: tuple[float, ...] = (1.0, 1.0, 1.0)
-    if getattr(processor, "do_normalize", None):
-        mean, std = _triple(processor.image_mean), _triple(processor.image_std)
+    scale, mean, std = _values(processor)
     if getattr(processor, "include_top", None):
         # It divides by the deviation a second time.
         mean, std = (
@@ -134,6 +169,19 @@ def _of_processor(processor: Any, input_shape: tuple[int, ...]) -> Preprocessing
         channels="bgr" if getattr(processor, "do_flip_channel_order", None) else "rgb",
         source=f"transformers, {name}",
     )
+
+
+def _values(processor: Any) -> tuple[float, tuple[float, ...], tuple[float, ...]]:
+    """What a processor does to a pixel's values: scale, mean, std."""
+    scale = float(processor.rescale_factor) if getattr(processor, "do_rescale", None) else 1.0
+    if not getattr(processor, "do_normalize", None):
+        return scale, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    return scale, _triple(processor.image_mean), _triple(processor.image_std)
+
+
+def _size(size: Any) -> tuple[int, int] | None:
+    """A fixed height and width; None where the size depends on the picture."""
+    return _pair(size) if size.get("height") and size.get("width") else None
 
 
 def _pair(size: Any) -> tuple[int, int]:
@@ -169,6 +217,16 @@ def labels_of(config: dict[str, Any], outputs: int) -> Labels | None:
     if outputs == _IMAGENET and (_are_default(names) or "tench, Tinca tinca" in names[:1]):
         return "imagenet-1k"
     return names if len(names) == outputs and not _are_default(names) else None
+
+
+def coco_labels(names: Sequence[str]) -> Labels | None:
+    """COCO's classes, where names and their number are its own, or the number is and there are no names; else the names."""
+    told = tuple(map(str, names))
+    ends: dict[int, tuple[int, Labels]] = {80: (0, "coco-80"), 91: (1, "coco-91")}
+    first, coco = ends.get(len(told), (0, None))
+    if coco and (_are_default(told) or (told[first].lower(), told[-1].lower()) == ("person", "toothbrush")):
+        return coco
+    return told if told and not _are_default(told) else None
 
 
 def _are_default(names: tuple[str, ...]) -> bool:

@@ -11,6 +11,11 @@ ONNX_FILE_PACKAGES = ("onnx", *_VALIDATORS)
 ONNX_PACKAGES = (*TORCH_PACKAGES, "onnxscript", *ONNX_FILE_PACKAGES)
 
 
+def with_library(packages: Sequence[str], library: str | None) -> tuple[str, ...]:
+    """Those of a model whose architecture an extra brings."""
+    return (*packages, "ultralytics") if library == "ultralytics" else tuple(packages)
+
+
 def versions(packages: Sequence[str]) -> dict[str, str]:
     """Distribution → installed version; what is not installed is left out."""
     found = {}

@@ -7,16 +7,26 @@ the Hub. The ONNX artifact is exported from it, so all runtimes run the same wei
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from zoobench.backends.torch_module import CONFIG_FILE, WEIGHTS_FILE, build_module, ready
+from zoobench.backends.torch_module import (
+    CONFIG_FILE,
+    DETECTOR_OUTPUTS,
+    DETECTS,
+    WEIGHTS_FILE,
+    auto_model,
+    build_module,
+    ready,
+)
 from zoobench.errors import PrepareError, explained
 from zoobench.prepare.calibrate import calibrate, require_alive
+from zoobench.prepare.detectors import facts_of
 from zoobench.prepare.eager import reference_outputs
-from zoobench.prepare.preprocessing import assumed, of_timm, of_transformers
-from zoobench.spec import Detector, Labels, ModelSpec, Preprocessing
+from zoobench.prepare.preprocessing import assumed, coco_labels, of_timm, of_transformers
+from zoobench.prepare.random_detectors import liven_queries, spread_scores
+from zoobench.spec import DETECTION, Detector, Labels, ModelSpec, Preprocessing
 from zoobench.tasks import open_task
 
 if TYPE_CHECKING:
@@ -35,7 +45,7 @@ class LoadedModel:
     Attributes:
         module: torch module, evaluation mode, fp32, CPU: (batch, *input_shape) → a tensor or several.
         library: which library's code it is.
-        architecture: timm architecture or transformers class.
+        architecture: timm or ultralytics architecture, or transformers class.
         config: what `build_module` rebuilds it from, JSON values only.
         input_shape: one item, (channels, height, width).
         weights: where its numbers come from.
@@ -46,7 +56,7 @@ class LoadedModel:
     """
 
     module: Any
-    library: Literal["timm", "transformers"]
+    library: Literal["timm", "transformers", "ultralytics"]
     architecture: str
     config: dict[str, Any]
     input_shape: tuple[int, ...]
@@ -66,11 +76,13 @@ def load_model(spec: ModelSpec, snapshot: Snapshot | None, *, seed: int = 0) -> 
         seed: of the random weights; the same seed gives the same bytes on the same machine.
 
     Raises:
-        PrepareError: unknown architecture, not an image classifier, files that do not fit, or no architecture
+        PrepareError: unknown architecture, no model of the task, files that do not fit, or no architecture
             known to make random weights for.
     """
     if snapshot is None:
         return _random(spec, seed)
+    if spec.library == "ultralytics":
+        return _load_yolo(spec, snapshot)
     files = _read_config(snapshot.folder, spec.name)
     library = spec.library or ("timm" if "pretrained_cfg" in files else "transformers")
     if library == "timm":
@@ -182,10 +194,11 @@ def _timm_input(spec: ModelSpec, cfg: dict[str, Any], architecture: str) -> dict
 
 def _load_transformers(spec: ModelSpec, snapshot: Snapshot) -> LoadedModel:
     import torch
-    from transformers import AutoModelForImageClassification
 
-    with explained(f"{spec.name}: the files in {snapshot.folder} are no image classifier of transformers"):
-        model, report = AutoModelForImageClassification.from_pretrained(
+    detects = spec.task == DETECTION
+    what = "object detector" if detects else "image classifier"
+    with explained(f"{spec.name}: the files in {snapshot.folder} are no {what} of transformers"):
+        model, report = auto_model(DETECTS if detects else "").from_pretrained(
             snapshot.folder,
             local_files_only=True,
             trust_remote_code=False,
@@ -195,14 +208,76 @@ def _load_transformers(spec: ModelSpec, snapshot: Snapshot) -> LoadedModel:
             dtype=torch.float32,
         )
     if missing := sorted(report["missing_keys"]):
-        raise PrepareError(
-            f"{spec.name}: {len(missing)} weights are missing ({missing[0]}, …): no image classifier"
-        )
-    preprocessor = snapshot.folder / "preprocessor_config.json"
-    shape = _transformers_shape(spec, model.config, preprocessor if preprocessor.is_file() else None)
-    config = _transformers_config(model)
-    return _loaded(
-        spec, model, "transformers", type(model).__name__, config, _origin(spec), shape, snapshot.folder
+        raise PrepareError(f"{spec.name}: {len(missing)} weights are missing ({missing[0]}, …): no {what}")
+    return _from_transformers(spec, model, _origin(spec), snapshot.folder)
+
+
+def _from_transformers(
+    spec: ModelSpec, model: Any, weights: Literal["pretrained", "random", "local"], folder: Path | None
+) -> LoadedModel:
+    architecture, config = type(model).__name__, _transformers_config(model)
+    if architecture.endswith(DETECTS):
+        return _detector(spec, model, config, weights, folder)
+    preprocessor = folder / "preprocessor_config.json" if folder else None
+    shape = _transformers_shape(
+        spec, model.config, preprocessor if preprocessor and preprocessor.is_file() else None
+    )
+    return _loaded(spec, model, "transformers", architecture, config, weights, shape, folder)
+
+
+def _detector(
+    spec: ModelSpec,
+    model: Any,
+    config: dict[str, Any],
+    weights: Literal["pretrained", "random", "local"],
+    folder: Path | None,
+) -> LoadedModel:
+    with explained(f"{spec.name}: its preprocessor_config.json cannot be read"):
+        facts = facts_of(spec, model.config, folder)
+    return LoadedModel(
+        module=ready(model, "transformers"),
+        library="transformers",
+        architecture=config["architecture"],
+        config={**config, "input_shape": list(facts.input_shape)},
+        input_shape=facts.input_shape,
+        weights=weights,
+        preprocessing=facts.preprocessing,
+        outputs=DETECTOR_OUTPUTS,
+        detector=spec.detector or facts.detector,
+        labels=facts.labels,
+    )
+
+
+def _load_yolo(spec: ModelSpec, snapshot: Snapshot) -> LoadedModel:
+    from zoobench.backends.torch_yolo import fused
+    from zoobench.prepare import yolo
+
+    (file,) = snapshot.files
+    model, config, names = yolo.load(spec, snapshot.folder / file)
+    return _of_yolo(spec, fused(model), config, _origin(spec), names)
+
+
+def _of_yolo(
+    spec: ModelSpec,
+    model: Any,
+    config: dict[str, Any],
+    weights: Literal["pretrained", "random", "local"],
+    names: tuple[str, ...],
+) -> LoadedModel:
+    from zoobench.prepare import yolo
+
+    shape = yolo.shape_of(spec)
+    return LoadedModel(
+        module=ready(model, "ultralytics"),
+        library="ultralytics",
+        architecture=config["architecture"],
+        config={**config, "input_shape": list(shape)},
+        input_shape=shape,
+        weights=weights,
+        preprocessing=yolo.letterboxed(shape),
+        outputs=yolo.OUTPUTS,
+        detector=spec.detector or yolo.detector(),
+        labels=coco_labels(names),
     )
 
 
@@ -242,17 +317,42 @@ def _random(spec: ModelSpec, seed: int) -> LoadedModel:
             f"{spec.hf_id or spec.name!r} has no known architecture to build random weights for; "
             f"name one (architecture = …), or use the Hub or a local folder"
         )
-    transformers_made = spec.library == "transformers" or "model_type" in (spec.config or {})
+    task = open_task(spec.task)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = (_random_transformers if transformers_made else _random_timm)(spec, architecture)
-        task = open_task(spec.task)
+        model = _made(spec, architecture)
+        inputs = task.check_inputs(model.input_shape)
         with explained(f"{spec.name}: {model.architecture} does not run on {model.input_shape}"):
-            calibrate(model.module, task.check_inputs(model.input_shape, _CALIBRATION_ITEMS))
-            outputs = reference_outputs(model.module, task.check_inputs(model.input_shape), model.outputs)
+            if model.detector is None:
+                calibrate(model.module, task.check_inputs(model.input_shape, _CALIBRATION_ITEMS))
+            else:
+                calibrate(model.module, inputs)
+                liven_queries(model.module)
+                spread_scores(model.module, inputs, model.detector, model.outputs)
+            if model.library == "ultralytics":
+                model = _with_batchnorm_folded(model)
+            outputs = reference_outputs(model.module, inputs, model.outputs)
     for output in outputs.values():
         require_alive(output, spec.name)
     return model
+
+
+def _made(spec: ModelSpec, architecture: str) -> LoadedModel:
+    """As its library initialises it."""
+    if spec.library == "ultralytics":
+        from zoobench.prepare import yolo
+
+        blank, config = yolo.blank(spec)
+        return _of_yolo(spec, blank, config, "random", yolo.unnamed(config["classes"]))
+    if spec.library == "transformers" or "model_type" in (spec.config or {}):
+        return _random_transformers(spec, architecture)
+    return _random_timm(spec, architecture)
+
+
+def _with_batchnorm_folded(model: LoadedModel) -> LoadedModel:
+    from zoobench.backends.torch_yolo import fused
+
+    return replace(model, module=ready(fused(model.module), "ultralytics"))
 
 
 def _random_timm(spec: ModelSpec, architecture: str) -> LoadedModel:
@@ -279,11 +379,9 @@ def _random_transformers(spec: ModelSpec, architecture: str) -> LoadedModel:
         if model_type is None:
             model_type = getattr(transformers, architecture).config_class.model_type
         config = transformers.AutoConfig.for_model(model_type, **numbers)
-        model = transformers.AutoModelForImageClassification.from_config(config, dtype=torch.float32)
-    shape = _transformers_shape(spec, model.config, None)
-    return _loaded(
-        spec, model, "transformers", type(model).__name__, _transformers_config(model), "random", shape
-    )
+        made = auto_model(DETECTS if spec.task == DETECTION else "")
+        model = made.from_config(config, dtype=torch.float32)
+    return _from_transformers(spec, model, "random", None)
 
 
 def _loaded(

@@ -132,5 +132,5 @@ def _download_bytes(spec: ModelSpec) -> int | None:
 
     if spec.hf_id is None:
         return None
-    commit = snapshots.resolve(spec.hf_id, spec.revision)
-    return sum(size for _, size in snapshots.plan_download(spec.hf_id, commit))
+    commit = snapshots.resolve(spec.hf_id, spec.revision, only=spec.file)
+    return sum(size for _, size in snapshots.plan_download(spec.hf_id, commit, only=spec.file))

@@ -1,0 +1,90 @@
+"""YOLO by ultralytics: its library imported without a word, and its modules built without weights.
+
+ultralytics is licensed under AGPL-3.0 and an extra: nothing here is imported before a model asks for it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import re
+import shutil
+import tempfile
+from typing import Any
+
+from zoobench.errors import PrepareError
+
+_NAME = re.compile(r"(yolov?\d+)([a-z])")
+
+
+def import_ultralytics() -> Any:
+    """Import `ultralytics.nn.tasks`: offline, silent, and with a settings folder that is gone with this process.
+
+    Left alone it writes settings into the home folder, asks the network whether it is there, and installs what it misses;
+    with `ULTRALYTICS_SAFE_LOAD` it never evaluates what a model's description says.
+
+    Raises:
+        PrepareError: it is not installed.
+    """
+    if "YOLO_CONFIG_DIR" not in _OURS:
+        _OURS["YOLO_CONFIG_DIR"] = tempfile.mkdtemp(prefix="zoobench-yolo-")
+        atexit.register(shutil.rmtree, _OURS["YOLO_CONFIG_DIR"], ignore_errors=True)
+        os.environ.update(_OURS)
+    try:
+        from ultralytics.nn import tasks
+    except ImportError as error:
+        raise PrepareError(
+            f'ultralytics cannot be imported ({error}); pip install "zoobench[ultralytics]" (AGPL-3.0)'
+        ) from error
+    return tasks
+
+
+_OURS = {
+    "YOLO_OFFLINE": "true",
+    "YOLO_VERBOSE": "false",
+    "YOLO_AUTOINSTALL": "false",
+    "ULTRALYTICS_SAFE_LOAD": "true",
+}
+
+
+def description_of(architecture: str) -> dict[str, Any]:
+    """The layers of an architecture such as `yolov8n`, as the library itself describes them, JSON values only.
+
+    Raises:
+        PrepareError: it knows no such architecture.
+    """
+    import_ultralytics()
+    from ultralytics.utils import ROOT, YAML
+
+    read: Any = YAML.load
+    named = _NAME.fullmatch(architecture)
+    family, size = named.groups() if named else ("", "")
+    files = sorted((ROOT / "cfg" / "models").glob(f"*/{family}.yaml")) if named else []
+    described: dict[str, Any] = read(files[0]) if files else {}
+    if size not in described.get("scales", {}):
+        raise PrepareError(f"ultralytics knows no architecture {architecture!r}; one is called yolov8n")
+    return {**described, "scale": size}
+
+
+def build_yolo(yaml: dict[str, Any], classes: int) -> Any:
+    """The module that a description tells of, randomly initialised, in export mode: (batch, 3, height, width) → one tensor,
+    (batch, 4 + classes, candidates).
+
+    Raises:
+        PrepareError: its head does not give that.
+    """
+    tasks = import_ultralytics()
+    from ultralytics.nn.modules import Detect
+
+    model = tasks.DetectionModel(dict(yaml), ch=3, nc=classes, verbose=False).eval()
+    head = model.model[-1]
+    if type(head) is not Detect or getattr(head, "one2one_cv2", None) is not None:
+        raise PrepareError(f"its head {type(head).__name__} suppresses boxes itself, which is not known here")
+    # One tensor, and not what training wants beside it.
+    head.export = True
+    return model
+
+
+def fused(model: Any) -> Any:
+    """Every BatchNorm folded into its convolution, as ultralytics does before it predicts and before it exports."""
+    return model.eval().fuse(verbose=False)
