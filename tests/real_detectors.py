@@ -79,6 +79,7 @@ def write_shapes(folder: Path, *, train: int = 40, val: int = 80) -> None:
 def train_shapes(folder: Path) -> None:
     """A narrow YOLOv8 that was trained on drawn shapes for some seconds, as `model.pt` in the form of ultralytics' own."""
     import torch
+
     from zoobench.backends.torch_yolo import description_of, import_ultralytics
 
     tasks = import_ultralytics()

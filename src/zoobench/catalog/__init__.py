@@ -229,8 +229,7 @@ def _from_table(name: str, table: dict[str, Any]) -> ModelSpec:
     if isinstance(values.get("path"), str):
         path = Path(values["path"]).absolute()
         values["path"] = path
-        if path.suffix == ".onnx":
-            values.setdefault("library", "onnx")
+        values = {**sources.of_file(path), **values}
     return ModelSpec.model_validate(values, strict=True)
 
 

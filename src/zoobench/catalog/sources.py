@@ -21,6 +21,10 @@ _ID_PART = re.compile(r"\w(?:[\w.-]{0,94}\w)?", re.ASCII)
 _REVISION = re.compile(r"\w[\w./+-]{0,99}", re.ASCII)
 _NAME_LIMIT = 200  # ModelSpec.name's own
 _WEIGHTS = (".safetensors", ".bin")
+YOLO_FILE = ".pt"
+"""What ultralytics saves: a pickle of the whole module."""
+FILES = (".onnx", YOLO_FILE)
+"""How files end that hold a whole model."""
 
 
 def validate_hf_id(text: str) -> str:
@@ -91,14 +95,14 @@ def looks_local(text: str) -> bool:
     """Whether `text` means a path: it says so, ends in `.onnx`, has three parts or more, or is a folder."""
     return (
         text.startswith((".", "/", "~"))
-        or text.endswith(".onnx")
+        or text.endswith(FILES)
         or text.partition("@")[0].count("/") > 1
         or _kind(Path(text)) == "folder"
     )
 
 
 def from_path(text: str) -> ModelSpec:
-    """The model in a local `.onnx` file, or in a folder with config.json and weights.
+    """The model in a local `.onnx` file, in a `.pt` file that ultralytics saved, or in a folder with config.json and weights.
 
     Its name is the file's name, or the folder's with a slash behind it, so that it is never mistaken for the
     catalog's model of that name. Unusual characters are replaced by '_'.
@@ -118,7 +122,14 @@ def from_path(text: str) -> ModelSpec:
     )
     if not is_file and (task := _task_of(path)):
         return ModelSpec(name=name, path=path.absolute(), library="transformers", task=task)
-    return ModelSpec(name=name, path=path.absolute(), library="onnx" if is_file else None)
+    return ModelSpec(name=name, path=path.absolute(), **(of_file(path) if is_file else {}))
+
+
+def of_file(path: Path) -> dict[str, Any]:
+    """What a file's ending says of the model in it."""
+    if path.suffix == YOLO_FILE:
+        return {"library": "ultralytics", "task": "object_detection"}
+    return {"library": "onnx"} if path.suffix == ".onnx" else {}
 
 
 _TASKS: tuple[tuple[tuple[str, ...], Task], ...] = (
@@ -138,14 +149,14 @@ def _task_of(folder: Path) -> Task | None:
 
 
 def check_local(path: Path, text: str) -> None:
-    """Raise UsageError about `text` unless `path` is an `.onnx` file or a folder in the Hub's layout."""
+    """Raise UsageError about `text` unless `path` is an `.onnx` or `.pt` file, or a folder in the Hub's layout."""
     kind = _kind(path)
     if kind is None:
         raise UsageError(f"there is no file or folder {shown(text)}; check the path")
     if kind == "file":
-        if path.suffix != ".onnx":
+        if path.suffix not in FILES:
             raise UsageError(
-                f"{shown(text)} is not an .onnx file; give one, or a folder with config.json and weights"
+                f"{shown(text)} is not an .onnx file; give one, a .pt file of ultralytics, or a folder with config.json and weights"
             )
         return
     try:

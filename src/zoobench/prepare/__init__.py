@@ -213,7 +213,10 @@ def _source(
     from zoobench.hub import snapshots
 
     if spec.path is not None:
-        snapshot = snapshots.local_snapshot(spec.path, allow_pickle=allow_pickle, only=spec.file)
+        folder, only = (
+            (spec.path.parent, spec.path.name) if spec.path.suffix == ".pt" else (spec.path, spec.file)
+        )
+        snapshot = snapshots.local_snapshot(folder, allow_pickle=allow_pickle, only=only)
         return _Source("local", {"content": snapshot.commit, **_told(spec)}, lambda: snapshot)
     hf_id = spec.hf_id
     if weights is WeightsPolicy.RANDOM:

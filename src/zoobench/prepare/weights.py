@@ -253,7 +253,9 @@ def _load_yolo(spec: ModelSpec, snapshot: Snapshot) -> LoadedModel:
     from zoobench.prepare import yolo
 
     (file,) = snapshot.files
-    model, config, names = yolo.load(spec, snapshot.folder / file)
+    model, config, names, edge = yolo.load(spec, snapshot.folder / file)
+    if spec.input_shape is None:
+        spec = spec.model_copy(update={"input_shape": (3, edge, edge)})
     return _of_yolo(spec, fused(model), config, _origin(spec), names)
 
 

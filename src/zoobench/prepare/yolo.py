@@ -6,7 +6,9 @@ What it saves is a pickle of the whole module. Only the classes that the archite
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoobench.backends.torch_yolo import build_yolo, description_of, import_ultralytics
@@ -14,8 +16,6 @@ from zoobench.errors import PrepareError, explained
 from zoobench.spec import Detector, Preprocessing
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from zoobench.spec import ModelSpec
 
 OUTPUTS = ("output0",)
@@ -88,22 +88,26 @@ def unnamed(classes: int) -> tuple[str, ...]:
     return tuple(f"LABEL_{i}" for i in range(classes))
 
 
-def load(spec: ModelSpec, file: Path) -> tuple[Any, dict[str, Any], tuple[str, ...]]:
-    """The module with the weights in a `.pt` file, its configuration, and the names of its classes.
+def load(spec: ModelSpec, file: Path) -> tuple[Any, dict[str, Any], tuple[str, ...], int]:
+    """The module with the weights in a `.pt` file, its configuration, the names of its classes, and the edge it was trained at.
+
+    Its layers are those of the architecture that the model names; of one that names none they are as the file tells.
 
     Raises:
-        PrepareError: it holds anything but a detector of the architecture that the model names.
+        PrepareError: it holds anything but a detector.
     """
-    yaml = _described(spec)
-    what = f"{spec.name}: {file.name} is no {spec.architecture} that ultralytics saved"
+    what = f"{spec.name}: {file.name} is no {spec.architecture or 'YOLO detector'} that ultralytics saved"
     with explained(what):
-        saved = _unpickled(file, {type(module) for module in build_yolo(yaml, _COCO).modules()})
-        found = saved.get("ema") or saved.get("model")
-        names = vars(found)["names"]
+        saved = _unpickled(file)
+        found = vars(saved.get("ema") or saved["model"])
+        yaml = _described(spec) if spec.architecture else json.loads(json.dumps(found["yaml"]))
+        names = found["names"]
         labels = tuple(str(names[i]) for i in range(len(names)))
         model = build_yolo(yaml, len(labels))
-        model.load_state_dict({name: tensor.float() for name, tensor in _tensors(found)}, strict=True)
-    return model, _config(spec, yaml, len(labels)), labels
+        weights = _tensors(saved.get("ema") or saved["model"])
+        model.load_state_dict({name: tensor.float() for name, tensor in weights}, strict=True)
+        edge = int((saved.get("train_args") or {}).get("imgsz") or _EDGE)
+    return model, _config(spec, yaml, len(labels)), labels, -(-edge // _STRIDE) * _STRIDE
 
 
 def _described(spec: ModelSpec) -> dict[str, Any]:
@@ -113,15 +117,33 @@ def _described(spec: ModelSpec) -> dict[str, Any]:
 
 
 def _config(spec: ModelSpec, yaml: dict[str, Any], classes: int) -> dict[str, Any]:
-    return {"library": "ultralytics", "architecture": spec.architecture, "yaml": yaml, "classes": classes}
+    # A user's own file is called by what its layers were made of, where it says.
+    called = spec.architecture or Path(str(yaml.get("yaml_file") or "yolo")).stem
+    return {"library": "ultralytics", "architecture": called, "yaml": yaml, "classes": classes}
 
 
-def _unpickled(file: Path, modules: set[type]) -> dict[str, Any]:
+def _modules() -> set[type]:
+    """What ultralytics' detectors are made of: modules of its own, and the layers of torch that they use."""
+    import torch
+
+    tasks = import_ultralytics()
+    from ultralytics.nn import modules
+
+    own = {
+        kind
+        for kind in vars(modules).values()
+        if isinstance(kind, type) and issubclass(kind, torch.nn.Module)
+    }
+    built = {type(module) for module in build_yolo(description_of("yolov8n"), _COCO).modules()}
+    return {*own, *built, tasks.DetectionModel}
+
+
+def _unpickled(file: Path) -> dict[str, Any]:
     """The dictionary that ultralytics' trainer saves, where it is made of these modules, tensors and plain values."""
     import numpy as np
     import torch
 
-    import_ultralytics()
+    modules = _modules()
     from ultralytics.utils import IterableSimpleNamespace
 
     scalar = np.float64(0).__reduce__()[0]
