@@ -130,7 +130,7 @@ class _Pass:
             raise UsageError(f"{case.model}: how it wants its pictures is not known; state it in a registry")
         task = cast("PictureTask", open_task(artifact.task, artifact.detector))
         bad: list[tuple[str, str]] = []
-        counts = _open_counts(artifact, self.pictures, keep, against)
+        counts = _open_counts(case, artifact, self.pictures, keep, against)
         session = self.open_session(artifact, case)
         begin = told = time.perf_counter()
         try:
@@ -165,13 +165,16 @@ class _Pass:
         }
 
 
-def _open_counts(artifact: Artifact, pictures: Pack, keep: Writer | None, against: Kept | None) -> Counts:
+def _open_counts(
+    case: Case, artifact: Artifact, pictures: Pack, keep: Writer | None, against: Kept | None
+) -> Counts:
     if artifact.detector is None:
         return _Classes(artifact, pictures, keep, against)
     # Only a detector's pass needs what counts boxes.
     from zoobench.worker.detections import Boxes
 
-    return Boxes(artifact, pictures, keep, against)
+    # Two runtimes' fp32 lose nothing against each other that a drop would be decided about.
+    return Boxes(artifact, pictures, keep, against, decide=case.precision is not Precision.FP32)
 
 
 def _outputs(session: Session, artifact: Artifact, tensors: np.ndarray, batch: int) -> dict[str, np.ndarray]:

@@ -32,10 +32,12 @@ class Boxes:
     A picture's boxes are some kilobytes, so that ten thousand pictures fit where a single model does.
     """
 
-    def __init__(self, artifact: Artifact, pictures: Pack, keep: Writer | None, against: Kept | None) -> None:
+    def __init__(
+        self, artifact: Artifact, pictures: Pack, keep: Writer | None, against: Kept | None, *, decide: bool
+    ) -> None:
         assert artifact.preprocessing is not None
         self.artifact, self.pictures = artifact, pictures
-        self.keep, self.against = keep, against
+        self.keep, self.against, self.decide = keep, against, decide
         self.how = artifact.preprocessing
         self.task = ObjectDetection(artifact.detector)
         self.found: dict[int, Detections] = {}
@@ -89,7 +91,7 @@ class Boxes:
         if theirs is not None:
             assert self.against is not None
             drop = None
-            if meaning is not None and judged is not None:
+            if self.decide and meaning is not None and judged is not None:
                 drop = paired(evaluate(truths, _in_classes(theirs, meaning, self.classes), names), judged)
             raw["fidelity"] = {
                 "reference_sha256": self.against.sha256,
