@@ -212,12 +212,11 @@ def apply_recipes(folder: Path) -> None:
     edit(package / "tasks/__init__.py", "TASKS: dict[str, str] = {", f"TASKS: dict[str, str] = {{\n{row}")
     edit(
         package / "spec.py",
-        'Task = Annotated[Literal["image_classification", "text_generation"], BeforeValidator(_task_name)]\n',
+        'Task = Annotated[\n    Literal["image_classification", "object_detection", "text_generation"], '
+        "BeforeValidator(_task_name)\n]\n",
         word,
     )
-    edit(
-        package / "backends/__init__.py", '    tasks: tuple[str, ...] = ("image_classification",)\n', runs_on
-    )
+    edit(package / "backends/__init__.py", 'PICTURES = ("image_classification", DETECTION)\n', runs_on)
     write(tests / "tasks/test_image_embedding.py", test)
     (registry,) = task["toml"]
     write(folder / "mine.toml", registry)
