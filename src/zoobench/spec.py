@@ -585,6 +585,7 @@ class Seat:
         evaluation: the accuracy pass that follows, None for none.
         reference: fp32 of the same runtime, which a language model's answers are held against; None: it is that itself.
         tasks: of lm-evaluation-harness, which follow.
+        pack: folder of pictures on which a detector's stages are timed; None: a picture is made.
     """
 
     case: Case
@@ -594,6 +595,7 @@ class Seat:
     evaluation: Evaluation | None = None
     reference: Artifact | None = None
     tasks: tuple[TextTask, ...] = ()
+    pack: str | None = None
 
 
 CALL_OPTIONS = frozenset({*LOAD_OPTIONS, *CLIENT_OPTIONS, "gap_ms", "io_binding", "inputs_sha256"})

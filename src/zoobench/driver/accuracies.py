@@ -144,6 +144,7 @@ class Accuracies:
         blank = self.recorder.record(seat.case, Status.INTERRUPTED)
         if asked is None or seat.artifact.decoder is not None:
             return self.tasks.seat(seat, blank)
+        seat = dataclasses.replace(seat, pack=asked.folder)
         if self._key(blank, seat.artifact.sha256, seat.artifact.meaning_sha256) in self.known:
             return seat
         model = self.recorder.models[seat.case.model]

@@ -424,11 +424,8 @@ def _time_stages(player: _Player, stage: Stage) -> None:
     stage.on_progress(player.seat.case, "stages")
     player.stage = "stages"
     begin = time.perf_counter()
-    evaluation = player.seat.evaluation
     try:
-        raw = player.worker.request(
-            "stages", {"pack": evaluation and evaluation.pack}, deadline_s=stage.deadlines.stages
-        )
+        raw = player.worker.request("stages", {"pack": player.seat.pack}, deadline_s=stage.deadlines.stages)
         player.stages = summarise_stages(raw)
     except WorkerError as error:
         player.untimed = str(error)

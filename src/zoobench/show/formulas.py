@@ -37,6 +37,17 @@ FORMULAS: tuple[tuple[str, str], ...] = (
         "95% interval is Agresti and Min's, its p-value the exact McNemar test's. Pass: the interval ends below the "
         "margin (--max-drop); fail: it begins above; else inconclusive.",
     ),
+    (
+        "mAP (%)",
+        "COCO's, the mean over classes and over IoU thresholds from 0.5 to 0.95 of the precision over recall, by pycocotools, of "
+        "the boxes that the very artifact and runtime give; its 95% interval is a bootstrap's over the pictures, as is that of "
+        "a drop of mAP, which draws the same pictures for both.",
+    ),
+    (
+        "End to end (ms)",
+        "p50 from decoded pictures to boxes in their pixels: pre-processing, the model and post-processing, in rounds of their "
+        "own after the turns.",
+    ),
     ("Size (MB)", "all files of the artifact that was run, 1 MB = 10⁶ bytes."),
     (
         "Peak memory (MB)",
