@@ -204,14 +204,19 @@ def work(
     return flops, min(weights, read) + batch * (artifact.bytes_moved - weights)
 
 
+_LICENCES = {"ultralytics": "AGPL-3.0"}
+"""Library → licence of its code, which holds for whatever weights are run with it."""
+
+
 def _model_info(model: ModelSpec, artifact: Artifact | None) -> ModelInfo:
+    library = model.library or (artifact.library if artifact else None)
     return ModelInfo(
         name=model.name,
         hf_id=model.hf_id,
         revision=artifact.commit if artifact else model.revision,
         weights=artifact.weights if artifact else None,
-        library=model.library or (artifact.library if artifact else None),
-        licence=model.licence,
+        library=library,
+        licence=model.licence or _LICENCES.get(library or ""),
         parameters=(artifact.parameters if artifact else None) or model.parameters,
         task=model.task,
     )

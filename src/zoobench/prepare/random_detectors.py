@@ -2,7 +2,7 @@
 
 An untrained transformer sees nothing: its queries start alike, attention averages all tokens, and every candidate says the
 same. And no class score comes near a threshold, so post-processing would be timed on nothing. Both are mended here with
-fixed factors and one or two passes over the check pictures; the same seed gives the same weights.
+fixed factors and one pass over the check pictures; the same seed gives the same weights.
 """
 
 from __future__ import annotations
@@ -23,14 +23,17 @@ _QUERIES = re.compile(r"(detection_tokens|query_position_embeddings\.weight)$")
 _ASKING = re.compile(r"(q_proj|q_content_proj|q_pos_proj|q_pos_sine_proj|\.query)$")
 _MIXING = re.compile(r"(self_attn\.o_proj|attention\.output\.dense)$")
 _CLASS_HEADS = re.compile(
-    r"(class_labels_classifier(\.layers\.\d+)?|class_embed(\.\d+)?|enc_score_head|\.cv3\.\d+\.2)$"
+    r"(class_labels_classifier(\.layers\.2)?|class_embed(\.\d+)?|enc_score_head|\.cv3\.\d+\.2)$"
 )
 _SHARPER = 8.0
 """By what attention's logits are multiplied: then it picks tokens instead of averaging all of them."""
 _MIXED = 0.25
 """Share of self-attention in what it is added to: more of it, layer after layer, and all tokens become one."""
 _SPREAD = 4.0
-"""Standard deviation of a class's logits over candidates and pictures; of trained detectors it is of that size."""
+"""Standard deviation of a class's logits over candidates and pictures, for softmax: one class must stand out among ninety."""
+_RISE = 4.0
+"""How far the logits of what is kept lie above those of half the candidates, for sigmoids. Farther away runtimes give scores
+of nothing, each in its way."""
 THRESHOLD = 0.25
 """The score above which boxes are usually kept."""
 _MOST_KEPT, _KEPT = 0.1, 84
@@ -77,25 +80,29 @@ def spread_scores(module: Any, inputs: np.ndarray, detector: Detector, names: tu
 
     pictures = torch.from_numpy(inputs)
     with torch.no_grad(), one_thread():
-        heads = _scaled_heads(module, pictures)
-        outputs = dict(zip(names, tensors(module(pictures)), strict=True))
-        scores = outputs[detector.scores]
-        if detector.axes == "columns":
-            # The box comes first.
-            scores = scores.transpose(1, 2)[..., 4:]
-        shift = _shift(scores, detector.activation)
+        heads, logits, outputs = _scaled_heads(module, pictures)
+        if detector.activation == "none":
+            # Probabilities have lost what is far from a half, and each of the candidates comes from one head.
+            scores = torch.cat([found.flatten(2).transpose(1, 2) for found in logits], dim=1)
+        else:
+            scores = outputs[names.index(detector.scores)]
+        if detector.activation == "softmax":
+            for head in heads:
+                head.bias[-1] += _shift_of_none(scores)
+            return
+        scale, shift = _fitted(scores)
         for head in heads:
-            if detector.activation == "softmax":
-                head.bias[-1] += shift
-            else:
-                head.bias += shift
+            head.weight.mul_(scale)
+            head.bias.mul_(scale).add_(shift)
 
 
-def _scaled_heads(module: Any, pictures: Any) -> list[Any]:
-    """The layers that give class logits; those that ran are scaled to `_SPREAD`."""
+def _scaled_heads(module: Any, pictures: Any) -> tuple[list[Any], list[Any], tuple[Any, ...]]:
+    """The layers that give class logits, what they gave, and the outputs, after each class of those that ran was centred, or
+    one would be the best of every candidate, and all were scaled to `_SPREAD`."""
     import torch
 
     heads: list[Any] = []
+    given: list[Any] = []
 
     def scale(head: Any, _: Any, logits: Any) -> Any:
         if any(head.weight is one.weight for one in heads):
@@ -103,11 +110,14 @@ def _scaled_heads(module: Any, pictures: Any) -> list[Any]:
             return logits
         axes = [axis for axis in range(logits.ndim) if axis != _class_axis(head)]
         by = _SPREAD / logits.std(axes).mean()
-        bias = head.bias if isinstance(head, torch.nn.Linear) else head.bias[:, None, None]
+        mean = logits.mean(axes, keepdim=True)
+        # What comes after sees what it will see.
+        scaled = (logits - mean) * by
+        head.bias.sub_(mean.flatten()).mul_(by)
         head.weight.mul_(by)
         heads.append(head)
-        # What comes after sees what it will see.
-        return (logits - bias) * by + bias
+        given.append(scaled)
+        return scaled
 
     layers = (torch.nn.Linear, torch.nn.Conv2d)
     hooks = [
@@ -116,11 +126,11 @@ def _scaled_heads(module: Any, pictures: Any) -> list[Any]:
         if isinstance(layer, layers) and _CLASS_HEADS.search(name)
     ]
     try:
-        module(pictures)
+        outputs = tensors(module(pictures))
     finally:
         for hook in hooks:
             hook.remove()
-    return heads
+    return heads, given, outputs
 
 
 def _class_axis(head: Any) -> int:
@@ -129,20 +139,30 @@ def _class_axis(head: Any) -> int:
     return 1 if isinstance(head, torch.nn.Conv2d) else 2
 
 
-def _shift(scores: Any, activation: str) -> float:
-    """What to add to a class's logit, or to that of no object, so that the share asked of all candidates lies above."""
+def _fitted(logits: Any) -> tuple[float, float]:
+    """By what to multiply every class's logit and what to add then, so that the share asked of all candidates lies above."""
+    best = logits.max(-1).values
+    reached = _reached(best)
+    scale = _RISE / (reached - float(best.median()))
+    return scale, math.log(THRESHOLD / (1 - THRESHOLD)) - scale * reached
+
+
+def _shift_of_none(logits: Any) -> float:
+    """What to add to the logit of no object, which comes last, for the same.
+
+    p > t of the best class m, where the classes' exponentials sum to s and no object's logit is o + shift:
+    exp(m) / (s + exp(o + shift)) > t, so shift < log(exp(m) / t - s) - o.
+    """
     import torch
 
-    candidates = scores.shape[1]
-    share = min(_MOST_KEPT, _KEPT / candidates)
-    if activation == "softmax":
-        # p > t of the best class m, where the classes' exponentials sum to s and no object's logit is o + shift:
-        # exp(m) / (s + exp(o + shift)) > t, so shift < log(exp(m) / t - s) - o.
-        classes, nothing = scores[..., :-1], scores[..., -1]
-        best, total = classes.max(-1).values.exp(), classes.exp().sum(-1)
-        room = (best / THRESHOLD - total).clamp_min(torch.finfo(scores.dtype).tiny).log() - nothing
-        return float(torch.quantile(room.flatten(), 1 - share))
-    best = scores.max(-1).values.flatten()
-    if activation == "none":
-        best = torch.logit(best, eps=1e-7)
-    return math.log(THRESHOLD / (1 - THRESHOLD)) - float(torch.quantile(best, 1 - share))
+    classes, nothing = logits[..., :-1], logits[..., -1]
+    best, total = classes.max(-1).values.exp(), classes.exp().sum(-1)
+    room = (best / THRESHOLD - total).clamp_min(torch.finfo(logits.dtype).tiny).log() - nothing
+    return _reached(room)
+
+
+def _reached(values: Any) -> float:
+    """What the share of all candidates that is to be kept reaches; shape (items, candidates)."""
+    kept = min(_MOST_KEPT, _KEPT / values.shape[1])
+    ranked = values.flatten().sort().values
+    return float(ranked[round((1 - kept) * (len(ranked) - 1))])

@@ -17,22 +17,28 @@ if TYPE_CHECKING:
 
     from zoobench.estimate import Estimate
     from zoobench.prepare.cache import CacheEntry
-    from zoobench.spec import ModelSpec
+    from zoobench.spec import ModelSpec, Published
 
 
 def models_table(models: Iterable[ModelSpec]) -> Table:
     """What `--models` knows by name; `—` where a fact is not known."""
-    table = _table("Model", "Hub id", "Parameters", "Input", "Top-1 published", "Licence")
+    table = _table("Model", "Hub id", "Parameters", "Input", "Published", "Licence")
     for model in models:
         table.add_row(
             _text(model.name),
             _text(model.hf_id or str(model.path or "—")),
             _parameters(model.parameters),
             _input(model),
-            f"{model.published.top1:.2f} %" if model.published else "—",
+            _published(model.published),
             _text(model.licence or "—"),
         )
     return table
+
+
+def _published(figure: Published | None) -> str:
+    if figure is None:
+        return "—"
+    return f"{figure.coco_map:.1f} % mAP" if figure.top1 is None else f"{figure.top1:.2f} % top-1"
 
 
 def _parameters(count: int | None) -> str:

@@ -188,6 +188,7 @@ class _Page:
             Heading(2, view.title),
             *tables,
             *sections.notes_section(notes),
+            *sections.licence_section(view.rows),
             # A request is as long as it was asked to be: language models have charts of their own.
             *self._chart(latency_chart([r for r in view.at_own_pace if not r.requests]), number),
             *stages_section(view.rows),

@@ -219,6 +219,18 @@ def notes_section(notes: Notes) -> list[Block]:
     return [Heading(3, "Notes on the verdicts"), notes_table(notes)] if notes.notes else []
 
 
+def licence_section(rows: Iterable[Row]) -> list[Block]:
+    """Which models are under a licence that binds more than who changes them."""
+    found = sorted({f"{r.model} ({r.licence})" for r in rows if r.licence and "gpl" in r.licence.casefold()})
+    if not found:
+        return []
+    return [
+        Paragraph(
+            f"Under a copyleft licence, which binds who passes on or serves what is built on them: {', '.join(found)}."
+        )
+    ]
+
+
 def machine_section(view: View) -> list[Block]:
     """Who measured, with what."""
     machine, rows = view.newest, view.rows
