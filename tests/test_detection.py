@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,8 @@ from zoobench.results.record import Record
 from zoobench.show.report import write_report
 from zoobench.spec import Artifact
 
-pytest.importorskip("ultralytics")
+if importlib.util.find_spec("ultralytics") is None:
+    pytest.skip("ultralytics is not installed", allow_module_level=True)
 pytest.importorskip("pycocotools")
 pytestmark = pytest.mark.slow
 

@@ -61,7 +61,7 @@ def builders(monkeypatch: pytest.MonkeyPatch) -> Builders:
 
 @pytest.fixture
 def online(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(snapshots, "resolve", lambda hf_id, revision: COMMIT)
+    monkeypatch.setattr(snapshots, "resolve", lambda hf_id, revision, **_: COMMIT)
     monkeypatch.setattr(
         snapshots, "download", lambda hf_id, commit, **_: snapshots.Snapshot(Path(), hf_id, commit, (), 0)
     )
@@ -130,7 +130,7 @@ def test_without_a_known_architecture_there_is_no_fallback(
 def test_a_hub_that_refuses_is_an_error_under_auto_too(
     tmp_path: Path, builders: Builders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: Any) -> Any:
+    def refuse(*_: Any, **__: Any) -> Any:
         raise HubError("401")
 
     monkeypatch.setattr(snapshots, "resolve", refuse)
@@ -192,7 +192,7 @@ def test_another_seed_commit_or_version_is_another_artifact(
         prepare(KNOWN, tmp_path, **random, seed=1).folders["torch"],  # type: ignore[arg-type]
         prepare(KNOWN, tmp_path).folders["torch"],
     }
-    monkeypatch.setattr(snapshots, "resolve", lambda hf_id, revision: "d" * 40)
+    monkeypatch.setattr(snapshots, "resolve", lambda hf_id, revision, **_: "d" * 40)
     folders.add(prepare(KNOWN, tmp_path).folders["torch"])
     assert len(folders) == 4
     builders.made.clear()

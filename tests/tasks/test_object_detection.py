@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from zoobench.backends.torch_yolo import import_ultralytics
 from zoobench.spec import Detector, Preprocessing
 from zoobench.tasks import open_task
 from zoobench.tasks.boxes import EVALUATION, USUAL, Detections, Thresholds
@@ -60,13 +62,10 @@ def assert_same(found: Detections, boxes: np.ndarray, scores: np.ndarray, classe
 
 
 @pytest.fixture(scope="module")
-def ultralytics(tmp_path_factory, request):
-    # It writes into the home folder and calls home unless it is told not to, and that before it is imported.
-    patch = pytest.MonkeyPatch()
-    request.addfinalizer(patch.undo)
-    patch.setenv("YOLO_OFFLINE", "true")
-    patch.setenv("YOLO_CONFIG_DIR", str(tmp_path_factory.mktemp("ultralytics")))
-    return pytest.importorskip("ultralytics")
+def ultralytics():
+    if importlib.util.find_spec("ultralytics") is None:
+        pytest.skip("ultralytics is not installed")
+    return import_ultralytics()
 
 
 def assert_as_ultralytics(outputs: np.ndarray, thresholds: Thresholds) -> None:

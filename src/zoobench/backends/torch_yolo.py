@@ -21,7 +21,8 @@ def import_ultralytics() -> Any:
     """Import `ultralytics.nn.tasks`: offline, silent, and with a settings folder that is gone with this process.
 
     Left alone it writes settings into the home folder, asks the network whether it is there, and installs what it misses;
-    with `ULTRALYTICS_SAFE_LOAD` it never evaluates what a model's description says.
+    with `ULTRALYTICS_SAFE_LOAD` it never evaluates what a model's description says. What it puts in the place of Pillow's and
+    torch's own functions is put back: with its `Image.open` a file that is no picture is a missing package.
 
     Raises:
         PrepareError: it is not installed.
@@ -30,12 +31,19 @@ def import_ultralytics() -> Any:
         _OURS["YOLO_CONFIG_DIR"] = tempfile.mkdtemp(prefix="zoobench-yolo-")
         atexit.register(shutil.rmtree, _OURS["YOLO_CONFIG_DIR"], ignore_errors=True)
         os.environ.update(_OURS)
+    import torch
+    from PIL import Image
+
+    own = [(Image, "open", Image.open), (torch, "save", torch.save)]
     try:
         from ultralytics.nn import tasks
     except ImportError as error:
         raise PrepareError(
             f'ultralytics cannot be imported ({error}); pip install "zoobench[ultralytics]" (AGPL-3.0)'
         ) from error
+    finally:
+        for module, name, function in own:
+            setattr(module, name, function)
     return tasks
 
 
