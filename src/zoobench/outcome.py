@@ -565,6 +565,7 @@ class Accuracy(Frozen):
     )
     boxes: MeanAP | None = Field(default=None, description="of a detector")
     published_top1: float | None = Field(default=None, description="percent, as the catalog quotes it")
+    published_map: float | None = Field(default=None, description="percent, of COCO val2017, likewise")
     unclaimed: str | None = None
     assumed: str | None = Field(default=None, description="of the labels, what was taken for granted")
     not_finite: int = Field(

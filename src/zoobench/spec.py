@@ -548,7 +548,7 @@ class Evaluation:
         reference: the fp32 artifact whose outputs are the reference; None: this case is the reference.
         origin: of a detector's reference on another runtime than PyTorch: PyTorch's fp32, which it is held against.
         max_drop: how much of top-1 may be lost against the reference, a share.
-        published_top1: percent, of the catalog.
+        published: percent, of the catalog: top-1, or COCO's mAP of a detector.
     """
 
     pack: str
@@ -557,7 +557,7 @@ class Evaluation:
     reference: Artifact | None = None
     origin: tuple[Case, Artifact] | None = None
     max_drop: float = 0.01
-    published_top1: float | None = None
+    published: float | None = None
 
 
 class TextTask(Frozen):

@@ -252,9 +252,9 @@ def test_what_knows_nothing_claims_nothing(pack, tmp_path, fields, why):
 
 def test_a_figure_that_is_not_the_published_one_is_said(pack, tmp_path):
     raw = judge(pack, tmp_path, {"a": Reading(wrong=dict.fromkeys(range(1, 12), 0))})
-    far = summarise(raw, evaluation(pack, published_top1=95.0), artifact())
+    far = summarise(raw, evaluation(pack, published=95.0), artifact())
     assert "not_as_published" in [r.code for r in accuracy_warnings(far, None)]
-    near = summarise(raw, evaluation(pack, published_top1=55.0), artifact())
+    near = summarise(raw, evaluation(pack, published=55.0), artifact())
     assert list(accuracy_warnings(near, None)) == []
     [said] = accuracy_warnings(None, "the worker died")
     assert said.code == "no_accuracy" and "the worker died" in said.message

@@ -101,12 +101,12 @@ def judge(pack: Pack, folder: Path, session: Seeing, case: Case = CASE, **more: 
     )  # fmt: skip
 
 
-def claimed(pack: Pack, raw: dict[str, Any], what: Artifact | None = None, max_drop: float = 0.01) -> Any:
+def claimed(pack: Pack, raw: dict[str, Any], what: Artifact | None = None, **due: Any) -> Any:
     data = DataInfo(
         label="set val", identity={}, samples=12, seed=0, ids_sha256=pack.ids_sha256,
         content_sha256=pack.content_sha256, labels_sha256=pack.labels_sha256, boxes=True,
     )  # fmt: skip
-    evaluation = Evaluation(pack="", data=data, outputs="", max_drop=max_drop)
+    evaluation = Evaluation(pack="", data=data, outputs="", **due)
     return summarise(json.loads(json.dumps(raw)), evaluation, what or artifact())
 
 
@@ -118,6 +118,16 @@ def test_what_is_seen_where_it_is_counts_as_right(pack, tmp_path):
     # Off by four pixels of fourteen, which are eight of the input: an IoU of 20 / 36, right at two of COCO's ten thresholds.
     moved = claimed(pack, judge(pack, tmp_path, Seeing(moved=8.0)))
     assert (moved.boxes.map50, moved.boxes.map75, moved.boxes.map) == pytest.approx((1.0, 0.0, 0.2))
+
+
+def test_the_published_figure_is_held_against_fp32_alone(pack, tmp_path):
+    raw = judge(pack, tmp_path, Seeing())
+    far = accuracy_warnings(claimed(pack, raw, published=37.3), None)
+    assert [reason.code for reason in far] == ["not_as_published"]
+    assert not list(accuracy_warnings(claimed(pack, raw, published=99.0), None))
+    fewer = judge(pack, tmp_path, Seeing(), INT8, artifact=artifact("b"), reference=artifact())
+    told = accuracy_warnings(claimed(pack, fewer, artifact("b"), published=37.3, max_drop=0.9), None)
+    assert not list(told)
 
 
 def test_classes_are_matched_by_name_and_foreign_ones_left_out(pack, tmp_path):

@@ -148,9 +148,7 @@ class Accuracies:
         if self._key(blank, seat.artifact.sha256, seat.artifact.meaning_sha256) in self.known:
             return seat
         model = self.recorder.models[seat.case.model]
-        published = (
-            model.published.top1 if model.published and seat.artifact.weights == "pretrained" else None
-        )
+        quoted = model.published if seat.artifact.weights == "pretrained" else None
         evaluation = Evaluation(
             pack=asked.folder,
             data=asked.info,
@@ -158,7 +156,7 @@ class Accuracies:
             reference=self.recorder.reference(seat.case),
             origin=self._origin(seat),
             max_drop=self.pictures.max_drop,
-            published_top1=published,
+            published=quoted and (quoted.top1 if quoted.coco_map is None else quoted.coco_map),
         )
         return dataclasses.replace(seat, evaluation=evaluation)
 

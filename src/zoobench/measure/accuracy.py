@@ -7,7 +7,7 @@ from typing import Any
 
 from zoobench.measure.detection import box_agreement, box_drop
 from zoobench.measure.proportions import drop, share
-from zoobench.outcome import Accuracy, BoxDrop, Drop, DropDecision, Fidelity, Reason
+from zoobench.outcome import Accuracy, BoxDrop, Drop, DropDecision, Fidelity, MeanAP, Reason
 from zoobench.spec import Artifact, Evaluation
 
 BENT = 0.8
@@ -32,12 +32,16 @@ def summarise(raw: Mapping[str, Any], evaluation: Evaluation, artifact: Artifact
         return share(k, n) if claimed and k is not None else None
 
     if artifact.detector is not None:
-        right: dict[str, Any] = {"boxes": raw["boxes"] if claimed else None}
+        right: dict[str, Any] = {
+            "boxes": raw["boxes"] if claimed else None,
+            "published_map": evaluation.published,
+        }
     else:
         right = {
             "top1": of_images(raw["right"]),
             "top5": of_images(raw["right5"]),
             "top1_masked": of_images(raw["masked"]),
+            "published_top1": evaluation.published,
         }
     return Accuracy(
         data=evaluation.data,
@@ -49,7 +53,6 @@ def summarise(raw: Mapping[str, Any], evaluation: Evaluation, artifact: Artifact
         outputs=raw["outputs"],
         classes=raw["classes"],
         **right,
-        published_top1=evaluation.published_top1,
         unclaimed=unclaimed,
         assumed=raw["assumed"] if claimed else None,
         not_finite=raw["not_finite"],
@@ -112,10 +115,13 @@ def accuracy_warnings(accuracy: Accuracy | None, unassessed: str | None) -> Iter
     for note in accuracy.data.notes:
         yield Reason(code="data_note", message=note)
     if str(accuracy.preprocessing.get("source", "")).startswith("assumed"):
+        taken, theirs = (
+            ("ImageNet's usual", "ImageNet's") if accuracy.boxes is None else ("YOLO's letterbox", "COCO's")
+        )
         yield Reason(
             code="preprocessing_assumed",
-            message="how the model wants its pictures is not told by its file, so ImageNet's usual was taken; state it in a "
-            "registry (preprocessing = { … }), and labels = … where its outputs are not ImageNet's classes",
+            message=f"how the model wants its pictures is not told by its file, so {taken} was taken; state it in a "
+            f"registry (preprocessing = {{ … }}), and labels = … where its outputs are not {theirs} classes",
         )
     if accuracy.undecodable:
         yield Reason(
@@ -137,7 +143,14 @@ def accuracy_warnings(accuracy: Accuracy | None, unassessed: str | None) -> Iter
 
 def _published(accuracy: Accuracy) -> Iterator[Reason]:
     """The reference against the catalog's figure, which holds for all of ImageNet and not for a part of its classes."""
-    if accuracy.fidelity is not None or accuracy.published_top1 is None or accuracy.top1 is None:
+    close = accuracy.fidelity
+    if (
+        accuracy.boxes is not None
+        and accuracy.published_map is not None
+        and (not close or not close.box_drop)
+    ):
+        yield from _published_map(accuracy.boxes, accuracy.published_map)
+    if close is not None or accuracy.published_top1 is None or accuracy.top1 is None:
         return
     low, high = (100 * edge for edge in accuracy.top1.interval)
     part = accuracy.classes is not None and accuracy.classes < 1000
@@ -152,6 +165,17 @@ def _published(accuracy: Accuracy) -> Iterator[Reason]:
                 else "; check the weights, the pre-processing and the label order before you believe either"
             ),
         )
+
+
+def _published_map(boxes: MeanAP, published: float) -> Iterator[Reason]:
+    if boxes.interval is None or boxes.interval[0] <= published / 100 <= boxes.interval[1]:
+        return
+    low, high = (100 * edge for edge in boxes.interval)
+    yield Reason(
+        code="not_as_published",
+        message=f"mAP is {100 * (boxes.map or 0.0):.1f}% [{low:.1f}, {high:.1f}], the published figure {published:.1f}% lies outside; it "
+        "is of all of COCO val2017, with pictures prepared as its source says: compare them before you believe either",
+    )
 
 
 def drop_warnings(lost: Drop | BoxDrop | None) -> Iterator[Reason]:
