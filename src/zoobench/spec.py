@@ -89,6 +89,13 @@ class Published(Frozen):
             raise ValueError("published must hold one figure: top1, or coco_map of a detector")
         return self
 
+    @property
+    def figure(self) -> float:
+        """The one that it holds, percent."""
+        figure = self.top1 if self.coco_map is None else self.coco_map
+        assert figure is not None
+        return figure
+
 
 TASK_ALIASES = {
     "classification": "image_classification",

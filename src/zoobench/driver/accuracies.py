@@ -156,7 +156,7 @@ class Accuracies:
             reference=self.recorder.reference(seat.case),
             origin=self._origin(seat),
             max_drop=self.pictures.max_drop,
-            published=quoted and (quoted.top1 if quoted.coco_map is None else quoted.coco_map),
+            published=quoted.figure if quoted else None,
         )
         return dataclasses.replace(seat, evaluation=evaluation)
 
