@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from zoobench.catalog import ALIASES, MODEL_REGISTRY, find, known_models
-from zoobench.spec import ModelSpec
+from zoobench.errors import UsageError
+from zoobench.spec import ModelSpec, Published
 
 # timm's published top-1 of the five models that fp32 accuracy is checked against.
 PUBLISHED = {
@@ -22,6 +23,7 @@ PUBLISHED = {
 MODELS = known_models()
 IDS = [model.name for model in MODELS]
 PICTURES = [model for model in MODELS if model.task == "image_classification"]
+DETECTORS = [model for model in MODELS if model.task == "object_detection"]
 TEXTS = [model for model in MODELS if model.task == "text_generation"]
 
 
@@ -32,7 +34,7 @@ def test_the_zoo_is_large_enough_and_spans_both_libraries() -> None:
 
 
 def test_no_two_entries_are_the_same_model() -> None:
-    assert len({model.hf_id for model in MODELS}) == len(MODELS)
+    assert len({(model.hf_id, model.file) for model in MODELS}) == len(MODELS)
 
 
 @pytest.mark.parametrize("model", PICTURES, ids=[model.name for model in PICTURES])
@@ -169,3 +171,56 @@ def test_a_language_model_has_its_parameters(model: ModelSpec) -> None:
     known = {"tinyllama": 22_528, "phi2": 327_680}
     if model.name in known:
         assert decoder_of(config, model.name).kv_bytes(1, value_bytes=2) == known[model.name]
+
+
+@pytest.mark.parametrize("model", DETECTORS, ids=[model.name for model in DETECTORS])
+def test_a_detector_says_what_it_is_built_from_and_how_well_it_was_published(model: ModelSpec) -> None:
+    assert model.hf_id and model.hf_id.count("/") == 1 and model.revision is None
+    assert model.input_shape in ((3, 640, 640), (3, 800, 800))
+    assert model.config is not None and model.config["num_labels"] in (80, 91)
+    assert model.parameters and model.licence
+    assert model.published is not None and model.published.coco_map and model.published.top1 is None
+    assert "COCO val2017" in model.published.conditions and model.published.source
+    if model.library == "ultralytics":
+        assert (model.licence, model.file) == ("AGPL-3.0", f"{model.architecture}.pt")
+    else:
+        assert model.architecture and model.architecture.endswith("ForObjectDetection")
+        assert "gpl" not in model.licence.lower()
+
+
+def test_there_are_enough_detectors() -> None:
+    asked = {
+        "yolov8n", "yolov8s", "yolov8m", "yolos_tiny", "detr_resnet50", "conditional_detr_resnet50", "rtdetr_r18",
+        "rtdetr_r50", "rtdetr_v2_r18", "dfine_n", "dfine_s",
+    }  # fmt: skip
+    assert asked <= {model.name for model in DETECTORS}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", DETECTORS, ids=[model.name for model in DETECTORS])
+def test_a_detector_has_its_parameters(model: ModelSpec) -> None:
+    import torch
+    import transformers
+
+    from zoobench.backends.torch_yolo import build_yolo, description_of, settled
+
+    if model.library == "ultralytics":
+        assert model.architecture
+        built = settled(build_yolo(description_of(model.architecture), 80), (3, 64, 64))
+    else:
+        config = transformers.AutoConfig.for_model(**(model.config or {}))
+        with torch.device("meta" if "rtdetr" not in model.name and "dfine" not in model.name else "cpu"):
+            built = getattr(transformers, str(model.architecture))(config)
+    assert sum(p.numel() for p in built.parameters()) == model.parameters
+
+
+def test_a_repository_of_several_models_must_be_told_apart() -> None:
+    with pytest.raises(UsageError, match=r"several models; say which: yolov8n, yolov8s, yolov8m$"):
+        find(["Ultralytics/YOLOv8"])
+    assert find(["yolov8s"])[0].file == "yolov8s.pt"
+
+
+@pytest.mark.parametrize("figures", [{}, {"top1": 70.0, "coco_map": 30.0}])
+def test_a_published_figure_is_one(figures: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="one figure"):
+        Published(conditions="", source="", **figures)

@@ -348,6 +348,21 @@ def test_a_pickle_needs_permission(loopback_hub: LoopbackHub) -> None:
         snapshots.download(ID, commit)
 
 
+def test_of_several_models_only_the_file_that_is_meant_comes_down(loopback_hub: LoopbackHub) -> None:
+    files = {"yolo_n.pt": b"small", "yolo_m.pt": b"large", "README.md": b"two of them"}
+    commit = loopback_hub.add(ID, files)
+    with pytest.raises(PrepareError, match=r"only pickled weights .yolo_n\.pt.*--allow-pickle"):
+        snapshots.plan_download(ID, commit, only="yolo_n.pt")
+    with pytest.raises(PrepareError, match=r"has no file yolo_x\.pt"):
+        snapshots.plan_download(ID, commit, allow_pickle=True, only="yolo_x.pt")
+    found = snapshots.download(ID, commit, allow_pickle=True, only="yolo_n.pt")
+    assert (found.files, (found.folder / "yolo_n.pt").read_bytes()) == (("yolo_n.pt",), b"small")
+    loopback_hub.requests.clear()
+    assert snapshots.download(ID, commit, allow_pickle=True, only="yolo_n.pt") == found
+    assert loopback_hub.requests == []
+    assert snapshots.download(ID, commit, allow_pickle=True, only="yolo_m.pt").files == ("yolo_m.pt",)
+
+
 @pytest.mark.parametrize(
     "missing, words", [("config.json", "no config.json"), ("model.safetensors", "no weights")]
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper
+from tests.small_detectors import small
 
 from zoobench.errors import PrepareError
 from zoobench.prepare import export
+from zoobench.prepare.build import build_onnx, build_torch
 from zoobench.prepare.export import Exported, export_onnx, strip_metadata
 
 SHAPE = (3, 8, 8)
@@ -180,3 +183,45 @@ def test_metadata_is_stripped_everywhere() -> None:
     strip_metadata(model)
     assert b"/home/me" not in model.SerializeToString()
     assert model.producer_name == "pytorch"
+
+
+class AsksForTheLength(torch.nn.Module):  # type: ignore[misc]
+    """What RT-DETR and D-FINE do beside convolving: len() of a batch, and a check of their own tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token = torch.nn.Parameter(torch.ones(1, 4))
+
+    def forward(self, x: Any) -> Any:
+        from transformers.utils import torch_compilable_check
+
+        torch_compilable_check(x == x, "no picture has a value that is none")
+        return x.mean((2, 3)) @ self.token.new_ones(3, 4) + self.token.repeat(len(x), 1)
+
+
+@pytest.mark.slow
+def test_a_batch_stays_free_though_the_model_asks_for_its_length(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRANSFORMERS_DISABLE_TORCH_CHECK", "0")
+    before = len
+    exported = export_onnx(AsksForTheLength().eval(), tmp_path, input_shape=SHAPE)
+    assert (exported.rung, exported.dynamic_batch) == ("dynamo_dynamic", True)
+    assert len is before and os.environ["TRANSFORMERS_DISABLE_TORCH_CHECK"] == "0"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["yolo", "rt_detr_v2"])
+def test_a_detector_is_exported_with_a_free_batch_and_computes_what_pytorch_does(
+    family: str, tmp_path: Path
+) -> None:
+    folders = [tmp_path / name for name in ("torch", "onnx")]
+    for folder in folders:
+        folder.mkdir()
+    spec = small(family, size=64)
+    source = build_torch(folders[0], spec, None, seed=0, recipe={})
+    made = build_onnx(folders[1], spec, source, recipe={})
+    assert (made.export_rung, made.dynamic_batch, made.opset) == ("dynamo_dynamic", True, 17)
+    assert made.outputs == source.outputs and made.detector == source.detector
+    assert made.validation is not None and made.validation.passed
+    assert made.validation.batches == (1, 2, 5)

@@ -6,6 +6,7 @@ import csv
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.show.records import OTHER_MACHINE, full_run, make_failure, make_record, write_results
@@ -209,3 +210,19 @@ def test_many_batch_sizes_are_cut_and_said(tmp_path: Path) -> None:
     _, text = report(tmp_path, [make_record(batch=batch) for batch in range(1, 16)])
     assert text.count("### Batch size ") == 12
     assert text.count("3 more batch sizes are in results.csv.") == 2
+
+
+def test_models_under_a_copyleft_licence_are_named_once(tmp_path: Path) -> None:
+    def under(name: str, licence: str | None, **more: Any) -> Record:
+        made = make_record(name, **more)
+        return made.model_copy(update={"model": made.model.model_copy(update={"licence": licence})})
+
+    records = [
+        under("yolov8n", "AGPL-3.0"),
+        under("yolov8n", "AGPL-3.0", batch=8),
+        under("resnet18", "apache-2.0"),
+    ]
+    _, text = report(tmp_path / "a", records)
+    assert text.count("copyleft") == 1 and "built on them: yolov8n (AGPL-3.0)." in text
+    _, text = report(tmp_path / "b", [under("resnet18", None)])
+    assert "copyleft" not in text

@@ -75,9 +75,9 @@ def build_module(config: dict[str, Any]) -> Any:
             **config["kwargs"],
         )
     if config["library"] == "ultralytics":
-        from zoobench.backends.torch_yolo import build_yolo, fused
+        from zoobench.backends.torch_yolo import build_yolo, settled
 
-        return fused(build_yolo(config["yaml"], config["classes"]))
+        return settled(build_yolo(config["yaml"], config["classes"]), tuple(config["input_shape"]))
     import torch
     from transformers import AutoConfig
 

@@ -93,6 +93,30 @@ def build_yolo(yaml: dict[str, Any], classes: int) -> Any:
     return model
 
 
-def fused(model: Any) -> Any:
-    """Every BatchNorm folded into its convolution, as ultralytics does before it predicts and before it exports."""
-    return model.eval().fuse(verbose=False)
+def settled(model: Any, input_shape: tuple[int, ...]) -> Any:
+    """What runs: every BatchNorm folded into its convolution, as ultralytics does before it predicts and before it exports,
+    and the anchors of the one input shape as constants, which its head makes anew for every other batch.
+
+    Args:
+        model: see `build_yolo`; changed in place.
+        input_shape: (channels, height, width).
+    """
+    import torch
+
+    model = model.eval().fuse(verbose=False)
+    with torch.no_grad():
+        model(torch.zeros(1, *input_shape))
+    model.model[-1].shape = _AnyBatch()
+    return model
+
+
+class _AnyBatch:
+    """Equals every shape: the input's is fixed, and its anchors do not depend on the batch."""
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __ne__(self, other: object) -> bool:
+        return False
+
+    __hash__ = None  # type: ignore[assignment]

@@ -156,16 +156,20 @@ def _advice(request: str, registry: Mapping[str, Entry]) -> str:
 
 def _from_hub(request: str, registry: Mapping[str, Entry]) -> ModelSpec:
     hf_id, revision = sources.split_revision(request)
-    for name, entry in registry.items():
-        known = entry.get("hf_id") if isinstance(entry, dict) else getattr(entry, "hf_id", None)
-        if known != hf_id:
-            continue
+    known = {name: entry for name, entry in registry.items() if _said(entry, "hf_id") == hf_id}
+    if len({_said(entry, "file") for entry in known.values()}) > 1:
+        raise UsageError(f"{shown(hf_id)} holds several models; say which: {', '.join(map(str, known))}")
+    for name, entry in known.items():
         model = _runnable(name, entry)
         if revision in (None, model.revision):
             return model
         # Another revision may hold other weights: what was published for the entry need not hold for it.
         return model.model_copy(update={"name": request, "revision": revision, "published": None})
     return sources.from_hub(request)
+
+
+def _said(entry: Entry, key: str) -> Any:
+    return entry.get(key) if isinstance(entry, dict) else getattr(entry, key, None)
 
 
 def _runnable(name: str, entry: Entry) -> ModelSpec:

@@ -46,6 +46,19 @@ FAMILIES = {
 """By transformers' `model_type`."""
 
 
+def family_of(spec: ModelSpec, model_type: str) -> Family:
+    """The family of that name.
+
+    Raises:
+        PrepareError: nobody knows how its detectors are read.
+    """
+    if model_type not in FAMILIES:
+        raise PrepareError(
+            f"{spec.name}: how detectors of the family {model_type!r} are read is not known; known: {', '.join(FAMILIES)}"
+        )
+    return FAMILIES[model_type]
+
+
 @dataclass(frozen=True)
 class Facts:
     """What is known of a detector: see `LoadedModel`."""
@@ -68,11 +81,7 @@ def facts_of(spec: ModelSpec, config: Any, folder: Path | None) -> Facts:
         PrepareError: a family that cannot be read, or an input that is no picture.
     """
     model_type = str(config.model_type)
-    family = FAMILIES.get(model_type)
-    if family is None:
-        raise PrepareError(
-            f"{spec.name}: how detectors of the family {model_type!r} are read is not known; known: {', '.join(FAMILIES)}"
-        )
+    family = family_of(spec, model_type)
     if spec.input_shape is not None and len(spec.input_shape) != 3:
         raise PrepareError(f"{spec.name}: it takes (channels, height, width), not {spec.input_shape}")
     size, preprocessing = squashed(family.processor or model_type, folder, spec.input_shape, family.edge)

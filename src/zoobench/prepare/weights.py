@@ -22,7 +22,7 @@ from zoobench.backends.torch_module import (
 )
 from zoobench.errors import PrepareError, explained
 from zoobench.prepare.calibrate import calibrate, require_alive
-from zoobench.prepare.detectors import facts_of
+from zoobench.prepare.detectors import facts_of, family_of
 from zoobench.prepare.eager import reference_outputs
 from zoobench.prepare.preprocessing import assumed, coco_labels, of_timm, of_transformers
 from zoobench.prepare.random_detectors import liven_queries, spread_scores
@@ -249,14 +249,13 @@ def _detector(
 
 
 def _load_yolo(spec: ModelSpec, snapshot: Snapshot) -> LoadedModel:
-    from zoobench.backends.torch_yolo import fused
     from zoobench.prepare import yolo
 
     (file,) = snapshot.files
     model, config, names, edge = yolo.load(spec, snapshot.folder / file)
     if spec.input_shape is None:
         spec = spec.model_copy(update={"input_shape": (3, edge, edge)})
-    return _of_yolo(spec, fused(model), config, _origin(spec), names)
+    return _settled(_of_yolo(spec, model, config, _origin(spec), names))
 
 
 def _of_yolo(
@@ -332,7 +331,7 @@ def _random(spec: ModelSpec, seed: int) -> LoadedModel:
                 liven_queries(model.module)
                 spread_scores(model.module, inputs, model.detector, model.outputs)
             if model.library == "ultralytics":
-                model = _with_batchnorm_folded(model)
+                model = _settled(model)
             outputs = reference_outputs(model.module, inputs, model.outputs)
     for output in outputs.values():
         require_alive(output, spec.name)
@@ -351,10 +350,11 @@ def _made(spec: ModelSpec, architecture: str) -> LoadedModel:
     return _random_timm(spec, architecture)
 
 
-def _with_batchnorm_folded(model: LoadedModel) -> LoadedModel:
-    from zoobench.backends.torch_yolo import fused
+def _settled(model: LoadedModel) -> LoadedModel:
+    """YOLO as it runs; random weights need its BatchNorm until they are calibrated."""
+    from zoobench.backends.torch_yolo import settled
 
-    return replace(model, module=ready(fused(model.module), "ultralytics"))
+    return replace(model, module=ready(settled(model.module, model.input_shape), "ultralytics"))
 
 
 def _random_timm(spec: ModelSpec, architecture: str) -> LoadedModel:
@@ -381,6 +381,8 @@ def _random_transformers(spec: ModelSpec, architecture: str) -> LoadedModel:
         if model_type is None:
             model_type = getattr(transformers, architecture).config_class.model_type
         config = transformers.AutoConfig.for_model(model_type, **numbers)
+        if spec.task == DETECTION:
+            family_of(spec, config.model_type)
         made = auto_model(DETECTS if spec.task == DETECTION else "")
         model = made.from_config(config, dtype=torch.float32)
     return _from_transformers(spec, model, "random", None)
