@@ -355,3 +355,13 @@ def test_the_documented_module_is_the_same_registry() -> None:
     import model_registry
 
     assert model_registry.MODEL_REGISTRY is MODEL_REGISTRY
+
+
+def test_a_file_of_ultralytics_is_a_detector_under_its_licence(tmp_path: Path) -> None:
+    (tmp_path / "best.pt").write_bytes(b"")
+    (spec,) = find([str(tmp_path / "best.pt")])
+    assert (spec.name, spec.library, spec.task, spec.licence) == (
+        "best.pt", "ultralytics", "object_detection", "AGPL-3.0",
+    )  # fmt: skip
+    (tmp_path / "best.bin").write_bytes(b"")
+    assert "give one, a .pt file of ultralytics" in refusal(str(tmp_path / "best.bin"))

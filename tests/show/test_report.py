@@ -223,6 +223,6 @@ def test_models_under_a_copyleft_licence_are_named_once(tmp_path: Path) -> None:
         under("resnet18", "apache-2.0"),
     ]
     _, text = report(tmp_path / "a", records)
-    assert text.count("copyleft") == 1 and "built on them: yolov8n (AGPL-3.0)." in text
+    assert text.count("Under a copyleft licence") == 1 and "built on them: yolov8n (AGPL-3.0)." in text
     _, text = report(tmp_path / "b", [under("resnet18", None)])
-    assert "copyleft" not in text
+    assert "Under a copyleft licence" not in text

@@ -128,7 +128,8 @@ def from_path(text: str) -> ModelSpec:
 def of_file(path: Path) -> dict[str, Any]:
     """What a file's ending says of the model in it."""
     if path.suffix == YOLO_FILE:
-        return {"library": "ultralytics", "task": "object_detection"}
+        # Its makers' licence is on what is trained with it too.
+        return {"library": "ultralytics", "task": "object_detection", "licence": "AGPL-3.0"}
     return {"library": "onnx"} if path.suffix == ".onnx" else {}
 
 
