@@ -35,6 +35,8 @@ class Place:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.executor = LocalExecutor(cache=folder / "cache")
+        # Eight seconds each time, for nothing that is asked here.
+        self.executor.ceilings = lambda threads, runtimes: None
         write_shapes(folder / "shapes")
         train_shapes(folder)
         self.model = folder / "model.pt"
@@ -160,7 +162,7 @@ def test_int8_keeps_its_tail_in_fp32_and_is_held_against_fp32(
     record = records["onnx_cpu", "int8"]
     assert record.artifact is not None and record.artifact.ladder is not None
     left_out = record.artifact.ladder["left_out"]
-    print("LEFT", left_out)
+    assert {"node_softmax", "node_cat_16", "node_sigmoid"} <= set(left_out)
     assert any("detection tail left in fp32" in note for note in record.artifact.notes)
     assert record.accuracy is not None and record.accuracy.fidelity is not None
     close = record.accuracy.fidelity

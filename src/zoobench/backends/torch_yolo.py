@@ -5,10 +5,8 @@ ultralytics is licensed under AGPL-3.0 and an extra: nothing here is imported be
 
 from __future__ import annotations
 
-import atexit
 import os
 import re
-import shutil
 import tempfile
 from typing import Any
 
@@ -18,7 +16,7 @@ _NAME = re.compile(r"(yolov?\d+)([a-z])")
 
 
 def import_ultralytics() -> Any:
-    """Import `ultralytics.nn.tasks`: offline, silent, and with a settings folder that is gone with this process.
+    """Import `ultralytics.nn.tasks`: offline, silent, and with a settings folder that is gone when it is there.
 
     Left alone it writes settings into the home folder, asks the network whether it is there, and installs what it misses;
     with `ULTRALYTICS_SAFE_LOAD` it never evaluates what a model's description says. What it puts in the place of Pillow's and
@@ -27,27 +25,26 @@ def import_ultralytics() -> Any:
     Raises:
         PrepareError: it is not installed.
     """
-    if "YOLO_CONFIG_DIR" not in _OURS:
-        _OURS["YOLO_CONFIG_DIR"] = tempfile.mkdtemp(prefix="zoobench-yolo-")
-        atexit.register(shutil.rmtree, _OURS["YOLO_CONFIG_DIR"], ignore_errors=True)
-        os.environ.update(_OURS)
     import torch
     from PIL import Image
 
     own = [(Image, "open", Image.open), (torch, "save", torch.save)]
-    try:
-        from ultralytics.nn import tasks
-    except ImportError as error:
-        raise PrepareError(
-            f'ultralytics cannot be imported ({error}); pip install "zoobench[ultralytics]" (AGPL-3.0)'
-        ) from error
-    finally:
-        for module, name, function in own:
-            setattr(module, name, function)
+    # Workers may end without a word, so nothing is left to be tidied up at the end.
+    with tempfile.TemporaryDirectory(prefix="zoobench-yolo-") as folder:
+        os.environ.update(_SILENT, YOLO_CONFIG_DIR=folder)
+        try:
+            from ultralytics.nn import tasks
+        except ImportError as error:
+            raise PrepareError(
+                f'ultralytics cannot be imported ({error}); pip install "zoobench[ultralytics]" (AGPL-3.0)'
+            ) from error
+        finally:
+            for module, name, function in own:
+                setattr(module, name, function)
     return tasks
 
 
-_OURS = {
+_SILENT = {
     "YOLO_OFFLINE": "true",
     "YOLO_VERBOSE": "false",
     "YOLO_AUTOINSTALL": "false",
