@@ -91,3 +91,18 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     assert "Is a directory" in refusal(tmp_path / "folder.toml")
     (tmp_path / "latin.toml").write_bytes(b"# caf\xe9\n")
     assert "is not UTF-8 text" in refusal(tmp_path / "latin.toml")
+
+
+def test_a_folder_with_the_named_file_needs_no_other(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    entry = {
+        "path": str(tmp_path / "mine"),
+        "file": "best.pt",
+        "library": "ultralytics",
+        "architecture": "yolov8n",
+    }
+    with pytest.raises(UsageError, match=r"holds no file 'best\.pt'"):
+        find(["mine_yolo"], {"mine_yolo": entry})
+    (tmp_path / "mine" / "best.pt").touch()
+    (model,) = find(["mine_yolo"], {"mine_yolo": entry})
+    assert (model.file, model.path) == ("best.pt", tmp_path / "mine")

@@ -177,7 +177,7 @@ def _runnable(name: str, entry: Entry) -> ModelSpec:
     model = _checked(name, entry)
     if model.path is not None:
         try:
-            sources.check_local(model.path, str(model.path))
+            sources.check_local(model.path, str(model.path), model.file)
         except UsageError as error:
             raise UsageError(f"registry entry {shown(name)}: {error}") from error
     return model

@@ -149,8 +149,8 @@ def _task_of(folder: Path) -> Task | None:
         return None
 
 
-def check_local(path: Path, text: str) -> None:
-    """Raise UsageError about `text` unless `path` is an `.onnx` or `.pt` file, or a folder in the Hub's layout."""
+def check_local(path: Path, text: str, only: str | None = None) -> None:
+    """Raise UsageError about `text` unless `path` is an `.onnx` or `.pt` file, or a folder in the Hub's layout or with `only` that file."""
     kind = _kind(path)
     if kind is None:
         raise UsageError(f"there is no file or folder {shown(text)}; check the path")
@@ -164,6 +164,10 @@ def check_local(path: Path, text: str) -> None:
         names = {entry.name for entry in path.iterdir()}
     except OSError as error:
         raise UsageError(f"cannot read folder {shown(text)}: {error.strerror}") from error
+    if only is not None:
+        if only not in names:
+            raise UsageError(f"folder {shown(text)} holds no file {shown(only)}")
+        return
     if "config.json" not in names:
         raise UsageError(
             f"folder {shown(text)} holds no config.json; a model folder has the layout of a Hub repository"
