@@ -26,6 +26,8 @@ from zoobench.prepare.weights import LoadedModel, load_model, save_torch_artifac
 from zoobench.spec import ModelSpec
 from zoobench.tasks import open_task
 
+pytestmark = pytest.mark.slow
+
 
 def outputs_of(model: LoadedModel) -> dict[str, np.ndarray]:
     inputs = open_task("object_detection").check_inputs(model.input_shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import pickle
 import subprocess
@@ -24,6 +25,10 @@ from zoobench.prepare.eager import reference_outputs
 from zoobench.prepare.weights import LoadedModel, load_model
 from zoobench.spec import ModelSpec
 from zoobench.tasks import open_task
+
+if importlib.util.find_spec("ultralytics") is None:
+    pytest.skip("ultralytics is not installed", allow_module_level=True)
+pytestmark = pytest.mark.slow
 
 # The architecture at a sixteenth of its width: what is tested here does not depend on it.
 NARROW = [0.33, 0.0625, 256]
