@@ -592,7 +592,7 @@ class Seat:
         evaluation: the accuracy pass that follows, None for none.
         reference: fp32 of the same runtime, which a language model's answers are held against; None: it is that itself.
         tasks: of lm-evaluation-harness, which follow.
-        pack: folder of pictures on which a detector's stages are timed; None: a picture is made.
+        pack: folder of pictures on which a detector's stages are timed; None: some are made.
     """
 
     case: Case

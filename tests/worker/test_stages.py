@@ -67,7 +67,7 @@ def test_each_stage_has_its_own_time_and_all_of_them_make_the_whole(monkeypatch:
     assert (found.preprocessing.p50_ms, found.model.p50_ms, found.postprocessing.p50_ms) == (14.0, 50.0, 3.0)
     assert found.end_to_end.p50_ms == 67.0
     assert session.shapes == {(2, 3, 32, 32)}
-    assert (found.boxes, found.pictures) == (2.0, "a made picture of 640 × 480 pixels")
+    assert (found.boxes, found.pictures) == (2.0, "8 made pictures of 640 × 480 pixels")
     # About two seconds, less the rounds that settle.
     assert found.end_to_end.n == 28
 

@@ -33,12 +33,12 @@ def check_pictures(input_shape: tuple[int, ...], items: int) -> np.ndarray:
     return np.stack(rows)
 
 
-def made_picture(height: int, width: int) -> Image.Image:
-    """A smooth RGB picture that nobody has taken, the same every time: for what depends on its size alone."""
+def made_picture(height: int, width: int, number: int = 0) -> Image.Image:
+    """A smooth RGB picture that nobody has taken, with the contrast of the check inputs; each number's is the same every time."""
     from PIL import Image
 
-    waves = _waves(np.random.Generator(np.random.PCG64(_SEED)), (3, height, width))
-    return Image.fromarray((128 + 50 * waves).clip(0, 255).astype(np.uint8).transpose(1, 2, 0))
+    waves = _waves(np.random.Generator(np.random.PCG64(_SEED + number)), (3, height, width))
+    return Image.fromarray((128 + 64 * waves).clip(0, 255).astype(np.uint8).transpose(1, 2, 0))
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ _LEAST_ROUNDS, _MOST_ROUNDS = 5, 100
 _SECONDS = 2.0
 _PICTURES = 8
 _MADE_SIZE = (480, 640)
-"""Height and width of the picture that is made where none is given: COCO's usual."""
+"""Height and width of the pictures that are made where none are given: COCO's usual."""
 
 
 def time_stages(
@@ -46,7 +46,7 @@ def time_stages(
     A round begins with decoded RGB pictures and ends with boxes in their pixels. Pre- and post-processing are one thread's.
 
     Args:
-        pack: labelled pictures whose first ones are taken; None: a picture is made.
+        pack: labelled pictures whose first ones are taken; None: some are made.
         clock: nanoseconds.
     """
     how = artifact.preprocessing
@@ -96,7 +96,8 @@ def time_stages(
 def _pictures(pack: Path | None) -> tuple[Sequence[Image], str]:
     if pack is None:
         height, width = _MADE_SIZE
-        return [made_picture(height, width)], f"a made picture of {width} × {height} pixels"
+        made = [made_picture(height, width, number) for number in range(_PICTURES)]
+        return made, f"{_PICTURES} made pictures of {width} × {height} pixels"
     from zoobench.data.decode import UndecodableError, decode
     from zoobench.data.pack import Pack
 
