@@ -110,7 +110,7 @@ def test_unknown_outputs_only_if_the_counts_fit() -> None:
         (["tench"], 1001, "imagenet-1k", r"imagenet-1k\+background"),
         (["tench"], 10, "imagenet-1k", "10 outputs"),
         (["tench"], 1000, "cifar", "no known labels"),
-        (["tench"], 3, ["a", "b"], "3 outputs and names 2"),
+        (["tench"], 3, ["a", "b"], "3 classes and names 2"),
         (["cow"], 2, ["a", "b"], "none of the model's: 'cow'"),
         ([], 2, None, "no classes"),
     ],

@@ -201,3 +201,16 @@ def test_which_detectors_want_a_grey_border() -> None:
     ):
         detector = inferred(outputs, INPUT, NOTHING)
         assert is_yolo(detector, INPUT, open_task(DETECTION, detector).parts(outputs)) is expected
+
+
+@pytest.mark.parametrize(
+    ("said", "licence"),
+    [
+        ("AGPL-3.0 License (https://ultralytics.com/license)", "AGPL-3.0"),
+        ("Apache-2.0", "Apache-2.0"),
+        ("", None),
+        ("<img src=x>", None),
+    ],
+)
+def test_a_files_licence_is_what_its_exporter_wrote(said: str, licence: str | None) -> None:
+    assert told_by({"license": said}).licence == licence

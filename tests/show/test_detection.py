@@ -37,8 +37,8 @@ def test_the_report_tells_what_a_picture_takes_beside_the_model(tmp_path: Path) 
     section = text.split("### From pixels to boxes")[1].split("\n### ")[0]
     rows = [line for line in section.splitlines() if line.startswith("| yolov8n")]
     assert rows == [
-        "| yolov8n | onnx_cpu | 1 | 8.00 | 60.0 | 2.00 | 70.0 [70.0, 70.0] | 70.0 | 14.3 | 5.50 |",
-        "| yolov8n | pytorch | 1 | 8.00 | 90.0 | 2.00 | 100 [100, 100] | 100 | 10.0 | 5.50 |",
+        "| yolov8n | onnx_cpu | 1 | 8.00 | 60.0 | 2.00 | 70.0 [70.0, 70.0] | 70.0 | 14.3 | 5.50 | 30 |",
+        "| yolov8n | pytorch | 1 | 8.00 | 90.0 | 2.00 | 100 [100, 100] | 100 | 10.0 | 5.50 | 30 |",
     ]
     assert "On 8 pictures of street val2017; boxes with a score of at least 0.25 are kept" in section
     assert files.table is not None

@@ -43,7 +43,7 @@ class DataFlags:
     calibration_split
         Of the calibration pictures.
     max_drop
-        How much of top-1 a precision may lose against fp32: 1%, which is one point, unless said.
+        How much of top-1, or of mAP, a precision may lose against fp32: 1%, which is one point, unless said.
     """
 
     dataset: str | None = None

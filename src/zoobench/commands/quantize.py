@@ -21,6 +21,7 @@ def quantize(
     backend: str = "onnx_cpu",
     calibration: str | None = None,
     calibration_samples: int | None = None,
+    calibration_split: str | None = None,
     output: Path | None = None,
     weights: WeightsPolicy = WeightsPolicy.AUTO,
     registry: Path | None = None,
@@ -39,9 +40,11 @@ def quantize(
     backend
         The runtime that the file is for: onnx_cpu, openvino, onnx_cuda.
     calibration
-        Pictures that set int8's ranges: a folder (class/name.jpg), parquet, a Hub id or a short name; default: noise.
+        Pictures that set int8's ranges: a folder (class/name.jpg, or COCO's layout), a COCO .json, parquet, a Hub id or a short name; default: noise.
     calibration_samples
         How many of them; default: 200, or all where there are fewer.
+    calibration_split
+        Of those pictures; default: their test or validation split.
     output
         The file to write; default: MODEL.PRECISION.onnx here. OpenVINO's are two, .xml and beside it .bin.
     weights
@@ -58,7 +61,11 @@ def quantize(
     from zoobench.commands.pictures import DataFlags
     from zoobench.show.progress import watch
 
-    asked = DataFlags(calibration=calibration, calibration_samples=calibration_samples).data()
+    asked = DataFlags(
+        calibration=calibration,
+        calibration_samples=calibration_samples,
+        calibration_split=calibration_split,
+    ).data()
     with watch() as observer:
         artifact, file = api.quantize(
             model,
@@ -86,17 +93,17 @@ def quantize(
         print(note)
     print(
         f"what it gets right and how fast it is says `zoobench run --models {shlex.quote(model)} --backends {backend} "
-        f"--precisions fp32 {artifact.precision.value} --dataset …{_calibration(calibration, calibration_samples)}`"
+        f"--precisions fp32 {artifact.precision.value} --dataset …{_calibration(calibration, calibration_samples, calibration_split)}`"
     )
     return 0
 
 
-def _calibration(calibration: str | None, samples: int | None) -> str:
+def _calibration(calibration: str | None, samples: int | None, split: str | None) -> str:
     if calibration is None:
         return ""
-    return f" --calibration {shlex.quote(calibration)}" + (
-        f" --calibration-samples {samples}" if samples else ""
-    )
+    told = f" --calibration {shlex.quote(calibration)}"
+    told += f" --calibration-samples {samples}" if samples else ""
+    return told + (f" --calibration-split {shlex.quote(split)}" if split else "")
 
 
 def _calibrated(artifact: Artifact) -> str:

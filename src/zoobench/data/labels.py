@@ -119,7 +119,7 @@ def class_map(classes: Sequence[str], outputs: int, labels: Labels) -> ClassMap:
         return _to_imagenet(classes, first)
     if len(labels) != outputs:
         raise UsageError(
-            f"the model has {outputs} outputs and names {len(labels)} labels: they must be as many"
+            f"the model has {outputs} classes and names {len(labels)} labels: they must be as many"
         )
     for first in (0, 1):
         if outputs == len(imagenet_classes()) + first and _are_imagenet(labels[first:]):

@@ -116,7 +116,7 @@ def accuracy_warnings(accuracy: Accuracy | None, unassessed: str | None) -> Iter
         yield Reason(code="data_note", message=note)
     if str(accuracy.preprocessing.get("source", "")).startswith("assumed"):
         taken, theirs = (
-            ("ImageNet's usual", "ImageNet's") if accuracy.boxes is None else ("YOLO's letterbox", "COCO's")
+            ("YOLO's letterbox", "COCO's") if accuracy.data.boxes else ("ImageNet's usual", "ImageNet's")
         )
         yield Reason(
             code="preprocessing_assumed",

@@ -357,7 +357,13 @@ def _prepare_file(
     if "torch" in formats:
         notes = (f"{path.name} is an ONNX file: there is no PyTorch module of it to run",)
     source = inspect(path, spec.input_shape)
-    spec = spec.model_copy(update={"input_shape": source.input_shape, "input_name": source.input_name})
+    spec = spec.model_copy(
+        update={
+            "input_shape": source.input_shape,
+            "input_name": source.input_name,
+            "licence": spec.licence or source.told.licence,
+        }
+    )
     if "onnx" not in formats:
         return Prepared(model=spec, artifacts={}, notes=notes)
     recipe: dict[str, Any] = {

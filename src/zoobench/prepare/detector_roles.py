@@ -43,11 +43,13 @@ class Told:
         task: ultralytics' word, such as `detect`; None: it says nothing.
         names: of the classes, by index.
         edges: height and width that the model was exported for, pixels.
+        licence: in its own words, shortened to the name where that is known.
     """
 
     task: str | None = None
     names: tuple[str, ...] = ()
     edges: tuple[int, int] | None = None
+    licence: str | None = None
 
 
 def told_by(metadata: Mapping[str, str]) -> Told:
@@ -58,7 +60,14 @@ def told_by(metadata: Mapping[str, str]) -> Told:
         task=metadata.get("task"),
         names=_names(metadata.get("names", "")),
         edges=(square[0], square[1]) if len(square) == 2 and all(square) else None,
+        licence=_licence(metadata.get("license", "")),
     )
+
+
+def _licence(text: str) -> str | None:
+    """`AGPL-3.0 License (https://ultralytics.com/license)` is AGPL-3.0."""
+    found = re.match(r"[\w.+-]{2,40}", text.strip(), re.ASCII)
+    return found[0] if found else None
 
 
 def _names(text: str) -> tuple[str, ...]:

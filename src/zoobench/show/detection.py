@@ -34,7 +34,11 @@ def stages_section(rows: Sequence[Row]) -> list[Block]:
         (Column("p95", "right"), lambda r: format_ms(r.end_to_end_p95_ms)),
         (Column("Pictures/s", "right"), _pictures_per_s),
         (Column("Boxes a picture", "right"), lambda r: format_number(r.boxes)),
+        (Column("Rounds", "right"), lambda r: str(r.stage_rounds)),
     ]
+    if len({r.stage_pictures for r in shown}) > 1:
+        # What is found on other pictures takes another time.
+        fields.insert(len(case_fields(shown)) + 1, (Column("Pictures"), lambda r: r.stage_pictures or DASH))
     more = (
         [Paragraph(f"{len(known) - len(shown)} more rows are in results.csv.")]
         if len(known) > len(shown)
@@ -42,10 +46,11 @@ def stages_section(rows: Sequence[Row]) -> list[Block]:
     )
     return [
         Heading(3, "From pixels to boxes"),
+        *map(Paragraph, _pictures(shown)),
         Paragraph(
-            f"{_pictures(shown)} Each round begins with decoded RGB pictures and ends with boxes in their pixels; pre- and "
-            "post-processing are one thread's, the same code for every backend. Figures are medians, and the model's own is "
-            "that of these rounds: the one to compare is in the first table, from turns that the backends shared."
+            "Each round begins with decoded RGB pictures and ends with boxes in their pixels; pre- and post-processing are one "
+            "thread's, the same code for every backend. Figures are medians, and the model's own is that of these rounds: the one "
+            "to compare is in the first table, from turns that the backends shared."
         ),
         make_table(fields, shown),
         *more,
@@ -123,12 +128,12 @@ def _accuracy_sentences(rows: Sequence[Row]) -> list[str]:
     return [*told, *margin_sentences(rows)]
 
 
-def _pictures(rows: Sequence[Row]) -> str:
+def _pictures(rows: Sequence[Row]) -> list[str]:
     told: dict[str, None] = {}
     for row in rows:
         kept = f"boxes with a score of at least {row.score_threshold:g} are kept, and of two that overlap by more than {row.iou_threshold:g} the better"
         told[f"On {row.stage_pictures}; {kept}."] = None
-    return " ".join(told)
+    return list(told)
 
 
 def _end_to_end(row: Row) -> str:

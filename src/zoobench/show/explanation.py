@@ -223,7 +223,7 @@ def _beside_fp32(beside: Sequence[tuple[Row, Explanation]]) -> Table:
         (Column("p50 (ms)", "right"), lambda r: format_ms(r.p50_ms)),
         (Column("Speed-up", "right"), of(_speed_up)),
         (Column("Pays"), of(lambda v: {"pays": "yes", "costs": "❌ no"}.get(v.pays or "", v.pays or DASH))),
-        (Column("Drop of top-1"), drop_word),
+        (Column("Drop"), drop_word),
     ]
     return make_table(fields, rows)
 

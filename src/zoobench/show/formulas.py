@@ -33,7 +33,7 @@ FORMULAS: tuple[tuple[str, str], ...] = (
     ),
     (
         "Drop",
-        "top-1 of fp32 less top-1 of this precision on the same pictures. Only those count on which the two disagree: its "
+        "top-1, or mAP, of fp32 less that of this precision on the same pictures. Of a classifier only those count on which the two disagree: its "
         "95% interval is Agresti and Min's, its p-value the exact McNemar test's. Pass: the interval ends below the "
         "margin (--max-drop); fail: it begins above; else inconclusive.",
     ),

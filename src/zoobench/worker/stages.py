@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from zoobench.spec import Artifact, Case
 
 _SETTLING = 2
-_LEAST_ROUNDS, _MOST_ROUNDS = 5, 100
+_MOST_ROUNDS = 96
 _SECONDS = 2.0
 _PICTURES = 8
+"""Rounds are a multiple of it, so that every runtime has seen each picture as often."""
 _MADE_SIZE = (480, 640)
 """Height and width of the pictures that are made where none are given: COCO's usual."""
 
@@ -59,9 +60,7 @@ def time_stages(
     }
     boxes = rounds = 0
     begun = clock()
-    while rounds < _SETTLING + _LEAST_ROUNDS or (
-        rounds < _SETTLING + _MOST_ROUNDS and clock() - begun < _SECONDS * 1e9
-    ):
+    while _goes_on(rounds - _SETTLING, (clock() - begun) / 1e9):
         batch = [next(taken) for _ in range(case.batch)]
         start = clock()
         tensor = np.stack([task.item(picture, how) for picture in batch])
@@ -91,6 +90,13 @@ def time_stages(
         "score_threshold": thresholds.score,
         "iou_threshold": thresholds.iou,
     }
+
+
+def _goes_on(rounds: int, seconds: float) -> bool:
+    """Whether another round follows so many, those that settle not counted."""
+    if rounds < _PICTURES or rounds % _PICTURES:
+        return True
+    return rounds < _MOST_ROUNDS and seconds < _SECONDS
 
 
 def _pictures(pack: Path | None) -> tuple[Sequence[Image], str]:
