@@ -214,3 +214,18 @@ def test_which_detectors_want_a_grey_border() -> None:
 )
 def test_a_files_licence_is_what_its_exporter_wrote(said: str, licence: str | None) -> None:
     assert told_by({"license": said}).licence == licence
+
+
+def test_a_name_too_few_makes_no_objectness_of_the_first_class() -> None:
+    rng = np.random.default_rng(0)
+    values = np.concatenate([rng.uniform(0, 640, (1, 4, 8400)), rng.uniform(0, 1, (1, 3, 8400))], axis=1)
+    with pytest.raises(UnclearError, match="would have 3 classes, and 2 are named"):
+        inferred({"output0": values.astype(np.float32)}, (3, 640, 640), Told(), names=2)
+
+
+def test_corners_in_one_output_are_told_by_their_order() -> None:
+    rng = np.random.default_rng(0)
+    first = rng.uniform(0, 500, (1, 2, 8400))
+    boxes = np.concatenate([first, first + rng.uniform(1, 100, (1, 2, 8400))], axis=1)
+    values = np.concatenate([boxes, rng.uniform(0, 1, (1, 3, 8400))], axis=1).astype(np.float32)
+    assert inferred({"output0": values}, (3, 640, 640), Told(), names=3).box_format == "xyxy"

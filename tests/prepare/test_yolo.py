@@ -217,3 +217,31 @@ def test_it_is_silent_offline_and_leaves_nothing_behind(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert list(home.rglob("*")) == list(temporary.rglob("*")) == []
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ([-1, 1, "TorchVision", [64, "resnet18", "DEFAULT"]], "the layer 'TorchVision'"),
+        ([-1, 1, "DetectionModel", ["'/etc/passwd'"]], "the layer 'DetectionModel'"),
+        ([-1, 10**6, "C2f", [64, True]], "'C2f', 1000000 times"),
+    ],
+)
+def test_a_file_tells_of_layers_and_of_nothing_else(tmp_path: Path, row: list[Any], said: str) -> None:
+    model = narrow_yolo()
+    model.yaml = {**model.yaml, "backbone": [row, *model.yaml["backbone"][1:]]}
+    saved(tmp_path / "yolov8n.pt", model, {i: str(i) for i in range(80)})
+    with pytest.raises(PrepareError, match=said):
+        loaded(tmp_path, architecture=None)
+
+
+def test_what_is_no_detector_is_told_in_our_words(tmp_path: Path) -> None:
+    torch.save({"model": {"weights": torch.zeros(3)}}, tmp_path / "yolov8n.pt")
+    with pytest.raises(PrepareError, match="holds no whole model"):
+        loaded(tmp_path)
+    torch.save({"model": torch.nn.LSTM(2, 2)}, tmp_path / "yolov8n.pt")
+    with pytest.raises(
+        PrepareError, match=r"it holds torch\.nn\.modules\.rnn\.LSTM, which no detector needs"
+    ) as caught:
+        loaded(tmp_path)
+    assert "weights_only" not in str(caught.value)

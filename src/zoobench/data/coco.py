@@ -234,7 +234,7 @@ class _Reader:
             classes=classes[by_picture],
             boxes=self._boxes(annotations)[by_picture],
             areas=np.array([_number(a.get("area")) for a in annotations], np.float64)[by_picture],
-            crowds=np.array([bool(a.get("iscrowd")) for a in annotations], bool)[by_picture],
+            crowds=np.array([a.get("iscrowd") not in (None, 0, "0") for a in annotations], bool)[by_picture],
         )
         return _Annotations(
             [names[i] for i in order], objects, tuple(map(self._name, (c for _, c in ordered))), sha256

@@ -148,6 +148,7 @@ def _together(
         boxes=name,
         scores=name,
         axes="columns" if columns else "rows",
+        box_format=_format(name, values[..., :4], name),
         box_unit=_unit(values[..., :4], input_shape),
         activation="none" if _are_shares(values[..., 4:]) else "sigmoid",
         objectness=objectness,
@@ -167,6 +168,11 @@ def _has_objectness(rows: int, numbers: int, columns: bool, input_shape: tuple[i
         if numbers - known not in (4, 5):
             raise UnclearError(
                 f"a candidate has {numbers} numbers, which is neither 4 nor 5 more than its {known} classes"
+            )
+        if numbers - known == 5 and columns and rows in _cells(input_shape):
+            # A name too few must not make objectness of the first class.
+            raise UnclearError(
+                f"its {rows} candidates in columns are a YOLOv8's, which would have {numbers - 4} classes, and {known} are named"
             )
         return numbers - known == 5
     cells = _cells(input_shape)

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from zoobench.spec import Labels, Preprocessing
     from zoobench.tasks import Outputs, Parts
 
+ROLES_FILE = "detector.json"
+"""Beside a detector's graph: how its outputs are read."""
 _FLOAT32 = 1
 _MOST_VALUES = 2**28
 """Of one input item: 1 GiB of float32, far above any picture, and eight of them are made."""
@@ -140,6 +142,10 @@ def build_from_file(folder: Path, spec: ModelSpec, source: OnnxFile, *, recipe: 
     with explained(f"{source.path}: ONNX Runtime cannot run it"):
         outputs = run_in_batches(run_onnxruntime(file, optimised=False), inputs, (source.fixed_batch or 1,))
     meaning = _meaning(spec, source, outputs)
+    if meaning.detector is not None:
+        # One file that is read in two ways is two artifacts, each with a reference of its own.
+        (folder / ROLES_FILE).write_text(meaning.detector.model_dump_json(), encoding="utf-8")
+        sha256, _ = content_of(folder)
     if not all(np.isfinite(part).all() for part in meaning.parts.values()):
         raise PrepareError(
             f"{source.path}: its outputs are not finite on ordinary inputs (normal, about -4 to 4); "
@@ -299,7 +305,7 @@ def _safe(tensor: Any, path: Path) -> str:
             f"{path}: {tensor.name!r} takes data from {location!r}, outside the model's folder; refused"
         )
     file, home = path.parent / location, path.parent.resolve()
-    if parts.as_posix() in (path.name, MANIFEST_FILE, REFERENCE_FILE):
+    if parts.as_posix() in (path.name, MANIFEST_FILE, REFERENCE_FILE, ROLES_FILE):
         raise PrepareError(f"{path}: external data cannot lie in a file called {location!r}; rename it")
     if not file.is_file():
         raise PrepareError(f"{path}: its data file {location!r} is missing; put it beside the model")

@@ -7,6 +7,8 @@ What it saves is a pickle of the whole module. Only the classes that the archite
 from __future__ import annotations
 
 import json
+import pickle
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,7 @@ _COCO = 80
 _EDGE = 640
 _STRIDE = 32
 _GREY = (114, 114, 114)
+_MOST_REPEATS = 64
 
 
 def detector() -> Detector:
@@ -100,7 +103,7 @@ def load(spec: ModelSpec, file: Path) -> tuple[Any, dict[str, Any], tuple[str, .
     with explained(what):
         saved = _unpickled(file)
         found = vars(saved.get("ema") or saved["model"])
-        yaml = _described(spec) if spec.architecture else json.loads(json.dumps(found["yaml"]))
+        yaml = _described(spec) if spec.architecture else _checked(json.loads(json.dumps(found["yaml"])))
         names = found["names"]
         labels = tuple(str(names[i]) for i in range(len(names)))
         model = build_yolo(yaml, len(labels))
@@ -108,6 +111,20 @@ def load(spec: ModelSpec, file: Path) -> tuple[Any, dict[str, Any], tuple[str, .
         model.load_state_dict({name: tensor.float() for name, tensor in weights}, strict=True)
         edge = int((saved.get("train_args") or {}).get("imgsz") or _EDGE)
     return model, _config(spec, yaml, len(labels)), labels, -(-edge // _STRIDE) * _STRIDE
+
+
+def _checked(yaml: dict[str, Any]) -> dict[str, Any]:
+    """A file's own description of its layers, if it names none but layers: some of what ultralytics builds by name fetches
+    weights or opens files.
+
+    Raises:
+        ValueError: it names something else, or repeats it beyond reason.
+    """
+    allowed = {kind.__name__ for kind in _modules() if not kind.__name__.endswith("Model")} - {"TorchVision"}
+    for _, repeats, layer, _ in (*yaml["backbone"], *yaml["head"]):
+        if str(layer).rpartition(".")[2] not in allowed or not 1 <= int(repeats) <= _MOST_REPEATS:
+            raise ValueError(f"it tells of the layer {str(layer)[:40]!r}, {repeats} times, which no YOLO has")
+    return yaml
 
 
 def _described(spec: ModelSpec) -> dict[str, Any]:
@@ -151,8 +168,16 @@ def _unpickled(file: Path) -> dict[str, Any]:
     # Under the names that other releases of ultralytics and numpy gave them.
     allowed += [(kind, f"ultralytics.nn.modules.{kind.__name__}") for kind in modules]
     allowed += [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
-    with torch.serialization.safe_globals(allowed):
-        saved: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    try:
+        with torch.serialization.safe_globals(allowed):
+            saved = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # torch's own words advise to load it all the same.
+        held = re.search(r"GLOBAL ([\w.]+)", str(error))
+        what = f"it holds {held[1]}" if held else "it holds something else than modules, tensors and numbers"
+        raise ValueError(f"{what}, which no detector needs: another task's model, or no model") from error
+    if not isinstance(saved, dict) or not isinstance(saved.get("ema") or saved.get("model"), torch.nn.Module):
+        raise ValueError("it holds no whole model, as ultralytics' trainer saves it")
     return saved
 
 
