@@ -60,22 +60,6 @@ TASKS: dict[str, str] = {
 }
 
 
-def top1_where_decided(reference: np.ndarray, outputs: np.ndarray) -> float | None:
-    """Share of rows with equal argmax, among rows whose reference margin exceeds twice the difference.
-
-    A row whose two best values lie nearer than the numerical difference may flip honestly. None: there is no such row.
-    """
-    import numpy as np
-
-    top_two = np.sort(reference, axis=1)[:, -2:]
-    if top_two.shape[1] < 2:
-        return None
-    decided = (top_two[:, 1] - top_two[:, 0]) > 2 * np.abs(outputs - reference).max(axis=1)
-    if not decided.any():
-        return None
-    return float((reference.argmax(1) == outputs.argmax(1))[decided].mean())
-
-
 def open_task(name: str, detector: Detector | None = None) -> Task:
     """Import and make the task called `name`.
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zoobench.tasks import CHECK_ITEMS, top1_where_decided
-
-if TYPE_CHECKING:
-    from zoobench.tasks import Outputs, Parts
+from zoobench.tasks import CHECK_ITEMS
+from zoobench.tasks.first_output import FirstOutput
 
 CHECK_TOKENS = 24
 """Of a check prompt: long enough for positions to matter, short enough to be asked of a slow model."""
@@ -35,7 +32,7 @@ def passage() -> str:
     return Path(__file__).with_name("passage.txt").read_text(encoding="utf-8")
 
 
-class TextGeneration:
+class TextGeneration(FirstOutput):
     """Inputs are ids (batch, tokens), int64; outputs the ids that follow, and the logits of the last of the prompt."""
 
     def check_inputs(self, input_shape: tuple[int, ...], items: int = CHECK_ITEMS) -> np.ndarray:
@@ -46,20 +43,3 @@ class TextGeneration:
         """
         tokens, vocab_size = input_shape
         return prompt_ids(items, tokens, vocab_size)
-
-    def parts(self, outputs: Outputs) -> Parts:
-        """The first output, (items, values)."""
-        first = np.asarray(next(iter(outputs.values())))
-        return {"outputs": first.reshape(len(first), -1).astype(np.float32, copy=False)}
-
-    def aligned(self, reference: Parts, outputs: Parts) -> Parts:
-        """As they are."""
-        return outputs
-
-    def agreement(self, reference: Parts, outputs: Parts) -> float | None:
-        """Share of prompts with the same next token, see `top1_where_decided`."""
-        return top1_where_decided(reference["outputs"], outputs["outputs"])
-
-    def certainty(self, parts: Parts) -> np.ndarray | None:
-        """None: nothing is looked for, see `Task.certainty`."""
-        return None
