@@ -361,7 +361,9 @@ class Memory(Frozen):
     peak_bytes: int | None = Field(default=None, description="VmHWM: the highest resident set")
     pss_anonymous_bytes: int | None = None
     pss_file_bytes: int | None = None
-    gpu_bytes: int | None = None
+    gpu_bytes: int | None = Field(
+        default=None, description="held on the GPU after the slots, by the driver, the CUDA context included"
+    )
     kv_used_bytes: int | None = Field(
         default=None, description="keys and values of a language model's last request"
     )

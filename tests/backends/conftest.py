@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from zoobench.backends import BACKENDS
+from zoobench.backends import BACKENDS, artifact_key
 from zoobench.measure.channel import Launch, WorkerProcess
 from zoobench.measure.sensors import process_cpu_s
 from zoobench.outcome import Check, Evidence
 from zoobench.prepare import ArtifactCache, prepare_model
-from zoobench.spec import Artifact, ArtifactFormat, Case, ModelSpec, Precision, WeightsPolicy
+from zoobench.spec import Artifact, Case, ModelSpec, Precision, WeightsPolicy
 
 TINY = {
     "resnet": ModelSpec(name="resnet", hf_id="timm/test_resnet.r160_in1k", input_shape=(3, 64, 64), opset=18),
@@ -38,11 +38,11 @@ TINY = {
 
 
 @pytest.fixture(scope="session")
-def artifact(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, ArtifactFormat], Artifact]:
-    """Makes an artifact of a tiny network by its name and format, once."""
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Artifact]:
+    """Makes an artifact of a tiny network by its name and what a backend runs (`onnx`, `onnx:fp16`), once."""
     cache = ArtifactCache(tmp_path_factory.mktemp("artifacts"))
 
-    def make(name: str, wanted: ArtifactFormat) -> Artifact:
+    def make(name: str, wanted: str) -> Artifact:
         prepared = prepare_model(
             TINY[name], formats=[wanted], weights=WeightsPolicy.RANDOM, allow_pickle=False, cache=cache
         )
@@ -89,7 +89,7 @@ class Runner:
 
 
 @pytest.fixture
-def start(artifact: Callable[[str, ArtifactFormat], Artifact]) -> Iterator[Callable[..., Runner]]:
+def start(artifact: Callable[[str, str], Artifact]) -> Iterator[Callable[..., Runner]]:
     """Starts a worker for a tiny network on a backend; all are ended with the test."""
     runners: list[Runner] = []
 
@@ -112,7 +112,7 @@ def start(artifact: Callable[[str, ArtifactFormat], Artifact]) -> Iterator[Calla
             threads=threads,
             options=options,
         )
-        runners.append(Runner(case, artifact(model, row.format)))
+        runners.append(Runner(case, artifact(model, artifact_key(backend, precision))))
         return runners[-1]
 
     yield run

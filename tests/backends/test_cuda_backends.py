@@ -10,6 +10,7 @@ import pytest
 
 from zoobench.backends import BACKENDS, CUDA_BACKENDS
 from zoobench.executors.local import LocalExecutor
+from zoobench.measure.sensors import Sensors
 from zoobench.spec import Precision
 
 if TYPE_CHECKING:
@@ -45,9 +46,11 @@ def test_the_graph_runs_on_the_gpu_in_fp32(start: Start, backend: str):
     assert evidence.provider_time[provider] > 0.9
     if backend in EAGER:
         assert evidence.details["cuda_event_p50_ms"] > 0
-        assert runner.ask("memory")["gpu_bytes"] > 0
+        assert evidence.details["cuda_allocator_peak_bytes"] > 0
     else:
         assert evidence.details["providers"][0] == provider
+    # A context alone is hundreds of megabytes.
+    assert Sensors(worker_pid=runner.worker.pid, gpu_index=0).gpu_bytes() > 100e6
 
 
 @pytest.mark.parametrize("precision", [Precision.TF32, Precision.FP16])

@@ -299,8 +299,12 @@ def test_a_sensor_looks_around_each_slot():
             assert worker_cpu_s is not None
             return Noise(load_1m=float(snapshot))
 
+        def gpu_bytes(self) -> int:
+            return 617_000_000
+
     found = run(seat(), open_sensor=lambda case, worker: Sensor()).results[0]
     assert [slot.noise.load_1m for slot in found.slots] == list(range(1, len(found.slots) + 1))
+    assert found.memory.gpu_bytes == 617_000_000
 
 
 def test_a_worker_that_is_killed_while_it_waits_fails_alone():

@@ -312,8 +312,8 @@ def fake_nvml(**replaced):
         "nvmlDeviceGetTemperature": lambda handle, kind: 61,
         "nvmlDeviceGetPowerUsage": lambda handle: 250_500,
         "nvmlDeviceGetComputeRunningProcesses": lambda handle: [
-            SimpleNamespace(pid=9),
-            SimpleNamespace(pid=7),
+            SimpleNamespace(pid=9, usedGpuMemory=3_000),
+            SimpleNamespace(pid=7, usedGpuMemory=500),
         ],
     }
     return SimpleNamespace(**{**answers, **{k: v or refuse for k, v in replaced.items()}})
@@ -328,6 +328,18 @@ def test_a_gpu_tells_its_clock_its_heat_and_its_guests():
         "power_w": 250.5,
         "foreign_pids": [9],
     }
+
+
+def test_a_gpu_tells_who_holds_its_memory():
+    sensor = GpuSensor.open(0, fake_nvml)
+    assert sensor.held_bytes({7, 9}) == 3_500
+    assert sensor.held_bytes({7}) == 500
+    assert sensor.held_bytes({1}) is None, "not shown is not nothing"
+    hidden = fake_nvml(
+        nvmlDeviceGetComputeRunningProcesses=lambda handle: [SimpleNamespace(pid=7, usedGpuMemory=None)]
+    )
+    assert GpuSensor.open(0, lambda: hidden).held_bytes({7}) is None
+    assert Sensors(worker_pid=7).gpu_bytes() is None
 
 
 def test_what_a_gpu_does_not_tell_is_none():

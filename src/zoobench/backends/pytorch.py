@@ -198,6 +198,7 @@ class TorchSession:
         if on_cuda:
             details["gpu"] = torch.cuda.get_device_name()
             details["cuda"] = torch.version.cuda
+            details["cuda_allocator_peak_bytes"] = int(torch.cuda.max_memory_reserved())
             details["cuda_event_p50_ms"] = self._cuda_event_ms()
         return Evidence(
             runtime="torch.compile" if self._compiled else "pytorch",
@@ -209,12 +210,6 @@ class TorchSession:
             provider_time={parameter.device.type: 1.0},
             details=details,
         )
-
-    def gpu_bytes(self) -> int | None:
-        """Peak memory of torch's CUDA allocator, None on the CPU."""
-        import torch
-
-        return int(torch.cuda.max_memory_reserved()) if self.device == "cuda" else None
 
     def close(self) -> None:
         """Drop the module."""

@@ -116,12 +116,6 @@ class TorchTextSession:
             },
         )
 
-    def gpu_bytes(self) -> int | None:
-        """Peak memory of torch's CUDA allocator, None on the CPU."""
-        import torch
-
-        return int(torch.cuda.max_memory_reserved()) if self.device == "cuda" else None
-
     def close(self) -> None:
         """Drop the module."""
         self.module = None

@@ -79,6 +79,10 @@ class NoiseSensor(Protocol):
         """What happened since; `worker_cpu_s` is the CPU time that the worker itself used."""
         ...
 
+    def gpu_bytes(self) -> int | None:
+        """What the worker holds on the GPU now."""
+        ...
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -378,6 +382,9 @@ def _look_back(players: list[_Player], stage: Stage) -> None:
     for player in players:
         stage.on_progress(player.seat.case, "evidence")
         player.memory = _ask(player, stage, "memory", stage.deadlines.memory) or {}
+        if player.worker is not None and player.sensor is not None:
+            # By the driver, so that it means the same of every runtime: each counts its own arena otherwise.
+            player.memory["gpu_bytes"] = player.sensor.gpu_bytes()
         if player.worker is not None and _has_stages(player.seat):
             _time_stages(player, stage)
         if player.worker is None:

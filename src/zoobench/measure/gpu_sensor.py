@@ -62,6 +62,15 @@ class GpuSensor:
             else sorted(process.pid for process in processes if process.pid not in own_pids),
         }
 
+    def held_bytes(self, pids: set[int]) -> int | None:
+        """Bytes of the device's memory that these processes hold together, the CUDA context included.
+
+        None where the driver does not show them: in a container it may give the host's numbers.
+        """
+        processes = self._ask(lambda: self._nvml.nvmlDeviceGetComputeRunningProcesses(self._handle))
+        held = [process.usedGpuMemory for process in processes or () if process.pid in pids]
+        return sum(held) if held and None not in held else None
+
     def energy_j(self) -> float | None:
         """Joules since the driver was loaded; None where the device does not count."""
         millijoules = self._ask(lambda: self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle))

@@ -26,9 +26,16 @@ _IDLE, _IOWAIT, _STEAL = 3, 4, 7
 
 def _own_pids() -> set[int]:
     """This process and all that it started: the other workers of a group hold the GPU too, idle."""
+    return _with_children(os.getpid())
+
+
+def _with_children(pid: int) -> set[int]:
     import psutil
 
-    return {os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))}
+    try:
+        return {pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))}
+    except psutil.NoSuchProcess:
+        return {pid}
 
 
 def process_cpu_s(pid: int) -> float | None:
@@ -154,6 +161,12 @@ class Sensors:
             energy_j=spent_joules(energy, snapshot.energy),
             gpu=self._gpu.read(_own_pids()) if self._gpu else None,
         )
+
+    def gpu_bytes(self) -> int | None:
+        """Bytes that the worker and what it started hold on the GPU now; None: no GPU, or the driver does not tell."""
+        if self._gpu is None or self.worker_pid is None:
+            return None
+        return self._gpu.held_bytes(_with_children(self.worker_pid))
 
     def _energy(self) -> Energy:
         return read_energy(self._gpu.energy_j if self._gpu else None, self.root)

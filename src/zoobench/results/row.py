@@ -138,6 +138,7 @@ class Row:
     made_s: Annotated[float | None, _at("artifact", "made_s")] = None
     size_bytes: Annotated[int | None, _at("artifact", "size_bytes")] = None
     peak_bytes: Annotated[int | None, _at("memory", "peak_bytes")] = None
+    gpu_bytes: Annotated[int | None, _at("memory", "gpu_bytes")] = None
     roofline_fraction: float | None = None
     roofline_bound: str | None = None
     artifact_sha256: Annotated[str | None, _at("artifact", "sha256")] = None

@@ -54,6 +54,11 @@ FORMULAS: tuple[tuple[str, str], ...] = (
         "highest resident set of the measuring process, the runtime and its libraries included.",
     ),
     (
+        "GPU memory (MB)",
+        "what the measuring process holds on the GPU after its turns, by the driver: the CUDA context, weights, workspaces, and "
+        "what the runtime's allocator keeps. A dash: not on a GPU, or the driver does not tell (in some containers).",
+    ),
+    (
         "Speed-up",
         "p50 of PyTorch / p50 of the other backend, same model, weights, batch, precision, threads and machine; "
         "its interval is low / high to high / low of the two intervals, which is conservative. Over many pairs: "

@@ -35,7 +35,7 @@ DETECTOR_COLUMNS = (
 COLUMNS = (
     "machine", "model", "hf_id", "weights", "backend", "options", "device", "precision", "batch", "threads",
     "scenario", "arm", "status", "verdict", "reasons", "p50_ms", "p50_low_ms", "p50_high_ms", "p95_ms", "p95_low_ms",
-    "p95_high_ms", "p99_ms", "mean_ms", "calls", "throughput_per_s", "size_bytes", "peak_bytes", "load_s",
+    "p95_high_ms", "p99_ms", "mean_ms", "calls", "throughput_per_s", "size_bytes", "peak_bytes", "gpu_bytes", "load_s",
     "first_call_ms", "load_tests", "load_valid_tests", "load_percentile", "load_percentile_ms", "scheduled_qps",
     "mean_in_flight", "roofline_fraction", "roofline_bound", "artifact_sha256", "data", "data_sha256", "pictures",
     "undecodable", "outputs", "data_classes", "top1", "top1_low", "top1_high", "top5", "top1_masked", "published_top1",
@@ -69,7 +69,7 @@ def _values(cell: Cell) -> tuple[Value, ...]:
         r.device, r.precision, r.batch, r.threads, r.scenario, r.arm, r.status.value,
         r.verdict.value if r.verdict else None, "; ".join(f"{x.code}: {x.message}" for x in r.reasons),
         r.p50_ms, *_ends(r.p50_interval_ms), r.p95_ms, *_ends(r.p95_interval_ms), r.p99_ms, r.mean_ms, r.calls,
-        r.throughput_per_s, r.size_bytes, r.peak_bytes, r.load_s, r.first_call_ms,
+        r.throughput_per_s, r.size_bytes, r.peak_bytes, r.gpu_bytes, r.load_s, r.first_call_ms,
         r.load_tests, r.load_valid_tests, r.load_percentile, r.load_percentile_ms, r.load_scheduled_qps,
         r.load_mean_in_flight, r.roofline_fraction,
         r.roofline_bound, r.artifact_sha256, r.data_label, r.data_sha256, r.pictures, r.undecodable, r.outputs,

@@ -259,6 +259,11 @@ def documented_table(cells: Iterable[Cell], notes: Notes, *, narrow: bool = Fals
         *([(Column("Drop"), drop_word)] if narrow and any(c.row.drop_decision for c in shown) else []),
         (Column("Size (MB)", "right"), lambda r: format_megabytes(r.size_bytes or None)),
         (Column("Peak memory (MB)", "right"), lambda r: format_megabytes(r.peak_bytes)),
+        *(
+            [(Column("GPU memory (MB)", "right"), gpu_memory_cell)]
+            if any(c.row.gpu_bytes for c in shown)
+            else []
+        ),
         (Column("Verdict"), verdict),
     ]
     return make_table(fields, [c.row for c in shown])
@@ -289,6 +294,11 @@ def top1_cell(row: Row) -> str:
         return DASH
     low, high = row.top1_interval
     return f"{100 * row.top1:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def gpu_memory_cell(row: Row) -> str:
+    """`617`; `—` for what runs on no GPU, or where the driver does not tell."""
+    return format_megabytes(row.gpu_bytes)
 
 
 def map_cell(row: Row) -> str:
@@ -374,6 +384,7 @@ _SHORT_HEADS = {
     "Good (requests/s)": "good/s",
     "Size (MB)": "MB",
     "Peak memory (MB)": "Peak MB",
+    "GPU memory (MB)": "GPU MB",
 }
 
 

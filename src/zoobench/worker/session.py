@@ -214,13 +214,11 @@ class SessionRole:
         """Peak resident set and the proportional set split into anonymous and file-backed pages."""
         pss = _proc_kib("/proc/self/smaps_rollup", "Pss_Anon", "Pss_File", "Pss_Shmem")
         peak = _proc_kib("/proc/self/status", "VmHWM").get("VmHWM")
-        gpu = getattr(self._session, "gpu_bytes", None)
         kv = self._token_session().kv_bytes() if self._artifact and self._artifact.decoder else (None, None)
         return Memory(
             peak_bytes=peak,
             pss_anonymous_bytes=pss.get("Pss_Anon"),
             pss_file_bytes=pss.get("Pss_File"),
-            gpu_bytes=gpu() if callable(gpu) else None,
             kv_used_bytes=kv[0],
             kv_reserved_bytes=kv[1],
         ).model_dump(mode="json")
