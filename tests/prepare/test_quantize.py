@@ -264,6 +264,26 @@ def test_fp16_keeps_float32_at_its_ends(net: Path, tmp_path: Path) -> None:
     assert MACHINE_PATH.encode() not in (tmp_path / "fp16.onnx").read_bytes()
 
 
+def test_a_tensor_that_the_converter_casts_twice_is_cast_once(
+    net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from onnxruntime.transformers import float16
+
+    convert = float16.convert_float_to_float16
+
+    def as_before_1_32(*args: Any, **options: Any) -> Any:
+        model = convert(*args, **options)
+        cast = next(node for node in model.graph.node if node.op_type == "Cast")
+        model.graph.node.add().CopyFrom(cast)
+        return model
+
+    monkeypatch.setattr(float16, "convert_float_to_float16", as_before_1_32)
+    convert_fp16(net, tmp_path / "fp16.onnx")
+    names = [node.name for node in onnx.load(tmp_path / "fp16.onnx").graph.node]
+    assert len(names) == len(set(names))
+    assert_near_with_any_batch(net, tmp_path / "fp16.onnx", 0.9999)
+
+
 def test_weights_that_all_stay_in_fp32_are_no_int8_file(net: Path, tmp_path: Path) -> None:
     weighted = tuple(n.name for n in onnx.load(net).graph.node if n.op_type in ("Conv", "Gemm", "MatMul"))
     recipe = WHOLE.model_copy(update={"exclude": weighted})

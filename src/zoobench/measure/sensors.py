@@ -124,8 +124,8 @@ class Sensors:
     def before(self) -> Snapshot:
         """A snapshot taken just before a slot; what it costs itself falls before it."""
         crossing = self._placement.now() if self._placement else None
-        switches = self._switches()
-        return replace(self._snapshot(switches), crossing=crossing, energy=self._energy())
+        switches, energy = self._switches(), self._energy()
+        return replace(self._snapshot(switches), crossing=crossing, energy=energy)
 
     def after(self, snapshot: Snapshot, worker_cpu_s: float | None = None) -> Noise:
         """What happened since `snapshot`.

@@ -347,6 +347,7 @@ def convert_fp16(source: Path, target: Path) -> Quantized:
         with warnings.catch_warnings(record=True) as clipped:
             warnings.simplefilter("always")
             model = convert_float_to_float16(onnx.load(source), keep_io_types=True)
+        _drop_twins(model.graph)
         save_model(model, target)
     halves = {t.name for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT16}
     casts = sum(node.op_type == "Cast" for node in model.graph.node)
@@ -361,6 +362,20 @@ def convert_fp16(source: Path, target: Path) -> Quantized:
         size_bytes=target.stat().st_size,
         notes=tuple(notes),
     )
+
+
+def _drop_twins(graph: Any) -> None:
+    """Of nodes that make the same tensor in the same way keep one.
+
+    Before ONNX Runtime 1.32 the converter casts a tensor once for each reader, always under the same name: two
+    up-sampling nodes that share their scales made a file that no runtime opens.
+    """
+    known: set[tuple[str, ...]] = set()
+    for node in list(graph.node):
+        key = (node.op_type, *node.input, "", *node.output)
+        if key in known:
+            graph.node.remove(node)
+        known.add(key)
 
 
 def save_model(model: Any, target: Path) -> None:
