@@ -43,8 +43,8 @@ bench: $(INSTALLED) ## The main job: four models at batch 1, 4, 8 on two runtime
 	exit $$status
 
 .PHONY: quick
-quick: $(INSTALLED) ## The inner loop: the tests that start no real runtime: under a minute
-	@$(PYTHON) -m pytest -q -m "not slow and not gpu and not regression" $(ARGS)
+quick: $(INSTALLED) ## The inner loop: the tests that start no real runtime, on every CPU: under a minute
+	@$(PYTHON) -m pytest -q -n auto -m "not slow and not gpu and not regression" $(ARGS)
 
 .PHONY: test
 test: lint ## What CI runs: lint and the whole suite: several minutes (ARGS="-k name" goes to pytest)

@@ -100,6 +100,7 @@ def test_escape_sequences_do_not_reach_the_terminal(capsys: pytest.CaptureFixtur
     assert "\x1b" not in err and len(err.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_closed_streams_are_no_reason_to_stop(tmp_path: Path) -> None:
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1] / "src")}
     words = f"{sys.executable} -m zoobench run --models resnet18 --backends fake"
@@ -178,6 +179,7 @@ def test_a_dry_run_measures_nothing(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.slow
 def test_gpu_without_a_gpu_says_what_it_would_have_run(capsys: pytest.CaptureFixture[str]) -> None:
     from zoobench.machine import describe
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.known_ceilings import write_known_ceilings
 from tests.loopback_hub import LoopbackHub, tiny_timm_repo
 
 pytestmark = pytest.mark.slow
@@ -40,6 +41,7 @@ class Checkout:
             "CUDA_VISIBLE_DEVICES": "",
         }
         self.environment.pop("PYTHONPATH", None)
+        write_known_ceilings(folder / "cache")
 
     def type(self, line: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         """Run a line that begins with `python`."""

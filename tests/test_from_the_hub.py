@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.known_ceilings import write_known_ceilings
 from tests.loopback_hub import LoopbackHub, tiny_timm_repo
 
 from zoobench.cli import main
@@ -21,11 +22,12 @@ def test_from_a_hub_id_to_a_report(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ZOOBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("ZOOBENCH_LOCK", str(tmp_path / "lock"))
+    write_known_ceilings(tmp_path / "cache")
     commit = loopback_hub.add("org/tiny", tiny_timm_repo())
-    command = ["run", "--models", "org/tiny", "--backends", "pytorch", "onnx_cpu", "--weights", "pretrained"]
+    command = ["run", "--models", "org/tiny", "--backends", "onnx_cpu", "--weights", "pretrained"]
     assert main([*command, "--max-case-time", "1", "--json"]) == 0
     records = json.loads(capsys.readouterr().out)
-    assert {r["case"]["backend"] for r in records} == {"pytorch", "onnx_cpu"}
+    assert {r["case"]["backend"] for r in records} == {"onnx_cpu"}
     for record in records:
         assert (record["model"]["revision"], record["model"]["weights"]) == (commit, "pretrained")
         assert record["check"]["passed"] and record["latency"]["p50_ms"] > 0

@@ -581,7 +581,11 @@ def test_the_real_guard_finds_a_model_that_became_slower(repo: Path) -> None:
         git(repo, "commit", "--quiet", "-m", f"depth {depth}")
     done = run_guard(
         repo,
-        {"setup": f"{shlex.quote(sys.executable)} build.py", "registry": "zoo.toml", "args": "--wait"},
+        {
+            "setup": f"{shlex.quote(sys.executable)} build.py",
+            "registry": "zoo.toml",
+            "args": "--wait",
+        },
         event={"before": git(repo, "rev-parse", "HEAD~1")},
         zoobench=program(
             repo.parent / "zoobench", "import sys\nfrom zoobench.cli import entry\nsys.exit(entry())"

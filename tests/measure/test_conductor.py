@@ -307,6 +307,7 @@ def test_a_sensor_looks_around_each_slot():
     assert found.memory.gpu_bytes == 617_000_000
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_while_it_waits_fails_alone():
     """Two real processes; the idle one is killed between its turns."""
     workers: dict[str, WorkerProcess] = {}
