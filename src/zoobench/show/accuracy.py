@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from zoobench.outcome import Interval
 from zoobench.results.row import Row
-from zoobench.show.charts import Chart, in_series_order, series_colours, series_of
+from zoobench.show.charts.bars import Chart, in_series_order, series_colours, series_of
 from zoobench.show.document import Block, Column, Heading, Paragraph, plain
 from zoobench.show.numbers import DASH, format_megabytes, format_number
 from zoobench.show.svg import DIM, GRID, INK, Drawing, fit, round_ticks, text_width

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 
 from zoobench.results.row import Row
-from zoobench.show.charts import (
+from zoobench.show.charts.bars import (
     MOST_PANELS,
     Chart,
     first_of,

@@ -11,7 +11,7 @@ from zoobench.outcome import VerdictValue
 from zoobench.results.query import latest_cells
 from zoobench.results.record import Record
 from zoobench.results.row import row_of
-from zoobench.show.charts import Chart, latency_chart, series_colours, speedup_chart, throughput_chart
+from zoobench.show.charts.bars import Chart, latency_chart, series_colours, speedup_chart, throughput_chart
 from zoobench.show.svg import fit, round_ticks, text_width
 from zoobench.show.view import View, views_of
 
