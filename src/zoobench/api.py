@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar, get_args
 from zoobench import machine
 from zoobench.backends import BACKENDS, DEFAULT_BACKENDS, DEFAULT_TEXT_BACKENDS, artifact_key
 from zoobench.backends.openai_api import base_url, check_options, served_models
+from zoobench.card import append_card, card_of
 from zoobench.catalog import MODEL_REGISTRY, find, load_registry
 from zoobench.data import DataRequest
 from zoobench.data.harness import text_tasks as text_tasks
@@ -356,7 +357,7 @@ def export(
     artifact = _prepared(
         spec, "onnx", weights=weights, allow_pickle=allow_pickle, observer=observer or Quiet(), wait=wait
     )
-    return artifact, _copied(artifact, output or Path(f"{_file_name(spec)}.onnx"))
+    return artifact, _copied(artifact, spec, output or Path(f"{_file_name(spec)}.onnx"))
 
 
 def quantize(
@@ -418,7 +419,7 @@ def quantize(
     )
     assert artifact.file is not None
     name = f"{_file_name(spec)}.{chosen.value}{Path(artifact.file).suffix}"
-    return artifact, _copied(artifact, output or Path(name))
+    return artifact, _copied(artifact, spec, output or Path(name))
 
 
 def _check_output(output: Path | None, spec: ModelSpec, ending: str) -> None:
@@ -472,7 +473,7 @@ def _file_name(spec: ModelSpec) -> str:
     return spec.name.strip("/").replace("/", "_").removesuffix(".onnx")
 
 
-def _copied(artifact: Artifact, target: Path) -> Path:
+def _copied(artifact: Artifact, spec: ModelSpec, target: Path) -> Path:
     assert artifact.file is not None
     beside = [
         artifact.path / Path(artifact.file).with_suffix(".bin"),
@@ -485,6 +486,8 @@ def _copied(artifact: Artifact, target: Path) -> Path:
             # A graph names its external data by file name; OpenVINO finds its weights by the model's own.
             name = target.with_suffix(".bin").name if data.suffix == ".bin" else data.name
             shutil.copyfile(data, target.parent / name)
+        if artifact.format == "onnx":
+            append_card(target, card_of(artifact, spec.licence))
     except OSError as error:
         raise UsageError(f"--output {target}: cannot be written ({error.strerror})") from error
     return target

@@ -12,6 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from zoobench.card import Card, append_card
 from zoobench.errors import PrepareError
 from zoobench.prepare import ArtifactCache, Prepared, prepare_model
 from zoobench.prepare.build import load_reference
@@ -262,6 +263,29 @@ def test_what_the_user_says_of_a_detector_comes_first(tmp_path: Path) -> None:
     assert prepare(file, task="object_detection").artifacts["onnx"].detector != stated
     message = refusal(file, task="object_detection", detector=stated.model_copy(update={"scores": "logits"}))
     assert "there is no output 'logits'; there are output0" in message
+
+
+def test_what_an_export_says_of_itself_is_believed_before_any_guess(tmp_path: Path) -> None:
+    file = saved(tmp_path, yolo())
+    told = prepare(file, task="object_detection").artifacts["onnx"]
+    assert told.detector and told.preprocessing
+    said = Card(
+        task="object_detection",
+        licence="agpl-3.0",
+        preprocessing=told.preprocessing.model_copy(update={"fit": "squash"}),
+        detector=told.detector.model_copy(update={"box_format": "xyxy"}),
+    )
+    append_card(file, said)
+    found = prepare(file, task="object_detection")
+    artifact = found.artifacts["onnx"]
+    assert (artifact.detector, artifact.preprocessing) == (said.detector, said.preprocessing)
+    assert found.model.licence == "agpl-3.0"
+    stated = said.detector.model_copy(update={"box_format": "xywh"}) if said.detector else None
+    assert prepare(file, task="object_detection", detector=stated).artifacts["onnx"].detector == stated
+    # Of another task it says nothing, but that it is one.
+    plain = prepare(file)
+    assert any("looks like a detector" in note for note in plain.notes), plain.notes
+    assert plain.artifacts["onnx"].detector is None
 
 
 def detr(classes: int) -> Any:

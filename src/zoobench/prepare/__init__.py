@@ -361,7 +361,7 @@ def _prepare_file(
         update={
             "input_shape": source.input_shape,
             "input_name": source.input_name,
-            "licence": spec.licence or source.told.licence,
+            "licence": spec.licence or (source.card and source.card.licence) or source.told.licence,
         }
     )
     if "onnx" not in formats:

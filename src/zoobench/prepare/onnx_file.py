@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from zoobench.card import Card, read_card
 from zoobench.errors import PrepareError, explained, first_line
 from zoobench.prepare.build import save_reference
 from zoobench.prepare.cache import content_of
@@ -56,6 +57,7 @@ class OnnxFile:
         opset: of the default operator set.
         precision: int8 where it holds quantized nodes.
         told: what its exporter wrote into it.
+        card: what zoobench wrote into it, where it was its exporter.
         chooses: whether its operators choose among candidates, as a detector's last ones may.
         opened: whether the file leaves more open than the batch, so that `input_shape` is this run's own.
     """
@@ -69,6 +71,7 @@ class OnnxFile:
     opset: int
     precision: Precision = Precision.FP32
     told: Told = field(default_factory=Told)
+    card: Card | None = None
     chooses: bool = False
     opened: bool = False
 
@@ -86,7 +89,8 @@ def inspect(path: Path, wanted_shape: tuple[int, ...] | None = None) -> OnnxFile
         model = _parse(path)
         data = tuple(sorted(_external_data(model, path)))
         value = _only_input(model, path)
-        told = told_by({entry.key: entry.value for entry in model.metadata_props})
+        metadata = {entry.key: entry.value for entry in model.metadata_props}
+        told, card = told_by(metadata), read_card(metadata)
         dims = value.type.tensor_type.shape.dim
         shape, fixed_batch = _shape_of(value, path, wanted_shape, told)
     if wanted_shape is not None and wanted_shape != shape:
@@ -108,6 +112,7 @@ def inspect(path: Path, wanted_shape: tuple[int, ...] | None = None) -> OnnxFile
         opset_of(model),
         stored,
         told,
+        card,
         chooses=any(node.op_type in _CHOOSING for node in model.graph.node),
         opened=any(dim.dim_value < 1 for dim in dims[1:]),
     )
@@ -214,18 +219,27 @@ def _meaning(spec: ModelSpec, source: OnnxFile, outputs: Outputs) -> _Meaning:
         else f"it leaves its input open: run at {' × '.join(map(str, source.input_shape))}"
     )
     notes = (at,) if at else ()
+    card = source.card if source.card and source.card.task == spec.task else None
     if spec.task == DETECTION:
-        return _detections(spec, source, outputs, notes)
+        return _detections(spec, source, card, outputs, notes)
     first = next(iter(outputs.values()))
     if first.dtype.kind != "f":
         raise PrepareError(f"{source.path}: its first output is {first.dtype}, not numbers to compare")
     if _looks_like_detector(source, outputs):
         notes = (*notes, f"{source.path.name} looks like a detector; add --task {DETECTION}")
     parts = open_task(spec.task).parts(outputs)
-    return _Meaning(parts, None, assumed(source.input_shape), imagenet_by_count(first.shape[-1]), notes)
+    return _Meaning(
+        parts,
+        None,
+        (card and card.preprocessing) or assumed(source.input_shape),
+        (card and card.labels) or imagenet_by_count(first.shape[-1]),
+        notes,
+    )
 
 
 def _looks_like_detector(source: OnnxFile, outputs: Outputs) -> bool:
+    if source.card is not None:
+        return source.card.task == DETECTION
     try:
         inferred(outputs, source.input_shape, source.told)
     except UnclearError:
@@ -233,11 +247,15 @@ def _looks_like_detector(source: OnnxFile, outputs: Outputs) -> bool:
     return True
 
 
-def _detections(spec: ModelSpec, source: OnnxFile, outputs: Outputs, notes: tuple[str, ...]) -> _Meaning:
+def _detections(
+    spec: ModelSpec, source: OnnxFile, card: Card | None, outputs: Outputs, notes: tuple[str, ...]
+) -> _Meaning:
     named = len(spec.labels) if isinstance(spec.labels, tuple) else 0
     try:
-        detector = spec.detector or inferred(
-            outputs, source.input_shape, source.told, chooses=source.chooses, names=named
+        detector = (
+            spec.detector
+            or (card and card.detector)
+            or inferred(outputs, source.input_shape, source.told, chooses=source.chooses, names=named)
         )
         parts = open_task(spec.task, detector).parts(outputs)
     except ValueError as error:
@@ -253,8 +271,8 @@ def _detections(spec: ModelSpec, source: OnnxFile, outputs: Outputs, notes: tupl
     return _Meaning(
         parts,
         detector,
-        letterbox(source.input_shape) if yolo else None,
-        labels(detector, parts, source.told),
+        (card and card.preprocessing) or (letterbox(source.input_shape) if yolo else None),
+        (card and card.labels) or labels(detector, parts, source.told),
         notes,
     )
 
