@@ -53,7 +53,8 @@ def test_a_card_is_added_to_a_file_and_read_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "{}", '{"task": "poetry"}', '{"task": "object_detection", "labels": 7}', "x" * 2_000_000]
+    "text",
+    ["", "{", "[]", "{}", '{"task": "poetry"}', '{"task": "object_detection", "labels": 7}', "x" * 2_000_000],
 )
 def test_what_is_no_card_says_nothing(text: str) -> None:
     assert read_card({KEY: text}) is None
@@ -64,5 +65,7 @@ def test_a_file_of_a_strangers_asks_for_no_gigapixels() -> None:
     """Who writes the file writes the card, and pictures are made as large as it says."""
     assert CARD.preprocessing
     for edges in ((1 << 20, 320), (320, 0), (-1, 320)):
-        huge = CARD.model_copy(update={"preprocessing": CARD.preprocessing.model_copy(update={"resize": edges})})
+        huge = CARD.model_copy(
+            update={"preprocessing": CARD.preprocessing.model_copy(update={"resize": edges})}
+        )
         assert read_card({KEY: huge.model_dump_json()}) is None

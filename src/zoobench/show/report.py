@@ -29,6 +29,7 @@ from zoobench.results.row import Row, row_of
 from zoobench.show import sections
 from zoobench.show.accuracy import MAP, accuracy_chart, accuracy_section
 from zoobench.show.charts.bars import Chart, latency_chart, speedup_chart, throughput_chart
+from zoobench.show.charts.tokens import decode_chart, itl_chart, memory_chart
 from zoobench.show.detection import boxes_section, stages_section
 from zoobench.show.document import (
     Block,
@@ -46,7 +47,6 @@ from zoobench.show.generation import clients_section, generation_section, memory
 from zoobench.show.sheet import csv_text
 from zoobench.show.speedup import Speedup
 from zoobench.show.tables import Notes
-from zoobench.show.charts.tokens import decode_chart, itl_chart, memory_chart
 from zoobench.show.view import View, views_of
 
 Format = Literal["md", "html", "json"]
