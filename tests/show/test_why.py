@@ -71,6 +71,8 @@ def test_what_was_tried_already_is_not_advised_and_a_faster_rung_is_named() -> N
     assert "also quantizes" not in said["What to try next:"]
     assert "mul_sigmoid was faster (1.25×) and less faithful" in said["What to try next:"]
     assert "mul_sigmoid 1.25× fp32's speed" in said["What was tried:"]
+    half = told(int8(rungs=[rung("plain"), rung("mul", "Mul")]), fp32())
+    assert "also quantizes Sigmoid would" in half["What to try next:"], "only what is left to try"
 
 
 def test_doubts_and_what_is_not_known_are_said() -> None:

@@ -316,9 +316,9 @@ def _next(found: Explanation) -> Iterator[str]:
     tried = {op for rung in ladder.rungs for op in rung.op_types} if ladder else set()
     fixable = [o for o in _computing(found) if o.has_int8 and o.named is False and o.share >= NOTABLE / 3]
     if conversion and conversion.share >= NOTABLE and fixable:
-        names = _and(dict.fromkeys(op for o in fixable for op in o.operators))
-        if not {op for o in fixable for op in o.operators} <= tried:
-            yield f"A recipe that also quantizes {names} would save conversions."
+        untried = dict.fromkeys(op for o in fixable for op in o.operators if op not in tried)
+        if untried:
+            yield f"A recipe that also quantizes {_and(untried)} would save conversions."
     chosen = ladder.chosen if ladder else None
     if ladder and chosen and chosen.speed:
         quicker = [r for r in ladder.rungs if r.speed and r.speed > chosen.speed * (1 + NOTABLE)]
