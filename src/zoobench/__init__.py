@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from zoobench._version import __version__
 
 if TYPE_CHECKING:
-    from zoobench.api import load_results, pictures, run, text_tasks
+    from zoobench.api import load_results, pictures, run, text_tasks, tune, tuned_entries, tuned_options
     from zoobench.catalog import MODEL_REGISTRY
     from zoobench.driver import Settings
     from zoobench.results.record import Record
@@ -32,6 +32,9 @@ __all__ = [
     "pictures",
     "run",
     "text_tasks",
+    "tune",
+    "tuned_entries",
+    "tuned_options",
 ]
 
 _HOMES = {
@@ -39,6 +42,9 @@ _HOMES = {
     "load_results": "zoobench.api",
     "pictures": "zoobench.api",
     "text_tasks": "zoobench.api",
+    "tune": "zoobench.api",
+    "tuned_entries": "zoobench.api",
+    "tuned_options": "zoobench.api",
     "MODEL_REGISTRY": "zoobench.catalog",
     "ModelSpec": "zoobench.spec",
     "Record": "zoobench.results.record",

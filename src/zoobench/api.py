@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, get_args
@@ -21,6 +22,10 @@ from zoobench.plan import Data, Request, check
 from zoobench.results.query import load_records
 from zoobench.scenarios.load import complete
 from zoobench.search.serving import MaxRate, at_rate, max_rates
+from zoobench.search.tune import tune as tune_backends
+from zoobench.search.tuned_file import Tuned, beside_defaults, fitting, remarks
+from zoobench.search.tuned_file import read_tuned as tuned_options
+from zoobench.search.tuning import Goal, Tuning
 from zoobench.spec import (
     TASK_ALIASES,
     TEXT,
@@ -39,7 +44,7 @@ if TYPE_CHECKING:
     from zoobench.catalog import Entry
     from zoobench.results.record import Record
 
-_E = TypeVar("_E", Precision, Effort)
+_E = TypeVar("_E", Precision, Effort, Goal)
 
 SAMPLES, CALIBRATION_SAMPLES, MOST_CALIBRATION = 1000, 200, 2000
 """Pictures, where nobody says how many: 1,000 tell top-1 to within 3 points."""
@@ -81,6 +86,7 @@ def request(
     tasks: Sequence[TextTask] = (),
     registry: Path | None = None,
     task: str | None = None,
+    tuned: Sequence[Tuned] = (),
 ) -> Request:
     """What to measure, from names as a person writes them.
 
@@ -99,6 +105,8 @@ def request(
         tasks: of lm-evaluation-harness, for language models; see `text_tasks`.
         registry: a TOML or Python file with models of one's own, beside the catalog.
         task: of the Hub ids and `.onnx` files that are in neither; None: image_classification.
+        tuned: what `tune` found, see `tuned_options`: the cells that it is about run with those options and, in turns, with the
+            defaults. `threads` and `options` go before it.
 
     Raises:
         UsageError: an unknown name or an impossible value.
@@ -128,7 +136,7 @@ def request(
     if task is not None:
         found = [_of_task(spec, task, known=spec.name in entries) for spec in found]
     chosen = [*found, *ready]
-    return Request(
+    asked = Request(
         models=chosen,
         backends=list(dict.fromkeys(_default_backends(chosen) if backends is None else backends)),
         batch_sizes=list(dict.fromkeys(batch_sizes)),
@@ -145,6 +153,23 @@ def request(
         data=data or Data(),
         tasks=list(tasks),
     )
+    return _with_tuned(asked, tuned) if tuned else asked
+
+
+def _with_tuned(asked: Request, tuned: Sequence[Tuned]) -> Request:
+    fit = fitting(tuned, asked, machine.describe().fingerprint)
+    if not fit:
+        raise UsageError(
+            f"the tuned options are for {tuned[0].label}{' and other cells' * (len(tuned) > 1)}, of which none is asked for; "
+            "leave the file out of --options, or `zoobench tune` these"
+        )
+    return replace(asked, variants=beside_defaults(fit, machine.usable_cpu_count()))
+
+
+def tuned_remarks(asked: Request, tuned: Sequence[Tuned]) -> list[str]:
+    """What to know of tuned options before `asked` is run with them: another machine's, or none for a cell."""
+    here = machine.describe()
+    return remarks(tuned, asked, here.fingerprint, here.short) if tuned else []
 
 
 def _default_backends(models: Sequence[ModelSpec]) -> tuple[str, ...]:
@@ -252,6 +277,7 @@ def run(
     data: Data | None = None,
     tasks: Sequence[TextTask] = (),
     registry: Path | None = None,
+    tuned: Sequence[Tuned] = (),
     settings: Settings | None = None,
     executor: Executor | None = None,
     observer: Observer | None = None,
@@ -278,7 +304,10 @@ def run(
         data=data,
         tasks=tasks,
         registry=registry,
+        tuned=tuned,
     )
+    for remark in tuned_remarks(asked, tuned):
+        (observer or Quiet()).note(remark)
     return run_request(asked, settings=settings, executor=executor, observer=observer)
 
 
@@ -312,6 +341,8 @@ def find_max_rates(
     """
     if asked.scenario != "server" or "target_qps" in asked.options:
         raise UsageError("only --scenario server without --target-qps has a highest rate to search for")
+    if asked.variants:
+        raise UsageError("a search for the highest rate takes options as name=value, not a file of tuned ones")
     check(at_rate(asked, 1.0), machine.usable_cpu_count())
     records, found = [], []
     for made, answer in max_rates(
@@ -320,6 +351,106 @@ def find_max_rates(
         records += made
         found.append(answer)
     return records, found
+
+
+def tune(
+    model: str | ModelSpec,
+    *,
+    backends: Sequence[str] | None = None,
+    precision: str | Precision = Precision.FP32,
+    batch_sizes: Sequence[int] | None = None,
+    minimize: str | Goal = Goal.LATENCY,
+    effort: str | Effort = Effort.QUICK,
+    options: Mapping[str, OptionValue] | None = None,
+    registry: Path | None = None,
+    settings: Settings | None = None,
+    executor: Executor | None = None,
+    observer: Observer | None = None,
+) -> list[Tuning]:
+    """Search the runtimes' own options for a model; see `zoobench.search.tune`.
+
+    Args:
+        batch_sizes: None: batch 1; of `throughput` doubled until a larger one buys less than a tenth.
+        minimize: `latency`, the time of a call, or `throughput`, that of an item.
+        options: held fast in every configuration.
+
+    Returns:
+        What was found, by backend. `tuned_entries` makes of it what `run` takes as `tuned`.
+
+    Raises:
+        UsageError: it cannot be meant, or is a language model.
+        BusyError: another measurement holds this machine.
+    """
+    asked = tune_request(
+        model,
+        backends=backends,
+        precision=precision,
+        batch_sizes=batch_sizes,
+        effort=effort,
+        options=options,
+        registry=registry,
+    )
+    return list(
+        tune_backends(
+            asked,
+            settings or Settings(),
+            executor or open_executor("local"),
+            observer or Quiet(),
+            goal=_member(Goal, "--minimize", minimize),
+            batches_given=batch_sizes is not None,
+        )
+    )
+
+
+def tune_request(
+    model: str | ModelSpec,
+    *,
+    backends: Sequence[str] | None = None,
+    precision: str | Precision = Precision.FP32,
+    batch_sizes: Sequence[int] | None = None,
+    effort: str | Effort = Effort.QUICK,
+    options: Mapping[str, OptionValue] | None = None,
+    registry: Path | None = None,
+) -> Request:
+    """What `tune` asks for; see there."""
+    asked = request(
+        [model],
+        backends=backends,
+        precisions=[precision],
+        batch_sizes=(1,) if batch_sizes is None else batch_sizes,
+        effort=effort,
+        options=options,
+        registry=registry,
+    )
+    if len(asked.models) > 1:
+        named = ", ".join(spec.name for spec in asked.models[:3])
+        raise UsageError(f"{model!r} is {len(asked.models)} models ({named}, …); tune one at a time")
+    if asked.models[0].task == TEXT:
+        raise UsageError(
+            f"{asked.models[0].name} is a language model, whose runtimes have no options to tune here; compare its backends and "
+            "precisions with `zoobench run`"
+        )
+    check(asked, machine.usable_cpu_count())
+    return asked
+
+
+def tuned_entries(found: Sequence[Tuning]) -> list[Tuned]:
+    """What was found, as entries of a file of tuned options, of this machine."""
+    here = machine.describe().fingerprint
+    return [
+        Tuned(
+            one.model,
+            one.backend,
+            Precision(one.precision),
+            cell.batch,
+            cell.best.threads,
+            cell.best.options,
+            here,
+            cell.message.partition(": ")[2],
+        )
+        for one in found
+        for cell in one.cells
+    ]
 
 
 def export(

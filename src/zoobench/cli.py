@@ -25,6 +25,7 @@ COMMANDS = {
     "models": "List the models that are known by name.",
     "export": "Export one model to ONNX and compare it with its reference.",
     "quantize": "Make an int8 or fp16 file of one model; says which recipes were tried.",
+    "tune": "Search a runtime's own options for one model, and write those that are faster.",
     "compare": "Compare two stored runs, or two backends, precisions or batches of one.",
     "explain": "Say why a cell is (not) fast: where its time goes, and what a precision gains or loses.",
     "guard": "Fail when head is slower than base, or a model slower than its limit.",

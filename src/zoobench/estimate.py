@@ -12,11 +12,11 @@ from zoobench.measure.effort import EffortPlan, for_load_tests, for_tokens
 from zoobench.plan import Inventory, Plan, Request
 from zoobench.spec import LOADGEN_SCENARIOS, TOKENS, Case, ModelSpec, Precision, asked_label
 
-_START_S = {"torch": 6.0, "onnx": 1.5, "fake": 0.0}
+START_S = {"torch": 6.0, "onnx": 1.5, "fake": 0.0}
 """Starting a worker, importing its runtime and loading a model: rough, on two cores."""
-_OTHER_START_S, _REQUEST_S = 3.0, 0.5
+OTHER_START_S, _REQUEST_S = 3.0, 0.5
 """Of runtimes of language models, and the shortest request that anybody will wait for."""
-_WARM_UP_S = (1.0, 15.0)
+WARM_UP_S = (1.0, 15.0)
 _BYTES_PER_PARAMETER = 4
 
 
@@ -76,10 +76,10 @@ def estimate(
     for case in planned.cases:
         if BACKENDS[case.backend].inline:
             continue
-        start = _START_S.get(BACKENDS[case.backend].format, _OTHER_START_S)
+        start = START_S.get(BACKENDS[case.backend].format, OTHER_START_S)
         least, most = _timed_s(case, effort)
-        low += effort.forks * (start + _WARM_UP_S[0]) + least
-        high += effort.forks * (start + _WARM_UP_S[1]) + most
+        low += effort.forks * (start + WARM_UP_S[0]) + least
+        high += effort.forks * (start + WARM_UP_S[1]) + most
     used = {case.model for case in planned.cases if not BACKENDS[case.backend].inline}
     return Estimate(
         cells=tuple(

@@ -54,6 +54,27 @@ class Data:
 
 
 @dataclass(frozen=True)
+class Variant:
+    """Options and threads that some cells are run with; of what says which cells those are, None fits all.
+
+    What the request says itself goes before it.
+    """
+
+    options: Mapping[str, OptionValue] = field(default_factory=dict)
+    threads: int | None = None
+    model: str | None = None
+    backend: str | None = None
+    precision: Precision | None = None
+    batch: int | None = None
+
+    def fits(self, case: Case) -> bool:
+        """Whether the case is to be run with it."""
+        asked = (self.model, self.backend, self.precision, self.batch)
+        its = (case.model, case.backend, case.precision, case.batch)
+        return all(mine is None or mine == one for mine, one in zip(asked, its, strict=True))
+
+
+@dataclass(frozen=True)
 class Request:
     """What a person asked for, parsed and typed.
 
@@ -64,6 +85,7 @@ class Request:
         options: for every backend that understands the name.
         data: the pictures to measure accuracy with and to calibrate on.
         tasks: of lm-evaluation-harness, for language models.
+        variants: each cell is run with every one that fits it, in turns; one that none fits is run as it is.
     """
 
     models: Sequence[ModelSpec]
@@ -78,6 +100,7 @@ class Request:
     arm: str = "base"
     data: Data = Data()
     tasks: Sequence[TextTask] = ()
+    variants: Sequence[Variant] = ()
 
 
 @dataclass(frozen=True)
@@ -128,12 +151,12 @@ def plan(request: Request, inventory: Inventory) -> Plan:
         for batch, clients in itertools.product(request.batch_sizes, request.concurrency):
             cases: list[Case] = []
             for precision, name in _pairs(request):
-                case = _case(request, model, name, precision, batch, clients, threads)
-                reason = _refusal(request, model, case, inventory)
+                plain = _case(request, model, name, precision, batch, clients, threads)
+                reason = _refusal(request, model, plain, inventory)
                 if reason:
-                    skips.append(Skip(case, reason))
+                    skips.append(Skip(plain, reason))
                 else:
-                    cases.append(case)
+                    cases += _varied(plain, request)
             if cases:
                 groups.append(Group(cases=tuple(cases)))
     return Plan(tuple(groups), tuple(skips))
@@ -175,6 +198,12 @@ def check(request: Request, cpus: int) -> None:
     if request.threads is not None and not 1 <= request.threads <= cpus:
         # More threads than CPUs wait for each other at every layer: that would measure the scheduler.
         raise UsageError(f"--threads {request.threads} is out of range; this process may use {cpus} CPUs")
+    for variant in request.variants:
+        if request.threads is None and variant.threads is not None and not 1 <= variant.threads <= cpus:
+            raise UsageError(
+                f"tuned options of {variant.backend} say {variant.threads} threads, and this process may use {cpus} CPUs; "
+                "give --threads, or `zoobench tune` here"
+            )
     names = [model.name for model in request.models]
     if len(names) > len(set(names)):
         twice = next(name for name in names if names.count(name) > 1)
@@ -277,6 +306,21 @@ def _case(
         options={name: value for name, value in sorted(options.items()) if name in known},
         arm=request.arm,
     )
+
+
+def _varied(plain: Case, request: Request) -> list[Case]:
+    """The cell with each variant that fits it, each case once; the cell itself where none does."""
+    cases = [
+        plain.model_copy(
+            update={
+                "options": dict(sorted({**variant.options, **plain.options}.items())),
+                "threads": request.threads or variant.threads or plain.threads,
+            }
+        )
+        for variant in request.variants
+        if variant.fits(plain)
+    ]
+    return list({case.id: case for case in cases}.values()) or [plain]
 
 
 def _refusal(request: Request, model: ModelSpec, case: Case, inventory: Inventory) -> str | None:

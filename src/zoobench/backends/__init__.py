@@ -120,13 +120,14 @@ class Row:
 COMMON_OPTIONS = ("gap_ms", "io_binding", "inputs_sha256", *LOAD_OPTIONS, *TOKEN_OPTIONS, *CLIENT_OPTIONS)
 """Options of the scenario and the boundary, which every backend honours."""
 
-FLAGS = ("io_binding", "channels_last")
+FLAGS = ("io_binding", "channels_last", "allow_spinning", "enable_cpu_mem_arena")
 """Options that are true or false and nothing else."""
 
 _TORCH = ("torch", "timm", "transformers")
 _EAGER_OPTIONS = ("channels_last",)
 _COMPILE_OPTIONS = ("channels_last", "compile_mode")
 _ORT_OPTIONS = ("graph_optimization",)
+_ORT_CPU_OPTIONS = (*_ORT_OPTIONS, "allow_spinning", "enable_cpu_mem_arena")
 
 BACKENDS: dict[str, Row] = {
     "pytorch": Row(
@@ -159,7 +160,7 @@ BACKENDS: dict[str, Row] = {
         },
         extra="cpu",
         packages=("onnxruntime",),
-        options=_ORT_OPTIONS,
+        options=_ORT_CPU_OPTIONS,
         provider="CPUExecutionProvider",
     ),
     "openvino": Row(
@@ -174,6 +175,7 @@ BACKENDS: dict[str, Row] = {
         },
         extra="openvino",
         packages=("openvino",),
+        options=("performance_hint", "num_streams"),
     ),
     "ort_genai": Row(
         "zoobench.backends.ort_genai:OrtGenai",

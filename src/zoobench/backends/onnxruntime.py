@@ -145,6 +145,10 @@ class OrtSession:
         options.intra_op_num_threads = self.case.threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        # Within a call the threads may wait for their next piece of work by spinning.
+        spins = self.case.options.get("allow_spinning", True)
+        options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spins else "0")
+        options.enable_cpu_mem_arena = bool(self.case.options.get("enable_cpu_mem_arena", True))
         # Between its turns this worker must be silent, or it would slow down the one whose turn it is.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         return options
@@ -213,6 +217,8 @@ class OrtSession:
             slowest=profile.slowest,
             details={
                 "graph_optimization": str(self.case.options.get("graph_optimization", "all")),
+                "allow_spinning": bool(self.case.options.get("allow_spinning", True)),
+                "enable_cpu_mem_arena": bool(self.case.options.get("enable_cpu_mem_arena", True)),
                 "providers": session.get_providers(),
                 "provider_options": session.get_provider_options(),
                 "boundary": "device_to_device" if self.case.options.get("io_binding") else "host_to_host",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zoobench.errors import UsageError
 from zoobench.outcome import Evidence
 from zoobench.spec import Artifact, Case, Precision
 
@@ -21,8 +22,11 @@ if TYPE_CHECKING:
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 
+HINTS = {"latency": "LATENCY", "throughput": "THROUGHPUT"}
+
+
 class OpenVino:
-    """The CPU plugin, hint LATENCY, one stream: one request at a time on all the case's threads."""
+    """The CPU plugin; unless options say otherwise hint LATENCY and one stream: one request at a time on all the case's threads."""
 
     def unavailable(self) -> str | None:
         """The CPU plugin must load."""
@@ -48,6 +52,24 @@ _PRODUCTS = frozenset({"Convolution", "Deconvolution", "FullyConnected", "MatMul
 """Layers that int8 makes faster, by OpenVINO's names."""
 
 
+def _streams(case: Case) -> dict[str, str]:
+    """The hint, and the streams where they are said: the hint THROUGHPUT chooses its own number.
+
+    Raises:
+        UsageError: a hint that there is not, or more streams than threads.
+    """
+    hint, streams = case.options.get("performance_hint", "latency"), case.options.get("num_streams")
+    if hint not in HINTS:
+        raise UsageError(f"performance_hint {hint!r} is unknown; one of {', '.join(HINTS)}")
+    if streams is None:
+        return {"PERFORMANCE_HINT": HINTS[hint], **({"NUM_STREAMS": "1"} if hint == "latency" else {})}
+    if isinstance(streams, bool) or not isinstance(streams, int) or not 1 <= streams <= case.threads:
+        raise UsageError(
+            f"num_streams={streams}: a whole number from 1 to the {case.threads} threads is needed"
+        )
+    return {"PERFORMANCE_HINT": HINTS[hint], "NUM_STREAMS": str(streams)}
+
+
 class OpenVinoSession:
     """A compiled model with one infer request."""
 
@@ -60,8 +82,7 @@ class OpenVinoSession:
         model = core.read_model(artifact.path / artifact.file)
         model.reshape({0: [case.batch, *artifact.input_shape]})
         properties = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "NUM_STREAMS": "1",
+            **_streams(case),
             "INFERENCE_NUM_THREADS": case.threads,
             "INFERENCE_PRECISION_HINT": "bf16" if case.precision is Precision.BF16 else "f32",
             "ENABLE_CPU_PINNING": False,

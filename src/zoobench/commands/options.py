@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 from zoobench.errors import UsageError
 from zoobench.scenarios.load import FLAGS
@@ -23,6 +24,14 @@ _FLAGS_OF_OPTIONS = {
     "tpot_limit_ms": "--max-tpot",
     **FLAGS,
 }
+
+
+def tuned_file(words: Sequence[str]) -> tuple[list[str], Path | None]:
+    """The `name=value` pairs, and the file of tuned options if one of the words is a name that ends in .toml."""
+    files = [word for word in words if word.endswith(".toml") and "=" not in word]
+    if len(files) > 1:
+        raise UsageError(f"--options {' '.join(files)}: one file of tuned options at a time")
+    return [word for word in words if word not in files], Path(files[0]) if files else None
 
 
 def runtime_options(

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from zoobench import api
 from zoobench.backends import BACKENDS, CUDA_BACKENDS
 from zoobench.commands.flags import AsJson, Flag, Names, Numbers
-from zoobench.commands.options import runtime_options
+from zoobench.commands.options import runtime_options, tuned_file
 from zoobench.commands.pictures import DataFlags, Pictures
 from zoobench.commands.printing import print_json, print_rich
 from zoobench.commands.text import Text, TextFlags
 from zoobench.data import check_local
-from zoobench.errors import INTERRUPTED_EXIT, USAGE_EXIT, UsageError
+from zoobench.errors import INTERRUPTED_EXIT, USAGE_EXIT, UsageError, printable
 from zoobench.executors import open_executor
 from zoobench.machine import usable_cpu_count
 from zoobench.outcome import Status, VerdictValue
@@ -109,7 +109,9 @@ def run(
     registry
         A TOML or Python file with models of your own.
     options
-        Runtime options, name=value: graph_optimization=all|extended|basic|none, compile_mode=..., channels_last=true.
+        Runtime options, name=value: graph_optimization=all|extended|basic|none, allow_spinning=false, compile_mode=...,
+        channels_last=true, performance_hint=throughput; or a file that `zoobench tune` wrote, tuned.toml: its cells run with
+        those options and, in turns, with the defaults.
     max_case_time
         Seconds that one cell's calls may take at most, after loading and warm-up.
     inputs
@@ -136,6 +138,8 @@ def run(
     from zoobench.show.progress import watch
 
     spoken = text or TextFlags()
+    pairs, file = tuned_file(options or ())
+    tuned = [] if file is None else api.tuned_options(file)
     request = api.request(
         models,
         batch_sizes=(1,) if batch_sizes is None else batch_sizes,
@@ -146,7 +150,7 @@ def run(
         scenario=scenario,
         threads=threads,
         options={
-            **runtime_options(options or (), gap_ms=gap, io_binding=io_binding),
+            **runtime_options(pairs, gap_ms=gap, io_binding=io_binding),
             **_load(target_qps, max_latency, max_batch, batch_timeout),
             **spoken.options(),
         },
@@ -154,7 +158,10 @@ def run(
         tasks=spoken.tasks(),
         registry=registry,
         task=task,
+        tuned=tuned,
     )
+    for remark in api.tuned_remarks(request, tuned):
+        print(printable(remark), file=sys.stderr)
     if gpu:
         request = replace(request, backends=[*request.backends, *_cuda_backends(request)])
     searched = scenario == "server" and target_qps is None and max_latency is not None

@@ -141,6 +141,7 @@ class Recorder:
                 "scenario": request.scenario,
                 "threads": request.threads,
                 "options": dict(request.options),
+                "variants": [asdict(variant) for variant in request.variants],
                 "data": asdict(request.data),
                 "tasks": [task.model_dump(mode="json") for task in request.tasks],
             },

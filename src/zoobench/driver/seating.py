@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from zoobench.backends import BACKENDS, artifact_key
 from zoobench.driver.accuracies import Accuracies, needed_keys
@@ -11,7 +11,14 @@ from zoobench.driver.recorder import Recorder
 from zoobench.driver.settings import Observer, Settings
 from zoobench.errors import UsageError
 from zoobench.executors import Collected, Executor, Preparation
-from zoobench.outcome import ANSWER_CODES, UNSTABLE_CODES, CaseError, Status, VerdictValue
+from zoobench.outcome import (
+    ANSWER_CODES,
+    UNSTABLE_CODES,
+    CaseError,
+    Status,
+    VerdictValue,
+    wrong_answers,
+)
 from zoobench.plan import Plan, Request
 from zoobench.results.query import load_records
 from zoobench.results.record import Record
@@ -45,7 +52,8 @@ def sort_out(
     planned: Plan, recorder: Recorder, accuracies: Accuracies
 ) -> tuple[list[Record], list[list[Seat]], list[Record]]:
     """Split the cells: measured before, to be measured now (by group), and refused with the reason."""
-    existing = _existing(recorder, accuracies)
+    whole = recorder.settings.whole_groups
+    existing = {} if whole else _existing(recorder, accuracies)
     inputs = str(recorder.settings.inputs.resolve()) if recorder.settings.inputs else None
     fitting: set[str] = set()
     done: list[Record] = []
@@ -53,6 +61,8 @@ def sort_out(
     groups: list[list[Seat]] = []
     for group in planned.groups:
         seats: list[Seat] = []
+        if whole:
+            existing = _together(recorder, group.cases)
         for case in group.cases:
             preparation = recorder.preparations[case.model]
             artifact = recorder.artifact(case)
@@ -143,6 +153,31 @@ def _existing(recorder: Recorder, accuracies: Accuracies) -> dict[str, Record]:
         and (record.max_case_time_s or recorder.max_case_time_s) >= recorder.max_case_time_s
         and not _is_no_answer(record)
     }
+
+
+def _together(recorder: Recorder, cases: Sequence[Case]) -> dict[str, Record]:
+    """By measurement key, what the latest run found in which all of the cases took turns undisturbed; else nothing."""
+    if recorder.settings.on_existing is OnExisting.RERUN or any(recorder.artifact(c) is None for c in cases):
+        return {}
+    keys = {recorder.key(case) for case in cases}
+    runs: dict[str, dict[str, Record]] = {}
+    for record in load_records(recorder.settings.results_dir).records:
+        if record.measurement_key in keys and _is_settled(record, recorder):
+            runs.setdefault(record.run_id, {})[record.measurement_key] = record
+    return next((found for found in reversed(runs.values()) if found.keys() == keys), {})
+
+
+def _is_settled(record: Record, recorder: Recorder) -> bool:
+    """It was bought with at least as much, and nothing disturbed it: what failed then would fail now."""
+    from zoobench.measure.effort import at_least
+
+    disturbed = record.verdict is not None and record.verdict.value is VerdictValue.INVALID
+    return (
+        record.status not in (Status.INTERRUPTED, Status.SKIPPED)
+        and at_least(Effort(record.effort), recorder.effort)
+        and (record.max_case_time_s or 0.0) >= recorder.max_case_time_s
+        and not (disturbed and not wrong_answers(record.verdict))
+    )
 
 
 def _is_no_answer(record: Record) -> bool:

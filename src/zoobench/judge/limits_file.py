@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import sys
-import tempfile
-import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from zoobench import toml_files
 from zoobench.errors import UsageError
 from zoobench.judge.limits import DEFAULT_PERCENTILE, PERCENTILES, Limit
-from zoobench.spec import ModelSpec, OptionValue, Precision
+from zoobench.spec import ModelSpec, Precision
 from zoobench.units import duration_ms
 
 _MOST = 1_000_000
@@ -25,21 +22,9 @@ def read_limits(file: Path) -> list[Limit]:
     Raises:
         UsageError: it cannot be read, or an entry is not valid; the message names the entry.
     """
-    try:
-        # Opening a pipe would wait for ever.
-        if file.exists() and not file.is_file():
-            raise UsageError(f"--limits {file}: not a regular file; give a .toml")
-        body = tomllib.loads(file.read_text("utf-8"))
-    except OSError as error:
-        raise UsageError(
-            f"--limits {file}: {error.strerror}; `zoobench guard --set-limits {file}` writes one"
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"--limits {file}: not valid TOML ({error})") from error
-    entries = body.pop("limit", None)
-    if body or not isinstance(entries, list) or not entries:
-        unknown = f"it has {', '.join(map(repr, body))}; " if body else ""
-        raise UsageError(f"--limits {file}: {unknown}a list of [[limit]] tables is needed, at least one")
+    entries = toml_files.read_tables(
+        file, "limit", said=f"--limits {file}", advice=f"`zoobench guard --set-limits {file}` writes one"
+    )
     return [
         limit
         for number, entry in enumerate(entries, 1)
@@ -63,7 +48,7 @@ def _limits(entry: Any, where: str) -> list[Limit]:
             told = number if not isinstance(number, int) or abs(number) <= _MOST else "too large"
             raise UsageError(f"{where}: {key} {told!r}; a whole number of at least 1 is needed")
     options = entry.get("options", {})
-    if not isinstance(options, dict) or not all(_is_option(v) for v in options.values()):
+    if not toml_files.is_options(options):
         raise UsageError(f'{where}: options {options!r}; write options = {{name = "value"}}')
     if not isinstance(entry.get("note", ""), str):
         raise UsageError(f"{where}: note {entry['note']!r}; text is needed")
@@ -123,18 +108,7 @@ def check_writable(file: Path) -> Path:
     Raises:
         UsageError: it is no regular file, or its folder cannot be written.
     """
-    try:
-        file = file.resolve()
-        # Opening a pipe would wait for ever.
-        if file.exists() and not file.is_file():
-            raise UsageError(f"--set-limits {file}: not a regular file; name a .toml")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=file.parent):
-            return file
-    except (OSError, RuntimeError) as error:
-        raise UsageError(
-            f"--set-limits {file}: cannot be written ({getattr(error, 'strerror', error)})"
-        ) from error
+    return toml_files.check_writable(file, "--set-limits")
 
 
 def merged(old: Sequence[Limit], new: Sequence[Limit]) -> list[Limit]:
@@ -159,45 +133,15 @@ def write_limits(file: Path, limits: Sequence[Limit]) -> None:
     ]
     for limit in limits:
         lines += ["", "[[limit]]"]
-        lines += [f"model = {_text(limit.model)}", f"backend = {_text(limit.backend)}"]
+        lines += [f"model = {toml_files.text(limit.model)}", f"backend = {toml_files.text(limit.backend)}"]
         lines += [f'precision = "{limit.precision.value}"', f"batch = {limit.batch}"]
         lines += [f'{limit.percentile} = "{limit.limit_ms:.4g}ms"']
         if limit.threads is not None:
             lines.append(f"threads = {limit.threads}")
         if limit.options:
-            pairs = ", ".join(f"{_text(name)} = {_value(value)}" for name, value in limit.options)
-            lines.append(f"options = {{{pairs}}}")
+            lines.append(f"options = {toml_files.options(limit.options)}")
         if limit.machine is not None:
-            lines.append(f"machine = {_text(limit.machine)}")
+            lines.append(f"machine = {toml_files.text(limit.machine)}")
         if limit.note:
-            lines.append(f"note = {_text(limit.note)}")
-    file = check_writable(file)
-    try:
-        mode = file.stat().st_mode & 0o777 if file.exists() else 0o644
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=file.parent, prefix=".limits-", delete=False
-        ) as out:
-            out.write("\n".join(lines) + "\n")
-        draft = Path(out.name)
-        try:
-            draft.chmod(mode)
-            draft.replace(file)
-        finally:
-            draft.unlink(missing_ok=True)
-    except OSError as error:
-        raise UsageError(f"--set-limits {file}: cannot be written ({error.strerror})") from error
-
-
-def _text(value: str) -> str:
-    """A TOML basic string: JSON's, without its surrogate pairs; TOML wants the delete character escaped too."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _value(value: OptionValue) -> str:
-    return _text(value) if isinstance(value, str) else json.dumps(value)
-
-
-def _is_option(value: object) -> bool:
-    return isinstance(value, bool | str) or (
-        isinstance(value, int | float) and abs(value) <= sys.float_info.max
-    )
+            lines.append(f"note = {toml_files.text(limit.note)}")
+    toml_files.write(file, lines, "--set-limits")

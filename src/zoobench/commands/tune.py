@@ -1,0 +1,225 @@
+"""`zoobench tune`: a runtime's own options for one model."""
+
+from __future__ import annotations
+
+import math
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from zoobench import api
+from zoobench.backends import BACKENDS
+from zoobench.commands.flags import AsJson, Flag, Names, Numbers
+from zoobench.commands.options import runtime_options
+from zoobench.commands.printing import print_json, print_rich
+from zoobench.errors import USAGE_EXIT, UsageError, printable
+from zoobench.estimate import OTHER_START_S, START_S, WARM_UP_S
+from zoobench.executors import open_executor
+from zoobench.machine import usable_cpu_count
+from zoobench.plan import Inventory, plan
+from zoobench.search.halving import course, rung_time
+from zoobench.search.space import configurations
+from zoobench.search.tune import FRESH_FORKS, MOST_IN_TURNS, NOTHING_TO_TUNE, RUNG_S
+from zoobench.search.tuned_file import check_writable, merged, write_tuned
+from zoobench.search.tuning import Goal
+from zoobench.spec import Effort, OnExisting, Precision, WeightsPolicy
+
+if TYPE_CHECKING:
+    from zoobench.plan import Request
+    from zoobench.search.tuning import Tuning
+
+
+def tune(
+    model: str,
+    *,
+    backends: Names = None,
+    precision: Annotated[Precision, Parameter(show_choices=False)] = Precision.FP32,
+    batch_sizes: Numbers = None,
+    minimize: Goal = Goal.LATENCY,
+    output: Path = Path("tuned.toml"),
+    effort: Effort = Effort.QUICK,
+    options: Names = None,
+    weights: WeightsPolicy = WeightsPolicy.AUTO,
+    results_dir: Path = Path("results"),
+    on_existing: OnExisting = OnExisting.RESUME,
+    registry: Path | None = None,
+    allow_pickle: Flag = False,
+    seed: int | None = None,
+    wait: Flag = False,
+    dry_run: Flag = False,
+    as_json: AsJson = False,
+) -> int:
+    """Search a runtime's own options for one model, and write those that are faster.
+
+    Parameters
+    ----------
+    model
+        A name, Hub id, local folder or .onnx file; no language model.
+    backends
+        Runtimes to tune. Default: pytorch and onnx_cpu.
+    precision
+        fp32, tf32, fp16, bf16, int8, int8_dynamic.
+    batch_sizes
+        Items per call, each tuned; with --minimize throughput those to choose from. Default: 1; of throughput doubled until
+        a larger batch brings less than a tenth more.
+    minimize
+        latency: the time of a call. throughput: the time of an item, so the batch is sought too.
+    output
+        The file of tuned options, for `zoobench run --options`; entries about other cells stay in it.
+    effort
+        How much evidence is bought.
+    options
+        Runtime options that all configurations share, name=value.
+    weights
+        auto falls back to seeded random weights when the Hub cannot be reached; pretrained makes that an error.
+    results_dir
+        Where everything that is measured is kept.
+    on_existing
+        resume takes what an earlier search measured; rerun measures again.
+    registry
+        A TOML or Python file with models of your own.
+    allow_pickle
+        Accept a model that has only a pickle (loaded with weights_only).
+    seed
+        Of the order of turns.
+    wait
+        Wait for another measurement on this machine to end.
+    dry_run
+        Print what would be tried and about how long it takes; measure nothing.
+    as_json
+        Print what was found as JSON.
+    """
+    from zoobench.driver import Settings
+    from zoobench.show.progress import watch
+
+    if on_existing is OnExisting.FAIL:
+        raise UsageError("--on-existing fail: a search goes on where it was; take resume or rerun")
+    held = runtime_options(options or ())
+    asked = api.tune_request(
+        model,
+        backends=backends,
+        precision=precision,
+        batch_sizes=batch_sizes,
+        effort=effort,
+        options=held,
+        registry=registry,
+    )
+    if dry_run:
+        return _dry_run(asked, as_json=as_json)
+    file = check_writable(output)
+    # Before anything is measured: what stands there is kept, or must not be overwritten.
+    old = api.tuned_options(file) if file.exists() else []
+    settings = Settings(
+        results_dir=results_dir,
+        on_existing=on_existing,
+        weights=weights,
+        allow_pickle=allow_pickle,
+        seed=seed,
+        wait=wait,
+        argv=sys.argv,
+    )
+    with watch() as observer:
+        found = api.tune(
+            model,
+            backends=asked.backends,
+            precision=precision,
+            batch_sizes=batch_sizes,
+            minimize=minimize,
+            effort=effort,
+            options=held,
+            registry=registry,
+            settings=settings,
+            observer=observer,
+        )
+    entries = api.tuned_entries(found)
+    if entries:
+        write_tuned(file, merged(old, entries))
+    _print(found, as_json=as_json)
+    if not entries:
+        print("zoobench: nothing could be tuned; the reasons stand above", file=sys.stderr)
+        return USAGE_EXIT
+    print(f"wrote {output}; use it with `{_use(asked, found, output, weights)}`", file=sys.stderr)
+    return 0
+
+
+def _print(found: Sequence[Tuning], *, as_json: bool) -> None:
+    if as_json:
+        print_json([one.as_dict() for one in found])
+        return
+    from zoobench.show.tuning import tuning_tables
+
+    print_rich(*tuning_tables(found))
+
+
+def _use(asked: Request, found: Sequence[Tuning], output: Path, weights: WeightsPolicy) -> str:
+    """The command that measures with what was found, all of it said that is not the default."""
+    spec = asked.models[0]
+    words = ["zoobench", "run", "--models", str(spec.path) if spec.path else spec.name]
+    words += ["--backends", *(one.backend for one in found if one.cells)]
+    batches = sorted({cell.batch for one in found for cell in one.cells})
+    if batches != [1]:
+        words += ["--batch-sizes", *map(str, batches)]
+    if asked.precisions[0] is not Precision.FP32:
+        words += ["--precisions", asked.precisions[0].value]
+    if weights is not WeightsPolicy.AUTO:
+        words += ["--weights", weights.value]
+    return shlex.join([*words, "--options", str(output)])
+
+
+@dataclass(frozen=True)
+class _Foreseen:
+    """What a search on one backend would be; `seconds` for one batch size, about."""
+
+    backend: str
+    skipped: str | None
+    configurations: list[str]
+    rungs: list[int]
+    seconds: float
+
+    @property
+    def line(self) -> str:
+        """For a person."""
+        if self.skipped is not None:
+            return f"{self.backend}: skipped: {self.skipped}"
+        counts = " → ".join(map(str, self.rungs))
+        return (
+            f"{self.backend}: {len(self.configurations)} configurations, the first of them the defaults; rungs of {counts} against "
+            f"the defaults, about {self.seconds / 60:.0f} min a batch size, more where a call takes over 10 ms"
+        )
+
+
+def _dry_run(asked: Request, *, as_json: bool) -> int:
+    cpus = usable_cpu_count()
+    inventory = Inventory(cpus, open_executor("local").probe(asked.backends))
+    found = [_foresee(replace(asked, backends=[name]), inventory, cpus) for name in asked.backends]
+    if as_json:
+        print_json([asdict(each) for each in found])
+        return 0
+    for each in found:
+        print(printable(each.line))
+        for label in each.configurations:
+            print(f"  {label}")
+    return 0
+
+
+def _foresee(asked: Request, inventory: Inventory, cpus: int) -> _Foreseen:
+    (backend,) = asked.backends
+    planned, tried = plan(asked, inventory), configurations(backend, cpus)
+    if not planned.cases or len(tried) < 2:
+        reason = planned.skips[0].reason if planned.skips else NOTHING_TO_TUNE
+        return _Foreseen(backend, reason, [], [], 0.0)
+    rungs, first_s = course(len(tried) - 1), RUNG_S[asked.effort]
+    row = BACKENDS[backend]
+    start_s = 0.0 if row.inline else START_S.get(row.format, OTHER_START_S) + WARM_UP_S[0]
+    processes = [left + math.ceil(left / (MOST_IN_TURNS - 1)) for left in rungs]
+    seconds = sum(
+        count * (start_s + rung_time(rungs[0], left, first_s))
+        for count, left in zip(processes, rungs, strict=True)
+    )
+    seconds += 2 * FRESH_FORKS * (start_s + 1.0)
+    return _Foreseen(backend, None, [one.label for one in tried], rungs, 0.0 if row.inline else seconds)

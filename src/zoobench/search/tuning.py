@@ -1,0 +1,144 @@
+"""What a search for runtime options finds: the nouns that `tune` fills and that are shown, written and printed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from zoobench.judge.ratio import Ratio
+from zoobench.outcome import Interval
+from zoobench.search.space import Configuration
+
+
+class Goal(StrEnum):
+    """What is to be small: the time of a call, or of an item, for which the batch is sought too."""
+
+    LATENCY = "latency"
+    THROUGHPUT = "throughput"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One configuration that was tried.
+
+    Attributes:
+        rung: the last in which it was measured, from 1.
+        estimate, interval: its time / the defaults' in that rung; None: it had none that counts.
+        why: why it did not go on; None: it was there to the end.
+    """
+
+    configuration: Configuration
+    rung: int
+    estimate: float | None
+    interval: Interval | None
+    why: str | None
+
+
+@dataclass(frozen=True)
+class Fresh:
+    """The best of the search against the defaults, measured anew.
+
+    Attributes:
+        ratio: its time / the defaults' time.
+        default_ms, best_ms: medians of their calls.
+        default_per_s, best_per_s: items a second.
+        searched: what the search had thought of it.
+        doubt: why the numbers decide nothing; None: they can be believed.
+        unstable: whether a verdict is `unstable`.
+    """
+
+    configuration: Configuration
+    ratio: Ratio | None
+    default_ms: float | None
+    best_ms: float | None
+    default_per_s: float | None
+    best_per_s: float | None
+    searched: float
+    doubt: str | None = None
+    unstable: bool = False
+
+    @property
+    def gained(self) -> bool:
+        """The interval lies below 1, and the slots' medians say so too."""
+        ratio = self.ratio
+        return (
+            self.doubt is None and ratio is not None and ratio.interval[1] < 1 and ratio.median_estimate < 1
+        )
+
+
+@dataclass(frozen=True)
+class TunedCell:
+    """What was found for one batch size.
+
+    Attributes:
+        rungs: how many there were.
+        fresh: None: nothing was left to hold against the defaults.
+        best: what to run it with: the defaults where nothing was gained.
+        message: a sentence that holds the figures.
+    """
+
+    batch: int
+    defaults: Configuration
+    trials: tuple[Trial, ...]
+    rungs: int
+    fresh: Fresh | None
+    best: Configuration
+    message: str
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What was found for one backend.
+
+    Attributes:
+        skipped: why nothing was tried; None: something was.
+        curve: items a second with the defaults, by batch size.
+        knee: from which batch on larger ones buy less than a tenth; None: not found, or only one batch was measured.
+        notes: what a reader of it must know.
+    """
+
+    model: str
+    backend: str
+    precision: str
+    skipped: str | None = None
+    curve: Mapping[int, float] = dataclasses.field(default_factory=dict)
+    knee: int | None = None
+    cells: tuple[TunedCell, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        body = dataclasses.asdict(self)
+        for cell, found in zip(body["cells"], self.cells, strict=True):
+            for place in (cell["defaults"], cell["best"], *(trial["configuration"] for trial in cell["trials"])):
+                place["options"] = dict(place["options"])
+            if found.fresh is not None:
+                cell["fresh"]["configuration"]["options"] = dict(found.fresh.configuration.options)
+                cell["fresh"]["gained"] = found.fresh.gained
+        return body
+
+
+def sentence(fresh: Fresh, defaults: Configuration, count: int) -> str:
+    """What came of the fresh measurement, with its figures.
+
+    Args:
+        count: how many configurations the search had to choose from.
+    """
+    best, ratio = fresh.configuration.label, fresh.ratio
+    if fresh.doubt is not None or ratio is None:
+        why = fresh.doubt or "there were not turns enough"
+        return f"{best} looked best, but measured afresh it decides nothing ({why}); the defaults stand, tune again"
+    low, high = ratio.interval
+    figures = f"{ratio.estimate:.3f} [{low:.3f}, {high:.3f}] of the defaults' time"
+    if fresh.gained:
+        return (
+            f"{best} takes {figures}, measured afresh over {len(ratio.by_fork)} processes "
+            f"({fresh.best_ms:.3g} ms instead of {fresh.default_ms:.3g} ms with {defaults.label})"
+        )
+    return (
+        f"nothing was gained, the defaults stand: {best} looked like {fresh.searched:.3f} in the search, as the best of {count} is "
+        f"partly luck, and takes {figures}, measured afresh"
+    )
