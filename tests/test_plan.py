@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from zoobench.errors import UsageError
-from zoobench.plan import Inventory, Request, check, plan
+from zoobench.plan import Inventory, Request, Variant, check, plan
 from zoobench.spec import ModelSpec, Precision
 
 A = ModelSpec(name="a", hf_id="org/a")
@@ -166,3 +166,26 @@ def test_language_models_and_others_are_served_apart() -> None:
     assert [c.scenario for c in plan(served, HERE).cases] == ["server"]
     with pytest.raises(UsageError, match="run them apart"):
         plan(dataclasses.replace(served, models=[CHAT, A]), HERE)
+
+
+def test_variants_take_turns_in_the_group_of_their_cell_and_leave_the_others_as_they_are() -> None:
+    variants = [
+        Variant({}, 4, backend="onnx_cpu", batch=1),
+        Variant({"allow_spinning": False}, 2, backend="onnx_cpu", batch=1),
+        Variant({"allow_spinning": False}, 2, backend="onnx_cpu", batch=1),
+    ]
+    planned = plan(asked(batch_sizes=[1, 8], variants=variants), HERE)
+    first, second = ([(c.backend, c.threads, c.options) for c in g.cases] for g in planned.groups)
+    assert first == [("pytorch", 4, {}), ("onnx_cpu", 4, {}), ("onnx_cpu", 2, {"allow_spinning": False})]
+    assert second == [("pytorch", 4, {}), ("onnx_cpu", 4, {})]
+
+
+def test_what_the_request_says_goes_before_a_variant() -> None:
+    variants = [Variant({"graph_optimization": "basic"}, 2, backend="onnx_cpu")]
+    planned = plan(asked(options={"graph_optimization": "none"}, threads=1, variants=variants), HERE)
+    assert [(c.threads, c.options) for c in planned.cases] == [(1, {}), (1, {"graph_optimization": "none"})]
+
+
+def test_a_variant_of_more_threads_than_there_are_cpus_is_refused() -> None:
+    with pytest.raises(UsageError, match="say 8 threads, and this process may use 4 CPUs"):
+        check(asked(variants=[Variant({}, 8, backend="onnx_cpu")]), cpus=4)

@@ -87,6 +87,43 @@ def test_graph_optimisation_is_what_was_asked(start: Start):
     assert "Relu" not in fused, "all of them are fused into convolutions"
 
 
+def test_spinning_and_the_arena_are_what_was_asked_and_outputs_stay_the_same(start: Start):
+    runner = start("onnx_cpu", batch=3, threads=2)
+    with pytest.raises(WorkerError, match="allow_spinning=no: true or false is needed") as caught:
+        runner.load(allow_spinning="no")
+    assert caught.value.kind == "usage"
+    runner.load()
+    expected = runner.check()
+    details = runner.evidence().details
+    assert (details["allow_spinning"], details["enable_cpu_mem_arena"]) == (True, True)
+    runner.load(allow_spinning=False, enable_cpu_mem_arena=False)
+    assert runner.check() == expected and expected.passed
+    details = runner.evidence().details
+    assert (details["allow_spinning"], details["enable_cpu_mem_arena"]) == (False, False)
+    assert runner.idle_cpu() < 0.2
+
+
+def test_openvinos_hint_and_streams_are_what_was_asked(start: Start):
+    runner = start("openvino", batch=3, threads=2)
+    for options, message in (
+        ({"performance_hint": "fast"}, "performance_hint 'fast' is unknown; one of latency, throughput"),
+        ({"num_streams": 3}, "num_streams=3: a whole number from 1 to the 2 threads is needed"),
+        ({"num_streams": True}, "num_streams=True: a whole number"),
+    ):
+        with pytest.raises(WorkerError, match=message) as caught:
+            runner.load(**options)
+        assert caught.value.kind == "usage"
+    seen = []
+    for options in ({}, {"performance_hint": "throughput"}, {"num_streams": 2}):
+        runner.load(**options)
+        assert runner.check().passed
+        details = runner.evidence().details
+        seen.append((details["performance_hint"].rpartition(".")[2], details["streams"]))
+    assert seen[0] == ("LATENCY", 1)
+    assert seen[1][0] == "THROUGHPUT"
+    assert seen[2] == ("LATENCY", 2)
+
+
 def test_pytorch_runs_bf16_and_other_layouts(start: Start):
     runner = start("pytorch", model="vit", precision=Precision.BF16, batch=3, channels_last=True)
     runner.load()

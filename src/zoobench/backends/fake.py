@@ -7,7 +7,7 @@ Options: `fake_p50_ms`, `fake_sigma` (lognormal), `fake_slowdown` (factor), `fak
 second: since the virtual clock's zero, so that sessions on one clock share one drifting machine; on the wall
 clock since loading), `fake_seed`, `fake_outliers` (share of calls ten times as long), `fake_fork_sigma` (lognormal, one
 draw a process: what placement does), `fake_correlation` (of neighbouring calls), `fake_clock` (`virtual`, `wall`),
-`fake_fault` (`load`, `slot`, `hang`, `die`, `memory`, `nan`, `constant`).
+`fake_fault` (`load`, `slot`, `hang`, `die`, `memory`, `nan`, `constant`; `shortcut`: half the time, and constant outputs).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from zoobench.spec import Artifact, Case, stable_hash
 if TYPE_CHECKING:
     from zoobench.backends import Tensors
 
-FAULTS = ("load", "slot", "hang", "die", "memory", "nan", "constant")
+FAULTS = ("load", "slot", "hang", "die", "memory", "nan", "constant", "shortcut")
 PROCESS_FAULTS = ("hang", "die")
 """They take their whole process with them, so they need one of their own."""
 CLOCKS = ("virtual", "wall")
@@ -93,7 +93,7 @@ class FakeSession:
         scale = _number(case, "fake_p50_ms", 5.0, least=1e-6) * _number(
             case, "fake_slowdown", 1.0, least=1e-6
         )
-        self.median_ns = scale * case.batch**_BATCH_EXPONENT * 1e6
+        self.median_ns = scale * case.batch**_BATCH_EXPONENT * 1e6 * (0.5 if fault == "shortcut" else 1.0)
         self.sigma = _number(case, "fake_sigma", 0.02)
         self.drift = _number(case, "fake_drift", 0.0, least=-1e9)
         self.outliers = _number(case, "fake_outliers", 0.0)
@@ -115,7 +115,7 @@ class FakeSession:
         outputs = np.stack([flat[:, 0], -flat[:, -1]], axis=1).astype(np.float32)
         if self.fault == "nan":
             outputs[:] = np.nan
-        elif self.fault == "constant":
+        elif self.fault in ("constant", "shortcut"):
             outputs[:] = 1.0
 
         def run() -> Tensors:

@@ -28,6 +28,7 @@ GRAPH_OPTIMIZATIONS = {
     "basic": "ORT_ENABLE_BASIC",
     "none": "ORT_DISABLE_ALL",
 }
+_SPINNING = "session.intra_op.allow_spinning"
 _PROFILED_CALLS = 5
 _TF32_OVERRIDE = "NVIDIA_TF32_OVERRIDE"
 """NVIDIA's libraries read it: 0 keeps TF32 off whatever a program asks for."""
@@ -147,7 +148,7 @@ class OrtSession:
         options.log_severity_level = 3
         # Within a call the threads may wait for their next piece of work by spinning.
         spins = self.case.options.get("allow_spinning", True)
-        options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spins else "0")
+        options.add_session_config_entry(_SPINNING, "1" if spins else "0")
         options.enable_cpu_mem_arena = bool(self.case.options.get("enable_cpu_mem_arena", True))
         # Between its turns this worker must be silent, or it would slow down the one whose turn it is.
         options.add_session_config_entry("session.force_spinning_stop", "1")
@@ -197,6 +198,7 @@ class OrtSession:
             options.enable_profiling = True
             options.profile_file_prefix = str(Path(folder) / "ort")
             session = self._open(self.model_file, options)
+            used = session.get_session_options()
             # The artifact's shape: a graph may leave its own open.
             shape = (self.case.batch, *self.input_shape)
             feed = {i.name: np.zeros(shape, dtype=np.float32) for i in session.get_inputs()}
@@ -217,8 +219,8 @@ class OrtSession:
             slowest=profile.slowest,
             details={
                 "graph_optimization": str(self.case.options.get("graph_optimization", "all")),
-                "allow_spinning": bool(self.case.options.get("allow_spinning", True)),
-                "enable_cpu_mem_arena": bool(self.case.options.get("enable_cpu_mem_arena", True)),
+                "allow_spinning": used.get_session_config_entry(_SPINNING) == "1",
+                "enable_cpu_mem_arena": used.enable_cpu_mem_arena,
                 "providers": session.get_providers(),
                 "provider_options": session.get_provider_options(),
                 "boundary": "device_to_device" if self.case.options.get("io_binding") else "host_to_host",

