@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, get_args
 
@@ -23,8 +23,7 @@ from zoobench.results.query import load_records
 from zoobench.scenarios.load import complete
 from zoobench.search.serving import MaxRate, at_rate, max_rates
 from zoobench.search.tune import tune as tune_backends
-from zoobench.search.tuned_file import Tuned, beside_defaults, fitting, remarks
-from zoobench.search.tuned_file import read_tuned as tuned_options
+from zoobench.search.tuned_file import Tuned, beside_defaults, fitting, read_tuned, remarks
 from zoobench.search.tuning import Goal, Tuning
 from zoobench.spec import (
     TASK_ALIASES,
@@ -342,7 +341,9 @@ def find_max_rates(
     if asked.scenario != "server" or "target_qps" in asked.options:
         raise UsageError("only --scenario server without --target-qps has a highest rate to search for")
     if asked.variants:
-        raise UsageError("a search for the highest rate takes options as name=value, not a file of tuned ones")
+        raise UsageError(
+            "a search for the highest rate takes options as name=value, not a file of tuned ones"
+        )
     check(at_rate(asked, 1.0), machine.usable_cpu_count())
     records, found = [], []
     for made, answer in max_rates(
@@ -434,6 +435,15 @@ def tune_request(
     return asked
 
 
+def tuned_options(file: Path | str) -> list[Tuned]:
+    """What a file holds that `zoobench tune` wrote, for the `tuned` of `run`.
+
+    Raises:
+        UsageError: it cannot be read, or an entry is not valid.
+    """
+    return read_tuned(Path(file))
+
+
 def tuned_entries(found: Sequence[Tuning]) -> list[Tuned]:
     """What was found, as entries of a file of tuned options, of this machine."""
     here = machine.describe().fingerprint
@@ -446,7 +456,7 @@ def tuned_entries(found: Sequence[Tuning]) -> list[Tuned]:
             cell.best.threads,
             cell.best.options,
             here,
-            cell.message.partition(": ")[2],
+            cell.message,
         )
         for one in found
         for cell in one.cells

@@ -55,9 +55,7 @@ def check_writable(file: Path, flag: str) -> Path:
         with tempfile.TemporaryFile(dir=file.parent):
             return file
     except (OSError, RuntimeError) as error:
-        raise UsageError(
-            f"{flag} {file}: cannot be written ({getattr(error, 'strerror', error)})"
-        ) from error
+        raise UsageError(f"{flag} {file}: cannot be written ({getattr(error, 'strerror', error)})") from error
 
 
 def write(file: Path, lines: Sequence[str], flag: str) -> None:

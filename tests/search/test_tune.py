@@ -115,18 +115,18 @@ def test_where_nothing_is_faster_the_defaults_are_written(tmp_path: Path) -> Non
 
 
 def test_luck_in_the_search_is_no_gain(tmp_path: Path) -> None:
-    """Thirty equal configurations whose processes differ by 3%: the best of them looks faster, and is not."""
-    same = Axis("fake_seed", 0, tuple(range(1, 30)))
-    gains = []
+    """Equal configurations whose processes differ by 3%: the best of them looks faster, and is not."""
+    same = Axis("fake_seed", 0, tuple(range(1, 16)))
+    looked, gained = [], []
     for trial in range(3):
         options = {"fake_fork_sigma": 0.03, "fake_correlation": 0.1 + trial / 100}
         [cell] = search(tmp_path / str(trial), same, options=options).cells
-        assert cell.fresh is not None
-        assert cell.fresh.searched < 0.985
-        gains.append(cell.fresh.gained)
-        if not cell.fresh.gained:
-            assert cell.best == cell.defaults and "partly luck" in cell.message
-    assert sum(gains) <= 1
+        if cell.fresh is not None:
+            looked.append(cell.fresh.searched)
+            gained.append(cell.fresh.gained)
+            assert cell.fresh.gained or (cell.best == cell.defaults and "partly luck" in cell.message)
+    assert min(looked) < 0.97
+    assert not any(gained)
 
 
 def test_everything_is_a_record_and_a_repeat_measures_nothing(tmp_path: Path) -> None:
@@ -177,9 +177,7 @@ def test_throughput_doubles_the_batch_until_the_knee_and_tunes_there(tmp_path: P
 
 def test_calls_that_become_too_long_end_the_doubling(tmp_path: Path) -> None:
     options = {"fake_p50_ms": 400.0, "fake_sigma": 0.01}
-    found = search(
-        tmp_path, Axis("fake_slowdown", 1.0, (0.8,)), goal=Goal.THROUGHPUT, options=options
-    )
+    found = search(tmp_path, Axis("fake_slowdown", 1.0, (0.8,)), goal=Goal.THROUGHPUT, options=options)
     assert sorted(found.curve) == [1, 2, 4] and "batches above 4 were not tried" in found.notes[0]
 
 

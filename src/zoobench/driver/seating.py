@@ -156,7 +156,10 @@ def _existing(recorder: Recorder, accuracies: Accuracies) -> dict[str, Record]:
 
 
 def _together(recorder: Recorder, cases: Sequence[Case]) -> dict[str, Record]:
-    """By measurement key, what the latest run found in which all of the cases took turns undisturbed; else nothing."""
+    """By measurement key, what a run found in which all of the cases took turns undisturbed; else nothing.
+
+    Of several runs the one that bought least more than is asked, so that a search that is repeated goes the same way; else the latest.
+    """
     if recorder.settings.on_existing is OnExisting.RERUN or any(recorder.artifact(c) is None for c in cases):
         return {}
     keys = {recorder.key(case) for case in cases}
@@ -164,7 +167,8 @@ def _together(recorder: Recorder, cases: Sequence[Case]) -> dict[str, Record]:
     for record in load_records(recorder.settings.results_dir).records:
         if record.measurement_key in keys and _is_settled(record, recorder):
             runs.setdefault(record.run_id, {})[record.measurement_key] = record
-    return next((found for found in reversed(runs.values()) if found.keys() == keys), {})
+    whole = [found for found in reversed(runs.values()) if found.keys() == keys]
+    return min(whole, key=lambda found: max(r.max_case_time_s or 0.0 for r in found.values()), default={})
 
 
 def _is_settled(record: Record, recorder: Recorder) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoobench import machine, plan
 from zoobench.backends import BACKENDS
@@ -25,8 +25,11 @@ from zoobench.results.store import read_samples
 from zoobench.search.halving import Standing, advance, rung_time, rungs
 from zoobench.search.once import Once, Unrepeated
 from zoobench.search.space import SPACE, Axis, Configuration, configurations
-from zoobench.search.tuning import Fresh, Goal, Trial, TunedCell, Tuning, sentence
+from zoobench.search.tuning import DISTURBED, Fresh, Goal, Trial, TunedCell, Tuning, nothing_faster, sentence
 from zoobench.spec import Case, Effort, OnExisting
+
+if TYPE_CHECKING:
+    from zoobench.measure.effort import EffortPlan
 
 RUNG_S = {Effort.QUICK: 1.0, Effort.STANDARD: 2.0, Effort.THOROUGH: 4.0}
 """Seconds for each configuration in the first rung, at least."""
@@ -90,15 +93,18 @@ class _Tuner:
         self.model, self.precision = asked.models[0].name, asked.precisions[0].value
         (self.backend,) = asked.backends
         self.cpus = machine.usable_cpu_count()
-        self.all = configurations(self.backend, self.cpus, space)
+        # What the user has decided is no longer sought.
+        free = {
+            name: tuple(axis for axis in axes if axis.option not in asked.options)
+            for name, axes in space.items()
+        }
+        self.all = configurations(self.backend, self.cpus, free)
         self.notes: list[str] = []
 
     def tuned(self, goal: Goal, *, batches_given: bool) -> Tuning:
         """The whole search."""
         nothing = Tuning(self.model, self.backend, self.precision)
-        planned = plan.plan(
-            self.asked, Inventory(self.cpus, self.executor.probe([self.backend]))
-        )
+        planned = plan.plan(self.asked, Inventory(self.cpus, self.executor.probe([self.backend])))
         if not planned.cases:
             return dataclasses.replace(nothing, skipped=planned.skips[0].reason)
         if len(self.all) < 2:
@@ -120,11 +126,12 @@ class _Tuner:
     def _curve(self, batches: Sequence[int], *, grows: bool) -> dict[int, Record]:
         """The defaults at each batch size; where it grows until the knee is behind, or calls become too long."""
         effort = EFFORTS[self.asked.effort]
-        evidence = dataclasses.replace(effort, max_case_time_s=min(CURVE_S, effort.max_case_time_s))
+        most = min(CURVE_S, effort.max_case_time_s)
+        evidence = dataclasses.replace(effort, max_case_time_s=most, forks=1)
         found: dict[int, Record] = {}
         for batch in batches:
             asked = dataclasses.replace(self.asked, batch_sizes=[batch])
-            (record,) = self._measure(asked, evidence=evidence)
+            (record,) = self._measure(asked, evidence=evidence, whole_groups=True)
             found[batch] = record
             if (why := _broken(record)) is not None:
                 self.notes.append(f"batch {batch} cannot be measured with the defaults: {why}")
@@ -137,7 +144,9 @@ class _Tuner:
             if grows and bend is not None and sum(b > bend for b in found) >= 2:
                 break
             if grows and _p50_ms(record) > SLOWEST_CALL_MS:
-                self.notes.append(f"batches above {batch} were not tried: a call takes {_p50_ms(record):.3g} ms")
+                self.notes.append(
+                    f"batches above {batch} were not tried: a call takes {_p50_ms(record):.3g} ms"
+                )
                 break
         return found
 
@@ -147,7 +156,7 @@ class _Tuner:
         room = self._room(yardstick)
         if room < 2:
             why = "there is not memory enough for two of its workers at once, so nothing could take turns"
-            return TunedCell(batch, defaults, (), 0, None, defaults, f"{self._at(batch)}: {why}")
+            return TunedCell(batch, defaults, (), 0, None, defaults, why)
         slot_s = _slot_s(_p50_ms(yardstick) / 1e3)
         first_s = max(RUNG_S[self.asked.effort], round(RUNG_SLOTS * slot_s, 1))
         count, trials, rung = len(going), dict[Configuration, Trial](), 0
@@ -172,11 +181,10 @@ class _Tuner:
         # All tried, in the order of the table, whichever rung they left in.
         tried = tuple(trials[c] for c in self.all[1:])
         if searched >= 1.0:
-            message = f"{self._at(batch)}: none of {count} other configurations is faster than the defaults ({defaults.label})"
-            return TunedCell(batch, defaults, tried, rung, None, defaults, message)
+            return TunedCell(batch, defaults, tried, rung, None, defaults, nothing_faster(tried, defaults))
         fresh = self._afresh(asked, defaults, best, searched, slot_s)
-        message = f"{self._at(batch)}: {sentence(fresh, defaults, count)}"
-        return TunedCell(batch, defaults, tried, rung, fresh, best if fresh.gained else defaults, message)
+        chosen = best if fresh.gained else defaults
+        return TunedCell(batch, defaults, tried, rung, fresh, chosen, sentence(fresh, defaults, count))
 
     def _room(self, yardstick: Record) -> int:
         """How many workers may live at a time."""
@@ -203,13 +211,13 @@ class _Tuner:
         brackets = -(-len(going) // (room - 1))
         for number in range(brackets):
             bracket = going[number::brackets]
-            by = self._in_turns(asked, [defaults, *bracket], evidence)
-            base = self._slots(by[defaults])
-            if (why := _broken(by[defaults])) is not None:
-                yield from (Standing(c, trouble=f"the defaults beside it failed: {why}") for c in bracket)
-                continue
-            for configuration in bracket:
-                yield _standing(configuration, by[configuration], base, self._slots(by[configuration]))
+            attempts = self._in_turns(asked, [defaults, *bracket], evidence)
+            for one in bracket:
+                by = _undisturbed(attempts, [one])
+                if (why := _broken(by[defaults])) is not None:
+                    yield Standing(one, trouble=f"the defaults beside it failed: {why}")
+                else:
+                    yield _standing(one, by[one], self._slots(by[defaults]), self._slots(by[one]))
 
     def _afresh(
         self, asked: Request, defaults: Configuration, best: Configuration, searched: float, slot_s: float
@@ -225,7 +233,7 @@ class _Tuner:
         self.observer.note(
             f"{self._at(asked.batch_sizes[0])}: {best.label} against the defaults afresh, {forks} processes each"
         )
-        by = self._in_turns(asked, [defaults, best], evidence)
+        by = _undisturbed(self._in_turns(asked, [defaults, best], evidence), [defaults, best])
         ratio = paired_ratio(self._slots(by[defaults]), self._slots(by[best]))
         doubts = (_broken(by[c]) or _disturbance(by[c]) for c in (defaults, best))
         return Fresh(
@@ -241,19 +249,20 @@ class _Tuner:
         )
 
     def _in_turns(
-        self, asked: Request, chosen: Sequence[Configuration], evidence: Any
-    ) -> dict[Configuration, Record]:
-        """One group of these configurations; where something disturbed it, once more."""
+        self, asked: Request, chosen: Sequence[Configuration], evidence: EffortPlan
+    ) -> list[dict[Configuration, Record]]:
+        """One group of these configurations; where something disturbed any of them, a second attempt of all."""
         variants = [Variant(dict(one.options), one.threads) for one in chosen]
         request = dataclasses.replace(asked, variants=variants)
-        records = self._measure(request, evidence=evidence, whole_groups=True)
-        if any(_disturbance(record) for record in records):
-            self.observer.note(f"{self._at(asked.batch_sizes[0])}: disturbed, measured once more")
-            records = self._measure(
-                request, evidence=evidence, whole_groups=True, on_existing=OnExisting.RERUN
+        attempts = [self._measure(request, evidence=evidence, whole_groups=True)]
+        if any(_disturbance(record) for record in attempts[0]):
+            told = sum(_disturbance(record) is not None for record in attempts[0])
+            self.observer.note(
+                f"{self._at(asked.batch_sizes[0])}: {told} of {len(chosen)} were disturbed, all of them take turns once more"
             )
-        by = {_configuration(record.case, asked): record for record in records}
-        return {one: by[one] for one in chosen}
+            again = OnExisting.RERUN
+            attempts.append(self._measure(request, evidence=evidence, whole_groups=True, on_existing=again))
+        return [{_configuration(record.case, asked): record for record in records} for records in attempts]
 
     def _measure(self, request: Request, **how: Any) -> list[Record]:
         settings = dataclasses.replace(self.settings, **how)
@@ -269,6 +278,13 @@ class _Tuner:
 
     def _at(self, batch: int) -> str:
         return f"{self.model} · {self.backend} · {self.precision} · batch {batch}"
+
+
+def _undisturbed(
+    attempts: Sequence[dict[Configuration, Record]], of: Sequence[Configuration]
+) -> dict[Configuration, Record]:
+    """The first attempt in which nothing disturbed these, else the last."""
+    return next((by for by in attempts if not any(_disturbance(by[one]) for one in of)), attempts[-1])
 
 
 def _doubling() -> list[int]:
@@ -307,7 +323,7 @@ def _disturbance(record: Record) -> str | None:
     verdict = record.verdict
     if verdict is None or verdict.value is not VerdictValue.INVALID or wrong_answers(verdict):
         return None
-    return "disturbed twice: " + "; ".join(reason.message for reason in verdict.reasons)
+    return f"{DISTURBED}: " + "; ".join(reason.message for reason in verdict.reasons)
 
 
 def _standing(

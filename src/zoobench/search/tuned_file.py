@@ -50,9 +50,7 @@ class Tuned:
 
     def variant(self) -> Variant:
         """For a request."""
-        return Variant(
-            dict(self.options), self.threads, self.model, self.backend, self.precision, self.batch
-        )
+        return Variant(dict(self.options), self.threads, self.model, self.backend, self.precision, self.batch)
 
 
 def read_tuned(file: Path) -> list[Tuned]:
@@ -95,7 +93,9 @@ def _entry(entry: Any, where: str) -> Tuned:
         raise UsageError(f"{where}: precision {precision!r}; one of {', '.join(Precision)}")
     options = entry.get("options", {})
     if not toml_files.is_options(options):
-        raise UsageError(f'{where}: options must be a table of numbers, true, false or text: {{name = "value"}}')
+        raise UsageError(
+            f'{where}: options must be a table of numbers, true, false or text: {{name = "value"}}'
+        )
     for name in options:
         if name not in BACKENDS[backend].options:
             known = ", ".join(BACKENDS[backend].options) or "none"
@@ -192,7 +192,12 @@ def write_tuned(file: Path, tuned: Sequence[Tuned]) -> None:
         "# the defaults. An entry is about one cell on one machine; one without options found nothing faster.",
     ]
     for one in tuned:
-        lines += ["", "[[tuned]]", f"model = {toml_files.text(one.model)}", f"backend = {toml_files.text(one.backend)}"]
+        lines += [
+            "",
+            "[[tuned]]",
+            f"model = {toml_files.text(one.model)}",
+            f"backend = {toml_files.text(one.backend)}",
+        ]
         lines += [f'precision = "{one.precision.value}"', f"batch = {one.batch}", f"threads = {one.threads}"]
         lines.append(f"options = {toml_files.options(one.options)}")
         if one.machine is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -77,7 +77,7 @@ class TunedCell:
         rungs: how many there were.
         fresh: None: nothing was left to hold against the defaults.
         best: what to run it with: the defaults where nothing was gained.
-        message: a sentence that holds the figures.
+        message: a sentence that holds the figures; the cell is not named in it.
     """
 
     batch: int
@@ -113,12 +113,29 @@ class Tuning:
         """For `--json`."""
         body = dataclasses.asdict(self)
         for cell, found in zip(body["cells"], self.cells, strict=True):
-            for place in (cell["defaults"], cell["best"], *(trial["configuration"] for trial in cell["trials"])):
+            for place in (
+                cell["defaults"],
+                cell["best"],
+                *(trial["configuration"] for trial in cell["trials"]),
+            ):
                 place["options"] = dict(place["options"])
             if found.fresh is not None:
                 cell["fresh"]["configuration"]["options"] = dict(found.fresh.configuration.options)
                 cell["fresh"]["gained"] = found.fresh.gained
         return body
+
+
+DISTURBED = "disturbed twice"
+"""How the reason begins why a configuration is out that only had bad luck with the moment."""
+
+
+def nothing_faster(trials: Sequence[Trial], defaults: Configuration) -> str:
+    """Where nothing was left that looked faster."""
+    said = f"none of {len(trials)} other configurations is faster than the defaults ({defaults.label})"
+    disturbed = sum(one.why is not None and one.why.startswith(DISTURBED) for one in trials)
+    if not disturbed:
+        return said
+    return f"{said}, as far as can be told: {disturbed} were disturbed twice; tune again on a quiet machine"
 
 
 def sentence(fresh: Fresh, defaults: Configuration, count: int) -> str:

@@ -10,6 +10,7 @@ from zoobench.show.numbers import DASH, format_interval, format_ms, format_numbe
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.text import Text
 
     from zoobench.search.tuning import TunedCell, Tuning
 
@@ -28,7 +29,7 @@ def tuning_tables(found: Sequence[Tuning]) -> Iterator[RenderableType]:
         for cell in one.cells:
             if cell.trials:
                 yield _trials(name, cell)
-            yield _text(cell.message)
+            yield _text(f"{name} · batch {cell.batch}: {cell.message}")
             if cell.fresh is not None:
                 yield _afresh(cell)
 
@@ -47,7 +48,9 @@ def curve_line(one: Tuning) -> str:
 def _trials(name: str, cell: TunedCell) -> RenderableType:
     from rich.table import Table
 
-    table = Table(title=_text(f"{name} · batch {cell.batch}: {len(cell.trials)} configurations in {cell.rungs} rungs"))
+    table = Table(
+        title=_text(f"{name} · batch {cell.batch}: {len(cell.trials)} configurations in {cell.rungs} rungs")
+    )
     for head in ("Configuration", "Rung", "Time ÷ defaults'", "95% interval", "What became of it"):
         table.add_column(head, justify="right" if head == "Rung" else "left")
     table.add_row(_text(cell.defaults.label), "all", "1", "", "the defaults, the yardstick of every rung")
@@ -88,7 +91,7 @@ def _afresh(cell: TunedCell) -> RenderableType:
     return table
 
 
-def _text(value: str) -> RenderableType:
+def _text(value: str) -> Text:
     """Names come from users and hubs: shown as they are, never read as markup."""
     from rich.text import Text
 
