@@ -445,7 +445,7 @@ def tuned_options(file: Path | str) -> list[Tuned]:
 
 
 def tuned_entries(found: Sequence[Tuning]) -> list[Tuned]:
-    """What was found, as entries of a file of tuned options, of this machine."""
+    """What was found, as entries of a file of tuned options, of this machine; what could not be decided is none."""
     here = machine.describe().fingerprint
     return [
         Tuned(
@@ -460,6 +460,7 @@ def tuned_entries(found: Sequence[Tuning]) -> list[Tuned]:
         )
         for one in found
         for cell in one.cells
+        if cell.decided
     ]
 
 

@@ -13,7 +13,7 @@ from zoobench.driver import Settings
 from zoobench.executors import open_executor
 from zoobench.executors.local import LocalExecutor
 from zoobench.measure.conductor import GroupResult
-from zoobench.outcome import Status
+from zoobench.outcome import Reason, Status, Verdict, VerdictValue
 from zoobench.results.query import load_records
 from zoobench.search.space import Axis, Configuration, configurations
 from zoobench.search.tune import MOST_IN_TURNS, tune
@@ -218,3 +218,44 @@ def test_what_is_found_is_json(tmp_path: Path) -> None:
     [cell] = body["cells"]
     assert cell["best"]["options"] == {"fake_slowdown": 0.7} and cell["fresh"]["gained"] is True
     assert cell["fresh"]["ratio"]["interval"][1] < 1
+
+
+class Contended(Counting):
+    """Another process used the CPUs: in all of a group, in its last case, or in the groups up to `until`."""
+
+    def __init__(self, folder: Path, which: slice, until: int = 10**9) -> None:
+        super().__init__(folder)
+        self.which, self.until = which, until
+
+    def run(self, groups: Iterable[Sequence[Seat]], *args: Any, **more: Any) -> Iterator[GroupResult]:
+        reason = Reason(code="cpu_contended", message="other processes used up to 84% of the CPUs")
+        verdict = Verdict(value=VerdictValue.INVALID, reasons=(reason,))
+        for result in super().run(groups, *args, **more):
+            found = list(result.results)
+            if len(self.sizes) <= self.until:
+                hit = found[self.which]
+                found[self.which] = [one.model_copy(update={"verdict": verdict}) for one in hit]
+            yield GroupResult(tuple(found), result.interrupted)
+
+
+def test_a_machine_that_is_busy_all_the_time_ends_it_early_and_decides_nothing(tmp_path: Path) -> None:
+    executor = Contended(tmp_path, slice(None))
+    found = search(tmp_path, SLOWDOWNS, PLACES, executor=executor)
+    [cell] = found.cells
+    assert executor.sizes == [1, 7, 7]
+    assert not cell.decided and "given up: disturbed twice: other processes used" in cell.message
+    assert api.tuned_entries([found]) == []
+
+
+def test_what_was_disturbed_once_takes_its_turns_again(tmp_path: Path) -> None:
+    executor = Contended(tmp_path, slice(None), until=2)
+    [cell] = search(tmp_path, SLOWDOWNS, executor=executor).cells
+    assert executor.sizes[1] == executor.sizes[2]
+    assert dict(cell.best.options) == {"fake_slowdown": 0.7} and cell.decided
+
+
+def test_what_is_disturbed_twice_is_out_and_said(tmp_path: Path) -> None:
+    executor = Contended(tmp_path, slice(-1, None), until=5)
+    [cell] = search(tmp_path, SLOWDOWNS, executor=executor).cells
+    out = [t for t in cell.trials if t.why and t.why.startswith("disturbed twice: ")]
+    assert len(out) == 2 and all(t.estimate is None and t.rung == 1 for t in out)

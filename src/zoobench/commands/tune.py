@@ -141,7 +141,10 @@ def tune(
         write_tuned(file, merged(old, entries))
     _print(found, as_json=as_json)
     if not entries:
-        print("zoobench: nothing could be tuned; the reasons stand above", file=sys.stderr)
+        print(
+            f"zoobench: nothing could be tuned, {output} is as it was; the reasons stand above",
+            file=sys.stderr,
+        )
         return USAGE_EXIT
     print(f"wrote {output}; use it with `{_use(asked, found, output, weights)}`", file=sys.stderr)
     return 0
@@ -160,8 +163,8 @@ def _use(asked: Request, found: Sequence[Tuning], output: Path, weights: Weights
     """The command that measures with what was found, all of it said that is not the default."""
     spec = asked.models[0]
     words = ["zoobench", "run", "--models", str(spec.path) if spec.path else spec.name]
-    words += ["--backends", *(one.backend for one in found if one.cells)]
-    batches = sorted({cell.batch for one in found for cell in one.cells})
+    words += ["--backends", *(one.backend for one in found if any(c.decided for c in one.cells))]
+    batches = sorted({cell.batch for one in found for cell in one.cells if cell.decided})
     if batches != [1]:
         words += ["--batch-sizes", *map(str, batches)]
     if asked.precisions[0] is not Precision.FP32:

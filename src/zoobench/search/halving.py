@@ -17,9 +17,6 @@ from zoobench.outcome import Interval
 
 C = TypeVar("C", bound=Hashable)
 
-LONGEST = 8.0
-"""So many times the first rung's time one configuration has at most."""
-
 
 @dataclass(frozen=True)
 class Standing(Generic[C]):
@@ -99,7 +96,7 @@ def course(count: int) -> list[int]:
 
 def rung_time(first: int, left: int, first_s: float) -> float:
     """Seconds for each of `left` challengers, of whom there were `first`: the rung's time is shared by those that are left."""
-    return first_s * min(LONGEST, first / left)
+    return first_s * first / left
 
 
 def most_time(count: int, first_s: float) -> float:

@@ -18,7 +18,7 @@ from zoobench.executors import Executor
 from zoobench.judge.knee import knee
 from zoobench.judge.ratio import paired_ratio
 from zoobench.measure.effort import EFFORTS, SLOT_MIN_CALLS, SLOT_MIN_S, SLOT_SLOW_MIN_CALLS, SLOW_CALL_S
-from zoobench.outcome import Slot, Status, VerdictValue, wrong_answers
+from zoobench.outcome import NOISE_CODES, Slot, Status, VerdictValue, wrong_answers
 from zoobench.plan import Inventory, Request, Variant
 from zoobench.results.record import Record
 from zoobench.results.store import read_samples
@@ -78,6 +78,10 @@ def tune(
         yield _Tuner(asked, settings, once, quiet, space).tuned(goal, batches_given=batches_given)
 
 
+class _DisturbedError(Exception):
+    """Everything was disturbed twice, the defaults too; the text says by what."""
+
+
 class _Tuner:
     """Tunes one backend."""
 
@@ -120,7 +124,7 @@ class _Tuner:
         chosen = list(sound)
         if goal is Goal.THROUGHPUT:
             chosen = [max(items, key=lambda batch: items[batch]) if bend is None else bend]
-        cells = tuple(self._cell(batch, sound[batch]) for batch in chosen)
+        cells = tuple(self._cell_or_why(batch, sound[batch]) for batch in chosen)
         return dataclasses.replace(nothing, curve=items, knee=bend, cells=cells, notes=tuple(self.notes))
 
     def _curve(self, batches: Sequence[int], *, grows: bool) -> dict[int, Record]:
@@ -150,13 +154,20 @@ class _Tuner:
                 break
         return found
 
+    def _cell_or_why(self, batch: int, yardstick: Record) -> TunedCell:
+        try:
+            return self._cell(batch, yardstick)
+        except _DisturbedError as disturbed:
+            defaults = self.all[0]
+            return TunedCell(batch, defaults, (), 0, None, defaults, f"given up: {disturbed}", decided=False)
+
     def _cell(self, batch: int, yardstick: Record) -> TunedCell:
         defaults, *going = self.all
         asked = dataclasses.replace(self.asked, batch_sizes=[batch])
         room = self._room(yardstick)
         if room < 2:
             why = "there is not memory enough for two of its workers at once, so nothing could take turns"
-            return TunedCell(batch, defaults, (), 0, None, defaults, why)
+            return TunedCell(batch, defaults, (), 0, None, defaults, why, decided=False)
         slot_s = _slot_s(_p50_ms(yardstick) / 1e3)
         first_s = max(RUNG_S[self.asked.effort], round(RUNG_SLOTS * slot_s, 1))
         count, trials, rung = len(going), dict[Configuration, Trial](), 0
@@ -181,10 +192,12 @@ class _Tuner:
         # All tried, in the order of the table, whichever rung they left in.
         tried = tuple(trials[c] for c in self.all[1:])
         if searched >= 1.0:
-            return TunedCell(batch, defaults, tried, rung, None, defaults, nothing_faster(tried, defaults))
+            told, decided = nothing_faster(tried, defaults)
+            return TunedCell(batch, defaults, tried, rung, None, defaults, told, decided)
         fresh = self._afresh(asked, defaults, best, searched, slot_s)
         chosen = best if fresh.gained else defaults
-        return TunedCell(batch, defaults, tried, rung, fresh, chosen, sentence(fresh, defaults, count))
+        told = sentence(fresh, defaults, count)
+        return TunedCell(batch, defaults, tried, rung, fresh, chosen, told, decided=fresh.doubt is None)
 
     def _room(self, yardstick: Record) -> int:
         """How many workers may live at a time."""
@@ -212,6 +225,9 @@ class _Tuner:
         for number in range(brackets):
             bracket = going[number::brackets]
             attempts = self._in_turns(asked, [defaults, *bracket], evidence)
+            if all(_disturbance(record) for by in attempts for record in by.values()):
+                # What else works here will not go away for the next bracket either.
+                raise _DisturbedError(_disturbance(attempts[-1][defaults]) or "")
             for one in bracket:
                 by = _undisturbed(attempts, [one])
                 if (why := _broken(by[defaults])) is not None:
@@ -323,7 +339,8 @@ def _disturbance(record: Record) -> str | None:
     verdict = record.verdict
     if verdict is None or verdict.value is not VerdictValue.INVALID or wrong_answers(verdict):
         return None
-    return f"{DISTURBED}: " + "; ".join(reason.message for reason in verdict.reasons)
+    told = [reason.message for reason in verdict.reasons if reason.code in NOISE_CODES]
+    return f"{DISTURBED}: {'; '.join(told)}"
 
 
 def _standing(

@@ -78,6 +78,7 @@ class TunedCell:
         fresh: None: nothing was left to hold against the defaults.
         best: what to run it with: the defaults where nothing was gained.
         message: a sentence that holds the figures; the cell is not named in it.
+        decided: whether it says anything; else the machine was too busy, or had too little memory.
     """
 
     batch: int
@@ -87,6 +88,7 @@ class TunedCell:
     fresh: Fresh | None
     best: Configuration
     message: str
+    decided: bool = True
 
 
 @dataclass(frozen=True)
@@ -129,13 +131,16 @@ DISTURBED = "disturbed twice"
 """How the reason begins why a configuration is out that only had bad luck with the moment."""
 
 
-def nothing_faster(trials: Sequence[Trial], defaults: Configuration) -> str:
-    """Where nothing was left that looked faster."""
+def nothing_faster(trials: Sequence[Trial], defaults: Configuration) -> tuple[str, bool]:
+    """What to say where nothing was left that looked faster, and whether that decides it."""
     said = f"none of {len(trials)} other configurations is faster than the defaults ({defaults.label})"
     disturbed = sum(one.why is not None and one.why.startswith(DISTURBED) for one in trials)
     if not disturbed:
-        return said
-    return f"{said}, as far as can be told: {disturbed} were disturbed twice; tune again on a quiet machine"
+        return said, True
+    return (
+        f"{said}, as far as can be told: {disturbed} were disturbed twice; tune again on a quiet machine",
+        False,
+    )
 
 
 def sentence(fresh: Fresh, defaults: Configuration, count: int) -> str:

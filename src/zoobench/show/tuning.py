@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from zoobench.errors import printable
-from zoobench.show.numbers import DASH, format_interval, format_ms, format_number
+from zoobench.show.numbers import DASH, format_ms, format_number
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
 
+    from zoobench.outcome import Interval
     from zoobench.search.tuning import TunedCell, Tuning
 
 
@@ -49,21 +50,24 @@ def _trials(name: str, cell: TunedCell) -> RenderableType:
     from rich.table import Table
 
     table = Table(
-        title=_text(f"{name} · batch {cell.batch}: {len(cell.trials)} configurations in {cell.rungs} rungs")
+        title=_text(
+            f"{name} · batch {cell.batch}: {len(cell.trials)} configurations in {cell.rungs} rung{'s' * (cell.rungs != 1)}"
+        )
     )
     for head in ("Configuration", "Rung", "Time ÷ defaults'", "95% interval", "What became of it"):
         table.add_column(head, justify="right" if head == "Rung" else "left")
     table.add_row(_text(cell.defaults.label), "all", "1", "", "the defaults, the yardstick of every rung")
     # Who stayed longest comes first, and of those the fastest.
     for trial in sorted(cell.trials, key=lambda t: (-t.rung, t.why is not None, t.estimate or float("inf"))):
-        fate = "went on to the end" if trial.why is None else trial.why.partition(": ")[0]
-        if trial.estimate is None:
-            fate = trial.why or ""
+        # The figures of what was merely slower stand beside it.
+        fate = "went on to the end" if trial.why is None else trial.why
+        if trial.estimate is not None:
+            fate = fate.partition(": ")[0]
         table.add_row(
             _text(trial.configuration.label),
             str(trial.rung),
             DASH if trial.estimate is None else f"{trial.estimate:.3f}",
-            format_interval(trial.interval),
+            _interval(trial.interval),
             _text(fate),
         )
     return table
@@ -86,9 +90,14 @@ def _afresh(cell: TunedCell) -> RenderableType:
         format_ms(fresh.best_ms),
         format_number(fresh.best_per_s),
         DASH if ratio is None else f"{ratio.estimate:.3f}",
-        "" if ratio is None else f"[{ratio.interval[0]:.3f}, {ratio.interval[1]:.3f}]",
+        _interval(ratio.interval if ratio else None),
     )
     return table
+
+
+def _interval(interval: Interval | None) -> str:
+    """Ratios near 1 need their third decimal."""
+    return "" if interval is None else f"[{interval[0]:.3f}, {interval[1]:.3f}]"
 
 
 def _text(value: str) -> Text:
