@@ -121,3 +121,13 @@ def test_what_failed_or_is_wrong_is_out_however_fast_it_is() -> None:
         "wrong": "its outputs cannot be used: constant",
         "silent": "it had no turn to compare",
     }
+
+
+def test_where_all_overlap_the_half_with_the_lower_lower_ends_goes_on() -> None:
+    wide = [Standing(n, 0.9 + n / 100, (0.8 + n / 100, 1.0 + n / 100)) for n in (3, 0, 2, 1)]
+    kept, dropped = advance(wide)
+    assert kept == [0, 1]
+    assert {one.configuration: one.why.partition(":")[0] for one in dropped} == {
+        2: "in the slower half",
+        3: "in the slower half",
+    }

@@ -106,6 +106,14 @@ def test_fast_but_wrong_never_wins_and_is_said(tmp_path: Path) -> None:
     assert all(t.why and t.why.startswith("its outputs cannot be used: ") for t in wrong)
 
 
+def test_what_the_user_has_decided_is_held_fast(tmp_path: Path) -> None:
+    held = {"fake_slowdown": 0.9, "fake_sigma": 0.01}
+    [cell] = search(tmp_path, SLOWDOWNS, PLACES, options=held).cells
+    assert {name for t in cell.trials for name, _ in t.configuration.options} == {"fake_seed"}
+    stored = load_records(tmp_path / "results").records
+    assert {r.case.options["fake_slowdown"] for r in stored} == {0.9}
+
+
 def test_where_nothing_is_faster_the_defaults_are_written(tmp_path: Path) -> None:
     found = search(tmp_path, Axis("fake_slowdown", 1.0, (1.2, 1.4)))
     [cell] = found.cells

@@ -46,7 +46,7 @@ def tune(
     options: Names = None,
     weights: WeightsPolicy = WeightsPolicy.AUTO,
     results_dir: Path = Path("results"),
-    on_existing: OnExisting = OnExisting.RESUME,
+    on_existing: Annotated[OnExisting, Parameter(show_choices=False)] = OnExisting.RESUME,
     registry: Path | None = None,
     allow_pickle: Flag = False,
     seed: int | None = None,
