@@ -131,3 +131,8 @@ def test_where_all_overlap_the_half_with_the_lower_lower_ends_goes_on() -> None:
         2: "in the slower half",
         3: "in the slower half",
     }
+
+
+def test_of_the_last_two_the_one_with_the_smaller_estimate_is_left() -> None:
+    kept, dropped = advance([Standing("wide", 0.9, (0.5, 1.3)), Standing("narrow", 0.85, (0.8, 0.9))])
+    assert kept == ["narrow"] and dropped[0].why.startswith("second best: ")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from zoobench import api
+from zoobench.backends import BACKENDS
 from zoobench.driver import Settings
 from zoobench.executors import open_executor
 from zoobench.executors.local import LocalExecutor
@@ -16,7 +17,7 @@ from zoobench.measure.conductor import GroupResult
 from zoobench.outcome import Reason, Status, Verdict, VerdictValue
 from zoobench.results.query import load_records
 from zoobench.search.space import Axis, Configuration, configurations
-from zoobench.search.tune import MOST_IN_TURNS, tune
+from zoobench.search.tune import MOST_IN_TURNS, MOST_ON_GPU, tune, workers_at_once
 from zoobench.search.tuning import Goal, Tuning
 from zoobench.spec import OnExisting, Seat
 
@@ -267,3 +268,19 @@ def test_what_is_disturbed_twice_is_out_and_said(tmp_path: Path) -> None:
     [cell] = search(tmp_path, SLOWDOWNS, executor=executor).cells
     out = [t for t in cell.trials if t.why and t.why.startswith("disturbed twice: ")]
     assert len(out) == 2 and all(t.estimate is None and t.rung == 1 for t in out)
+
+
+def test_no_more_workers_live_at_once_than_fit_into_memory() -> None:
+    gb = 10**9
+    assert workers_at_once(BACKENDS["pytorch"], 1 * gb, 100 * gb) == MOST_IN_TURNS
+    assert workers_at_once(BACKENDS["pytorch"], 1 * gb, 5 * gb) == 4
+    assert workers_at_once(BACKENDS["pytorch"], 4 * gb, 5 * gb) == 1
+    assert workers_at_once(BACKENDS["pytorch"], None, 5 * gb) == MOST_IN_TURNS
+    assert workers_at_once(BACKENDS["onnx_cuda"], 1 * gb, 100 * gb) == MOST_ON_GPU
+
+
+def test_where_not_even_two_fit_nothing_is_decided(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zoobench.search.tune.workers_at_once", lambda *_: 1)
+    found = search(tmp_path, SLOWDOWNS)
+    assert "not memory enough for two" in found.cells[0].message
+    assert api.tuned_entries([found]) == []

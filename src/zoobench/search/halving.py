@@ -17,6 +17,9 @@ from zoobench.outcome import Interval
 
 C = TypeVar("C", bound=Hashable)
 
+LAST = 2
+"""So many are left when the search ends."""
+
 
 @dataclass(frozen=True)
 class Standing(Generic[C]):
@@ -49,7 +52,8 @@ def advance(standings: Sequence[Standing[C]]) -> tuple[list[C], list[Dropped[C]]
         standings: one for each challenger. The defaults are not among them: they are the yardstick of every rung.
 
     Returns:
-        At most the better half, but for those that tie with the last of it; nobody where all are slower than the defaults.
+        At most the better half, but for those that tie with the last of it; nobody where all are slower than the defaults. Of the last
+        two the one with the smaller estimate: nothing follows in which what may be true could show.
     """
     dropped = [Dropped(one.configuration, why) for one in standings if (why := _broken(one)) is not None]
     sound = [one for one in standings if _broken(one) is None]
@@ -67,11 +71,11 @@ def advance(standings: Sequence[Standing[C]]) -> tuple[list[C], list[Dropped[C]]
             rest.append(one)
     kept = rest
     if len(rest) > (room := half(len(standings))):
-        last = sorted(map(_low, rest))[room - 1]
-        kept = [one for one in rest if _low(one) <= last]
-        dropped += [
-            Dropped(one.configuration, f"in the slower half: {told(one)}") for one in rest if _low(one) > last
-        ]
+        rank = _estimate if len(standings) <= LAST else _low
+        least = sorted(map(rank, rest))[room - 1]
+        kept = [one for one in rest if rank(one) <= least]
+        why = "second best" if len(standings) <= LAST else "in the slower half"
+        dropped += [Dropped(one.configuration, f"{why}: {told(one)}") for one in rest if rank(one) > least]
     return [one.configuration for one in kept], dropped
 
 
@@ -115,6 +119,11 @@ def _broken(one: Standing[C]) -> str | None:
     if one.trouble is not None:
         return one.trouble
     return None if one.interval is not None else "it had no turn to compare"
+
+
+def _estimate(one: Standing[C]) -> float:
+    assert one.estimate is not None
+    return one.estimate
 
 
 def _low(one: Standing[C]) -> float:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zoobench import machine, plan
-from zoobench.backends import BACKENDS
+from zoobench.backends import BACKENDS, Row
 from zoobench.driver import Observer, Settings, execute
 from zoobench.executors import Executor
 from zoobench.judge.knee import knee
@@ -76,6 +76,19 @@ def tune(
     for backend in request.backends:
         asked = dataclasses.replace(request, backends=[backend])
         yield _Tuner(asked, settings, once, quiet, space).tuned(goal, batches_given=batches_given)
+
+
+def workers_at_once(row: Row, peak_bytes: int | None, free_bytes: int | None) -> int:
+    """How many workers of a backend may live at a time, the defaults' among them.
+
+    Args:
+        peak_bytes: of the defaults' process; None: not known.
+        free_bytes: memory that processes may take now; None: not known.
+    """
+    most = MOST_IN_TURNS if row.device == "cpu" else MOST_ON_GPU
+    if row.inline or not peak_bytes or free_bytes is None:
+        return most
+    return min(most, int(free_bytes / (_ROOM * peak_bytes)))
 
 
 class _DisturbedError(Exception):
@@ -164,7 +177,8 @@ class _Tuner:
     def _cell(self, batch: int, yardstick: Record) -> TunedCell:
         defaults, *going = self.all
         asked = dataclasses.replace(self.asked, batch_sizes=[batch])
-        room = self._room(yardstick)
+        peak = yardstick.memory.peak_bytes if yardstick.memory else None
+        room = workers_at_once(BACKENDS[self.backend], peak, machine.free_memory_bytes())
         if room < 2:
             why = "there is not memory enough for two of its workers at once, so nothing could take turns"
             return TunedCell(batch, defaults, (), 0, None, defaults, why, decided=False)
@@ -198,16 +212,6 @@ class _Tuner:
         chosen = best if fresh.gained else defaults
         told = sentence(fresh, defaults, count)
         return TunedCell(batch, defaults, tried, rung, fresh, chosen, told, decided=fresh.doubt is None)
-
-    def _room(self, yardstick: Record) -> int:
-        """How many workers may live at a time."""
-        row = BACKENDS[self.backend]
-        most = MOST_IN_TURNS if row.device == "cpu" else MOST_ON_GPU
-        peak = yardstick.memory.peak_bytes if yardstick.memory else None
-        free = machine.free_memory_bytes()
-        if row.inline or not peak or free is None:
-            return most
-        return min(most, int(free / (_ROOM * peak)))
 
     def _rung(
         self,
