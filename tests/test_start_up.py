@@ -81,6 +81,7 @@ def test_help_and_version_import_next_to_nothing(tmp_path: Path) -> None:
         ["cache", "ls"],
         ["init"],
         ["run", "--models", "resnet18", "--backends", "fake", "--dry-run"],
+        ["tune", "resnet18", "--backends", "fake"],
     ],
     ids=" ".join,
 )

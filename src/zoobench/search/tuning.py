@@ -133,7 +133,8 @@ DISTURBED = "disturbed twice"
 
 def nothing_faster(trials: Sequence[Trial], defaults: Configuration) -> tuple[str, bool]:
     """What to say where nothing was left that looked faster, and whether that decides it."""
-    said = f"none of {len(trials)} other configurations is faster than the defaults ({defaults.label})"
+    tried = f"{len(trials)} other configuration{'s' * (len(trials) != 1)}"
+    said = f"nothing is faster than the defaults ({defaults.label}), of {tried}"
     disturbed = sum(one.why is not None and one.why.startswith(DISTURBED) for one in trials)
     if not disturbed:
         return said, True
