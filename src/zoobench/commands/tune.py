@@ -142,7 +142,7 @@ def tune(
     _print(found, as_json=as_json)
     if not entries:
         print(
-            f"zoobench: nothing could be tuned, {output} is as it was; the reasons stand above",
+            f"zoobench: nothing could be tuned, so {output} was not written; the reasons stand above",
             file=sys.stderr,
         )
         return USAGE_EXIT

@@ -60,7 +60,9 @@ def _trials(name: str, cell: TunedCell) -> RenderableType:
     # Who stayed longest comes first, and of those the fastest.
     for trial in sorted(cell.trials, key=lambda t: (-t.rung, t.why is not None, t.estimate or float("inf"))):
         # The figures of what was merely slower stand beside it.
-        fate = "went on to the end" if trial.why is None else trial.why
+        best = cell.fresh is not None and cell.fresh.configuration == trial.configuration
+        stayed = "the best of the search, measured afresh" if best else "went on to the end"
+        fate = stayed if trial.why is None else trial.why
         if trial.estimate is not None:
             fate = fate.partition(": ")[0]
         table.add_row(
