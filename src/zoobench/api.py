@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, get_args
 
@@ -23,7 +22,7 @@ from zoobench.results.query import load_records
 from zoobench.scenarios.load import complete
 from zoobench.search.serving import MaxRate, at_rate, max_rates
 from zoobench.search.tune import tune as tune_backends
-from zoobench.search.tuned_file import Tuned, beside_defaults, fitting, read_tuned, remarks
+from zoobench.search.tuned_file import Tuned, entries_of, read_tuned, remarks, with_tuned
 from zoobench.search.tuning import Goal, Tuning
 from zoobench.spec import (
     TASK_ALIASES,
@@ -152,17 +151,9 @@ def request(
         data=data or Data(),
         tasks=list(tasks),
     )
-    return _with_tuned(asked, tuned) if tuned else asked
-
-
-def _with_tuned(asked: Request, tuned: Sequence[Tuned]) -> Request:
-    fit = fitting(tuned, asked, machine.describe().fingerprint)
-    if not fit:
-        raise UsageError(
-            f"the tuned options are for {tuned[0].label}{' and other cells' * (len(tuned) > 1)}, of which none is asked for; "
-            "leave the file out of --options, or `zoobench tune` these"
-        )
-    return replace(asked, variants=beside_defaults(fit, machine.usable_cpu_count()))
+    if not tuned:
+        return asked
+    return with_tuned(asked, tuned, machine.describe().fingerprint, machine.usable_cpu_count())
 
 
 def tuned_remarks(asked: Request, tuned: Sequence[Tuned]) -> list[str]:
@@ -382,11 +373,11 @@ def tune(
         UsageError: it cannot be meant, or is a language model.
         BusyError: another measurement holds this machine.
     """
-    asked = tune_request(
-        model,
+    asked = request(
+        [model],
         backends=backends,
-        precision=precision,
-        batch_sizes=batch_sizes,
+        precisions=[precision],
+        batch_sizes=(1,) if batch_sizes is None else batch_sizes,
         effort=effort,
         options=options,
         registry=registry,
@@ -403,38 +394,6 @@ def tune(
     )
 
 
-def tune_request(
-    model: str | ModelSpec,
-    *,
-    backends: Sequence[str] | None = None,
-    precision: str | Precision = Precision.FP32,
-    batch_sizes: Sequence[int] | None = None,
-    effort: str | Effort = Effort.QUICK,
-    options: Mapping[str, OptionValue] | None = None,
-    registry: Path | None = None,
-) -> Request:
-    """What `tune` asks for; see there."""
-    asked = request(
-        [model],
-        backends=backends,
-        precisions=[precision],
-        batch_sizes=(1,) if batch_sizes is None else batch_sizes,
-        effort=effort,
-        options=options,
-        registry=registry,
-    )
-    if len(asked.models) > 1:
-        named = ", ".join(spec.name for spec in asked.models[:3])
-        raise UsageError(f"{model!r} is {len(asked.models)} models ({named}, …); tune one at a time")
-    if asked.models[0].task == TEXT:
-        raise UsageError(
-            f"{asked.models[0].name} is a language model, whose runtimes have no options to tune here; compare its backends and "
-            "precisions with `zoobench run`"
-        )
-    check(asked, machine.usable_cpu_count())
-    return asked
-
-
 def tuned_options(file: Path | str) -> list[Tuned]:
     """What a file holds that `zoobench tune` wrote, for the `tuned` of `run`.
 
@@ -446,22 +405,7 @@ def tuned_options(file: Path | str) -> list[Tuned]:
 
 def tuned_entries(found: Sequence[Tuning]) -> list[Tuned]:
     """What was found, as entries of a file of tuned options, of this machine; what could not be decided is none."""
-    here = machine.describe().fingerprint
-    return [
-        Tuned(
-            one.model,
-            one.backend,
-            Precision(one.precision),
-            cell.batch,
-            cell.best.threads,
-            cell.best.options,
-            here,
-            cell.message,
-        )
-        for one in found
-        for cell in one.cells
-        if cell.decided
-    ]
+    return entries_of(found, machine.describe().fingerprint)
 
 
 def export(

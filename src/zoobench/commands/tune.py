@@ -24,7 +24,8 @@ from zoobench.machine import usable_cpu_count
 from zoobench.plan import Inventory, plan
 from zoobench.search.halving import course, rung_time
 from zoobench.search.space import configurations
-from zoobench.search.tune import FRESH_FORKS, MOST_IN_TURNS, NOTHING_TO_TUNE, RUNG_S
+from zoobench.search.tune import FRESH_FORKS, MOST_IN_TURNS, NOTHING_TO_TUNE, RUNG_S, check_tunable
+from zoobench.search.tune import tune as search
 from zoobench.search.tuned_file import check_writable, merged, write_tuned
 from zoobench.search.tuning import Goal
 from zoobench.spec import Effort, OnExisting, Precision, WeightsPolicy
@@ -99,16 +100,16 @@ def tune(
 
     if on_existing is OnExisting.FAIL:
         raise UsageError("--on-existing fail: a search goes on where it was; take resume or rerun")
-    held = runtime_options(options or ())
-    asked = api.tune_request(
-        model,
+    asked = api.request(
+        [model],
         backends=backends,
-        precision=precision,
-        batch_sizes=batch_sizes,
+        precisions=[precision],
+        batch_sizes=(1,) if batch_sizes is None else batch_sizes,
         effort=effort,
-        options=held,
+        options=runtime_options(options or ()),
         registry=registry,
     )
+    check_tunable(asked)
     if dry_run:
         return _dry_run(asked, as_json=as_json)
     file = check_writable(output)
@@ -124,18 +125,8 @@ def tune(
         argv=sys.argv,
     )
     with watch() as observer:
-        found = api.tune(
-            model,
-            backends=asked.backends,
-            precision=precision,
-            batch_sizes=batch_sizes,
-            minimize=minimize,
-            effort=effort,
-            options=held,
-            registry=registry,
-            settings=settings,
-            observer=observer,
-        )
+        executor, given = open_executor("local"), batch_sizes is not None
+        found = list(search(asked, settings, executor, observer, goal=minimize, batches_given=given))
     entries = api.tuned_entries(found)
     if entries:
         write_tuned(file, merged(old, entries))

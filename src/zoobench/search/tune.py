@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from zoobench import machine, plan
 from zoobench.backends import BACKENDS, Row
 from zoobench.driver import Observer, Settings, execute
+from zoobench.errors import UsageError
 from zoobench.executors import Executor
 from zoobench.judge.knee import knee
 from zoobench.judge.ratio import paired_ratio
@@ -26,7 +27,7 @@ from zoobench.search.halving import Standing, advance, rung_time, rungs
 from zoobench.search.once import Once, Unrepeated
 from zoobench.search.space import SPACE, Axis, Configuration, configurations
 from zoobench.search.tuning import DISTURBED, Fresh, Goal, Trial, TunedCell, Tuning, nothing_faster, sentence
-from zoobench.spec import Case, Effort, OnExisting
+from zoobench.spec import TEXT, Case, Effort, OnExisting
 
 if TYPE_CHECKING:
     from zoobench.measure.effort import EffortPlan
@@ -51,6 +52,24 @@ LARGEST_BATCH, SLOWEST_CALL_MS = 128, 1000.0
 NOTHING_TO_TUNE = "it has no options to tune here"
 
 
+def check_tunable(request: Request) -> None:
+    """Refuse what cannot be tuned, before anything is started.
+
+    Raises:
+        UsageError: several models, or a language model; or what `plan.check` refuses.
+    """
+    model = request.models[0]
+    if len(request.models) > 1:
+        named = ", ".join(spec.name for spec in request.models[:3])
+        raise UsageError(f"these are {len(request.models)} models ({named}, …); tune one at a time")
+    if model.task == TEXT:
+        raise UsageError(
+            f"{model.name} is a language model, whose runtimes have no options to tune here; compare its backends and "
+            "precisions with `zoobench run`"
+        )
+    plan.check(request, machine.usable_cpu_count())
+
+
 def tune(
     request: Request,
     settings: Settings,
@@ -69,9 +88,9 @@ def tune(
         space: what there is to tune.
 
     Raises:
-        What `execute` raises; KeyboardInterrupt when it was interrupted: what was measured stands in the results.
+        What `check_tunable` and `execute` raise; KeyboardInterrupt when it was interrupted: what was measured stands in the results.
     """
-    (_,) = request.models
+    check_tunable(request)
     once, quiet = Once(executor), Unrepeated(observer)
     for backend in request.backends:
         asked = dataclasses.replace(request, backends=[backend])

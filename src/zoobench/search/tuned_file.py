@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoobench import toml_files
 from zoobench.backends import BACKENDS
 from zoobench.errors import UsageError
 from zoobench.plan import MAX_BATCH, Request, Variant
 from zoobench.spec import OptionValue, Precision
+
+if TYPE_CHECKING:
+    from zoobench.search.tuning import Tuning
 
 _KEYS = ("model", "backend", "precision", "batch", "threads", "options", "machine", "note")
 _MOST_THREADS = 65_536
@@ -150,6 +154,40 @@ def remarks(tuned: Sequence[Tuned], request: Request, fingerprint: str, short: s
             cell = f"{model.name} · {backend} · {precision.value} · batch {batch}"
             lines.append(f"{cell}: the file has no options for it, so it runs with the defaults")
     return lines
+
+
+def with_tuned(request: Request, tuned: Sequence[Tuned], fingerprint: str, cpus: int) -> Request:
+    """The request with the entries that are about its cells, the defaults beside them.
+
+    Raises:
+        UsageError: none is.
+    """
+    fit = fitting(tuned, request, fingerprint)
+    if not fit:
+        raise UsageError(
+            f"the tuned options are for {tuned[0].label}{' and other cells' * (len(tuned) > 1)}, of which none is asked for; "
+            "leave the file out of --options, or `zoobench tune` these"
+        )
+    return dataclasses.replace(request, variants=beside_defaults(fit, cpus))
+
+
+def entries_of(found: Iterable[Tuning], fingerprint: str) -> list[Tuned]:
+    """What was found on this machine; what could not be decided is no entry."""
+    return [
+        Tuned(
+            one.model,
+            one.backend,
+            Precision(one.precision),
+            cell.batch,
+            cell.best.threads,
+            cell.best.options,
+            fingerprint,
+            cell.message,
+        )
+        for one in found
+        for cell in one.cells
+        if cell.decided
+    ]
 
 
 def beside_defaults(tuned: Iterable[Tuned], cpus: int) -> list[Variant]:
