@@ -83,7 +83,7 @@ def test_another_machines_file_is_used_with_a_remark(
         ([*TUNE, "--options", "tuned.toml"], "write name=value"),
         ([*TUNE, "--on-existing", "fail"], "take resume or rerun"),
         ([*TUNE, "--output", "tuned.txt"], "end its name in .toml"),
-        ([*TUNE, "--output", "no-toml.toml"], "not valid TOML"),
+        ([*TUNE, "--output", "no-toml.toml"], "--output "),
         ([*TUNE, "--batch-sizes", "0"], "--batch-sizes 0 is out of range"),
         ([*TUNE, "--precision", "fp12"], "--precision"),
         ([*TUNE, "--minimize", "size"], "--minimize"),

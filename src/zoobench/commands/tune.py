@@ -26,7 +26,7 @@ from zoobench.search.halving import course, rung_time
 from zoobench.search.space import configurations
 from zoobench.search.tune import FRESH_FORKS, MOST_IN_TURNS, NOTHING_TO_TUNE, RUNG_S, check_tunable
 from zoobench.search.tune import tune as search
-from zoobench.search.tuned_file import check_writable, merged, write_tuned
+from zoobench.search.tuned_file import check_writable, merged, read_tuned, write_tuned
 from zoobench.search.tuning import Goal
 from zoobench.spec import Effort, OnExisting, Precision, WeightsPolicy
 
@@ -114,7 +114,7 @@ def tune(
         return _dry_run(asked, as_json=as_json)
     file = check_writable(output)
     # Before anything is measured: what stands there is kept, or must not be overwritten.
-    old = api.tuned_options(file) if file.exists() else []
+    old = read_tuned(file, "--output") if file.exists() else []
     settings = Settings(
         results_dir=results_dir,
         on_existing=on_existing,

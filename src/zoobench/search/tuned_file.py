@@ -57,14 +57,17 @@ class Tuned:
         return Variant(dict(self.options), self.threads, self.model, self.backend, self.precision, self.batch)
 
 
-def read_tuned(file: Path) -> list[Tuned]:
+def read_tuned(file: Path, flag: str = "--options") -> list[Tuned]:
     """The entries of a file.
+
+    Args:
+        flag: by which the user named it.
 
     Raises:
         UsageError: it cannot be read, or an entry is not valid; the message names the entry.
     """
     entries = toml_files.read_tables(
-        file, "tuned", said=f"--options {file}", advice=f"`zoobench tune MODEL --output {file}` writes one"
+        file, "tuned", said=f"{flag} {file}", advice=f"`zoobench tune MODEL --output {file}` writes one"
     )
     found = [_entry(entry, f"{file}, entry {number}") for number, entry in enumerate(entries, 1)]
     seen: dict[tuple[object, ...], int] = {}
