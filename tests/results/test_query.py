@@ -161,7 +161,16 @@ def test_a_row_holds_what_its_record_holds() -> None:
     assert row.label == record.case.label
     unknown = [f.name for f in fields(row) if getattr(row, f.name) is None]
     unknown = [name for name in unknown if not name.startswith("load_") and name not in NOT_OF_CLASSIFIERS]
-    not_asked = ["shape", "licence", "compile_s", "p99_ms", "gpu_bytes", "error_stage", "error_message"]
+    not_asked = [
+        "shape",
+        "licence",
+        "compile_s",
+        "p99_ms",
+        "gpu_bytes",
+        "samples_file",
+        "error_stage",
+        "error_message",
+    ]
     assert [name for name in not_asked if name not in unknown] == []
     accuracy = make_accuracy(760, lost=30, won=12, masked=850, published_top1=76.1)
     row = row_of(record.model_copy(update={"accuracy": accuracy}))

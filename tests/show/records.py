@@ -15,12 +15,14 @@ from zoobench.outcome import (
     Latency,
     Memory,
     Reason,
+    Slot,
     Status,
     Verdict,
     VerdictValue,
     WarmUp,
 )
 from zoobench.results.record import ArtifactInfo, MachineInfo, ModelInfo, Record
+from zoobench.results.store import SAMPLES, write_samples
 from zoobench.spec import Case, DataInfo, stable_hash
 
 MACHINE = MachineInfo(
@@ -246,3 +248,28 @@ def write_results(
         with (run / "records.jsonl").open("ab") as file:
             file.write(record.model_dump_json().encode() + b"\n")
     return folder
+
+
+def with_samples(folder: Path, record: Record, slots: Sequence[Sequence[float]] | None = None) -> Record:
+    """Keep a record's samples in its run under `folder`; returns the record that names them.
+
+    Args:
+        slots: milliseconds of each call, slot by slot; None: 150 calls around its p50.
+    """
+    if slots is None and record.latency:
+        slots = [[record.latency.p50_ms * (0.97 + 0.0004 * (n * 37 % 150)) for n in range(150)]]
+    made = [
+        Slot(
+            fork=0,
+            round=n,
+            position=0,
+            settling_ns=99_000_000,
+            samples_ns=tuple(int(ms * 1e6) for ms in times),
+        )
+        for n, times in enumerate(slots or [])
+    ]
+    record = record.model_copy(update={"samples_file": f"{SAMPLES}/{record.case.id}.json.gz"})
+    file = folder / "runs" / record.run_id / SAMPLES / f"{record.case.id}.json.gz"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_samples(file, record, made)
+    return record

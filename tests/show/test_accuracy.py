@@ -1,15 +1,14 @@
-"""Accuracy in a report: the columns, what a dash means, and the chart with its front."""
+"""Accuracy in a report: the columns, and what a dash means."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from tests.show.records import make_accuracy, make_record, write_results
 
 from zoobench.results.record import Record
 from zoobench.results.row import row_of
-from zoobench.show.accuracy import accuracy_chart, accuracy_section, pareto_front
+from zoobench.show.accuracy import accuracy_section
 from zoobench.show.report import write_report
 from zoobench.show.tables import console_table, top1_cell
 
@@ -45,7 +44,7 @@ def test_the_report_has_one_line_for_each_artifact(tmp_path):
     assert "64.0 [61.0, 66.9]" in line and "13.00 [" in line and "&#60; 0.001" in line and "❌ fail" in line
     [line] = [line for line in part.splitlines() if "| resnet18 | onnx_cpu | int8 |" in line]
     assert "⚠ inconclusive (≈ " in line and "pictures would decide)" in line
-    assert "![Top-1 (95% interval) against median latency at batch 1" in text
+    assert "![Top-1 with its 95% interval against median latency" in text
 
 
 def test_the_documented_table_has_the_column_and_leaves_it_empty(tmp_path):
@@ -69,7 +68,6 @@ def test_what_is_not_claimed_is_a_dash_with_its_reason(tmp_path):
     assert top1_cell(row) == "—" and row.agreement == 0.97
     text = markdown(tmp_path, [record])
     assert "no accuracy is claimed: random weights" in text
-    assert accuracy_chart([row]) is None
 
 
 def test_masked_and_published_figures_have_columns_of_their_own():
@@ -77,32 +75,6 @@ def test_masked_and_published_figures_have_columns_of_their_own():
     *_, table = accuracy_section(rows)
     heads = [column.head for column in table.columns]
     assert {"Top-1 masked (%)", "Published (%)"} <= set(heads)
-
-
-def test_the_front_is_what_nothing_beats():
-    rows = [row_of(r) for r in zoo() if r.case.batch == 1]
-    front = [(r.model, r.precision) for r in pareto_front(rows)]
-    assert front == [("mobilenetv2_100", "int8"), ("mobilenetv2_100", "fp32")]
-
-
-def test_the_chart_shows_every_point_of_one_batch_on_the_same_pictures():
-    rows = [row_of(r) for r in zoo()]
-    chart = accuracy_chart(rows)
-    assert chart.svg.count("<circle") == 4 and "at batch 1" in chart.caption
-    assert chart.svg.count("<polyline") == 1
-    other = make_accuracy(500).model_copy(
-        update={"data": make_accuracy().data.model_copy(update={"content_sha256": "e" * 64})}
-    )
-    assert accuracy_chart([*rows, row_of(make_record(accuracy=other, at="2026-11-24"))]) is None
-
-
-@pytest.mark.parametrize("right", [0, 1000])
-def test_the_chart_lives_at_the_ends_of_the_scale(right):
-    rows = [
-        row_of(make_record("a", p50=1.0, accuracy=make_accuracy(right))),
-        row_of(make_record("b", p50=1.0, accuracy=make_accuracy(right))),
-    ]
-    assert "nan" not in accuracy_chart(rows).svg
 
 
 def test_the_terminal_says_whether_the_drop_passes_and_the_report_by_which_margin(tmp_path):

@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.show.records import OTHER_MACHINE, full_run, make_failure, make_record, write_results
+from tests.show.records import (
+    MACHINE,
+    OTHER_MACHINE,
+    full_run,
+    make_failure,
+    make_record,
+    with_samples,
+    write_results,
+)
 
 from zoobench.errors import UsageError
 from zoobench.outcome import VerdictValue
@@ -54,7 +62,8 @@ def test_every_chart_that_is_shown_lies_beside_the_report(tmp_path: Path) -> Non
     assert shown == [
         "RESULTS_charts/latency.svg",
         "RESULTS_charts/speedup.svg",
-        "RESULTS_charts/throughput.svg",
+        "RESULTS_charts/size.svg",
+        "RESULTS_charts/batches.svg",
     ]
     assert [tmp_path / path for path in shown] == list(files.charts)
     assert all(path.read_text().startswith("<svg") for path in files.charts)
@@ -157,13 +166,48 @@ def test_json_holds_the_records_and_the_speedups(tmp_path: Path) -> None:
 
 
 def test_html_is_one_page_that_needs_nothing_else(tmp_path: Path) -> None:
-    results = write_results(tmp_path / "results", full_run())
+    kept = [with_samples(tmp_path / "results", r) if r.latency else r for r in full_run()]
+    results = write_results(tmp_path / "results", kept)
     files = write_report(results, tmp_path / "r.html", "html")
     page = files.report.read_text()
-    assert page.count("data:image/svg+xml;base64,") == 3
-    assert "http://" not in page and "https://" not in page and "<script" not in page
-    assert files.charts == ()
+    # latency, speed-up, front, batches, distributions, memory
+    assert page.count("data:image/svg+xml;base64,") == 6
+    assert "http://" not in page and "https://" not in page and ' src="data:' in page
+    assert page.index("23 cells measured") < page.index("<nav") < page.index("<table")
+    assert files.problems == () and files.charts == ()
     assert not (tmp_path / "r_charts").exists()
+
+
+def test_a_page_has_one_table_of_every_batch_size_that_is_chosen_from(tmp_path: Path) -> None:
+    results = write_results(tmp_path / "results", full_run())
+    page = write_report(results, tmp_path / "r.html", "html").report.read_text()
+    (table,) = re.findall(r"<table[^>]* data-filter>.*?</table>", page, re.DOTALL)
+    assert re.findall(r"<th scope=\"col\"[^>]* data-choose>(.*?)</th>", table) == [
+        "Backend",
+        "Batch",
+        "Verdict",
+    ]
+    assert table.count("<tr") == 25, (
+        "23 with numbers, one that failed, and the heads; what was skipped is not there"
+    )
+    assert table.count('<tr class="out">') == 2, "the invalid and the failed one are never ranked"
+    assert 'data-value="9.53">9.53 [9.39, 9.67] 🟢<' in table
+    assert 'data-value="unstable">⚠ unstable · note' in table and 'data-value="out of memory"' in table
+
+
+def test_samples_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+    lost = make_record().model_copy(update={"samples_file": "samples/lost.json.gz"})
+    away = make_record("resnet50").model_copy(update={"samples_file": "../../../away.json.gz"})
+    results = write_results(tmp_path / "results", [lost, away])
+    files = write_report(results, tmp_path / "r.html", "html")
+    assert len(files.problems) == 2 and "lies outside the run" in " ".join(files.problems)
+    assert "What could not be read" in files.report.read_text()
+
+
+def test_charts_of_many_machines_are_left_out_once_each(tmp_path: Path) -> None:
+    machines = [MACHINE.model_copy(update={"fingerprint": f"{n:016x}"}) for n in range(6)]
+    _, text = report(tmp_path, [make_record(machine=machine) for machine in machines])
+    assert text.count("Charts are drawn for the first 4 machines only.") == 2
 
 
 def test_what_cannot_be_reported_on_is_a_usage_error(tmp_path: Path) -> None:

@@ -187,6 +187,7 @@ class Row:
     verdict: Annotated[VerdictValue | None, _at("verdict", "value")] = None
     reasons: Annotated[tuple[Reason, ...], _at("verdict", "reasons")] = ()
     warnings: Annotated[tuple[Reason, ...], _at("verdict", "warnings")] = ()
+    samples_file: str | None = None
     error_stage: Annotated[str | None, _at("error", "stage")] = None
     error_message: Annotated[str | None, _at("error", "message")] = None
 

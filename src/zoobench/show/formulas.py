@@ -26,6 +26,7 @@ FORMULAS: tuple[tuple[str, str], ...] = (
         f"🔴 above {RED_ABOVE_MS:g} ms; none where the number is invalid.",
     ),
     ("Throughput (items/s)", "batch size / mean latency of one stream of calls."),
+    ("Knee", "the smallest batch size that no larger one beats by a tenth or more in throughput."),
     (
         "Top-1 (%)",
         "share of the pictures whose most probable class is theirs, over all classes of the model, in the very artifact and "

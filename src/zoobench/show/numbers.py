@@ -12,6 +12,20 @@ GREEN_BELOW_MS = 10.0
 RED_ABOVE_MS = 50.0
 
 
+class Keyed(str):
+    """Text that is sorted and chosen by something else than itself: a number by itself before it was rounded, a verdict
+    without its notes."""
+
+    __slots__ = ("key",)
+    key: float | str
+
+    def __new__(cls, text: str, key: float | str) -> Keyed:
+        """`text` as it is shown, `key` as it is sorted."""
+        made = super().__new__(cls, text)
+        made.key = key
+        return made
+
+
 def decimals_for(value: float) -> int:
     """Decimal places that leave `value` three significant digits; never negative."""
     if 0.9995 <= value < 1e9:  # most numbers, without logarithms
@@ -27,7 +41,7 @@ def format_number(value: float | None) -> str:
     """`9.528` → `9.53`, `1234.5` → `1234`; `—` for None, NaN and infinities."""
     if value is None or not math.isfinite(value):
         return DASH
-    return f"{value:.{decimals_for(value)}f}"
+    return Keyed(f"{value:.{decimals_for(value)}f}", value)
 
 
 def format_ms(value: float | None) -> str:
@@ -46,18 +60,21 @@ def format_interval(interval: Interval | None, beside: float | None = None) -> s
 def with_interval(value: float | None, interval: Interval | None) -> str:
     """`9.53 [9.41, 9.70]`, or the number alone where there is no interval."""
     beside = format_interval(interval, value)
-    return f"{format_number(value)} {beside}" if beside and value is not None else format_number(value)
+    if not beside or value is None:
+        return format_number(value)
+    return Keyed(f"{format_number(value)} {beside}", value)
 
 
 def format_bytes(value: float | None) -> str:
     """Decimal units: `46.8 MB`."""
     if value is None or not math.isfinite(value):
         return DASH
+    whole = value
     for unit in ("B", "kB", "MB", "GB"):
         if abs(value) < 1000:
-            return f"{format_number(value)} {unit}"
+            return Keyed(f"{format_number(value)} {unit}", whole)
         value /= 1000
-    return f"{format_number(value)} TB"
+    return Keyed(f"{format_number(value)} TB", whole)
 
 
 def format_megabytes(value: float | None) -> str:
@@ -67,12 +84,14 @@ def format_megabytes(value: float | None) -> str:
 
 def format_share(value: float | None) -> str:
     """0.4213 → `42.1%`."""
-    return DASH if value is None or not math.isfinite(value) else f"{format_number(value * 100)}%"
+    if value is None or not math.isfinite(value):
+        return DASH
+    return Keyed(f"{format_number(value * 100)}%", value)
 
 
 def format_ratio(value: float) -> str:
     """1.858 → `1.86×`."""
-    return f"{format_number(value)}×"
+    return Keyed(f"{format_number(value)}×", value)
 
 
 def traffic_light(p50_ms: float) -> str:

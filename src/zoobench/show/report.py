@@ -6,7 +6,7 @@ import json
 import os
 import shlex
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -26,9 +26,14 @@ from zoobench.results.query import (
 )
 from zoobench.results.record import Record
 from zoobench.results.row import Row, row_of
+from zoobench.results.samples import call_times_ms
 from zoobench.show import sections
-from zoobench.show.accuracy import MAP, accuracy_chart, accuracy_section
-from zoobench.show.charts.bars import Chart, latency_chart, speedup_chart, throughput_chart
+from zoobench.show.accuracy import accuracy_section
+from zoobench.show.charts.bars import Chart, latency_chart, speedup_chart
+from zoobench.show.charts.batches import batch_chart
+from zoobench.show.charts.distributions import MOST_CELLS, distribution_chart
+from zoobench.show.charts.front import MAP, SIZE, TOP1, front_chart
+from zoobench.show.charts.memory import peak_chart
 from zoobench.show.charts.tokens import decode_chart, itl_chart, memory_chart
 from zoobench.show.detection import boxes_section, stages_section
 from zoobench.show.document import (
@@ -38,12 +43,12 @@ from zoobench.show.document import (
     Items,
     Paragraph,
     Picture,
-    to_html,
     to_markdown,
 )
 from zoobench.show.explanation import why_section
 from zoobench.show.formulas import FORMULAS
 from zoobench.show.generation import clients_section, generation_section, memory_section, quality_section
+from zoobench.show.page import to_html
 from zoobench.show.sheet import csv_text
 from zoobench.show.speedup import Speedup
 from zoobench.show.tables import Notes
@@ -110,7 +115,7 @@ def _write_report(results_dir: Path, output: Path, fmt: Format, max_drop: float 
     cells = latest_cells(loaded.records)
     table = output.with_name("results.csv")
     write_text(table, csv_text(cells))
-    page = _Page(views_of(cells), loaded, f"{output.stem}_charts", results_dir)
+    page = _Page(views_of(cells), loaded, f"{output.stem}_charts", results_dir, whole=fmt == "html")
     margin = "" if max_drop is None else f" --max-drop {100 * max_drop:g}%"
     blocks = page.blocks(
         f"zoobench report --results-dir {_word(results_dir)} --output {_word(output)}{margin}"
@@ -149,12 +154,17 @@ def _check_not_empty(results_dir: Path, loaded: Loaded[Any]) -> None:
 
 @dataclass
 class _Page:
-    """The report as blocks; `pictures` gathers the charts that were drawn on the way."""
+    """The report as blocks; `pictures` gathers the charts that were drawn on the way.
+
+    Attributes:
+        whole: for a page, whose tables sort and filter and where there is room for every chart.
+    """
 
     views: list[View]
     loaded: Loaded[Row]
     folder: str
     results_dir: Path
+    whole: bool
     pictures: list[Picture] = field(default_factory=list)
 
     def blocks(self, report_command: str) -> list[Block]:
@@ -183,47 +193,86 @@ class _Page:
 
     def _machine(self, view: View, number: int) -> list[Block]:
         notes = Notes()
-        tables = sections.results_section(view, notes)
+        results = sections.explorer_section if self.whole else sections.results_section
+        blocks = [Heading(2, view.title), *results(view, notes), *sections.notes_section(notes)]
+        blocks += sections.licence_section(view.rows)
+        if number >= MOST_MACHINES_WITH_CHARTS:
+            blocks.append(
+                Paragraph(f"Charts are drawn for the first {MOST_MACHINES_WITH_CHARTS} machines only.")
+            )
         return [
-            Heading(2, view.title),
-            *tables,
-            *sections.notes_section(notes),
-            *sections.licence_section(view.rows),
-            # A request is as long as it was asked to be: language models have charts of their own.
-            *self._chart(latency_chart([r for r in view.at_own_pace if not r.requests]), number),
-            *stages_section(view.rows),
-            *generation_section(view.rows),
-            *self._chart(itl_chart(view.at_own_pace), number),
-            *self._chart(decode_chart(view.at_own_pace), number),
-            *clients_section(view.rows),
-            *memory_section(view.rows),
-            *self._chart(memory_chart(view.at_own_pace), number),
-            *quality_section(view.rows),
-            *accuracy_section(self._of_machine(view)),
-            *self._chart(accuracy_chart(view.at_own_pace), number),
-            *boxes_section(self._of_machine(view)),
-            *self._chart(accuracy_chart(view.at_own_pace, MAP), number),
+            *blocks,
+            *self._calls(view, number),
+            *self._worth(view),
+            *self._language_models(view, number),
             *why_section(view, self.results_dir, self.loaded.problems),
-            Heading(3, "Against PyTorch"),
-            *sections.speedup_section(view),
-            *self._chart(speedup_chart(view.pairs), number),
-            *sections.throughput_section(view),
-            *self._chart(throughput_chart(view.at_own_pace), number),
             *sections.start_section(view),
             *sections.limit_section(view),
             *sections.failure_section(view),
             *sections.machine_section(view),
         ]
 
-    def _chart(self, chart: Chart | None, number: int) -> list[Block]:
+    def _calls(self, view: View, number: int) -> list[Block]:
+        """Latency, and what it is held against."""
+        # A request is as long as it was asked to be: language models have charts of their own.
+        called = [r for r in view.at_own_pace if not r.requests]
+        fronts = [
+            *self._chart(lambda: front_chart(called, TOP1), number, "Latency against accuracy"),
+            *self._chart(lambda: front_chart(called, MAP), number, "Latency against mAP"),
+        ]
+        return [
+            *self._chart(lambda: latency_chart(called), number),
+            Heading(3, "Against PyTorch"),
+            *sections.speedup_section(view),
+            *self._chart(lambda: speedup_chart(view.pairs), number),
+            *(fronts or self._chart(lambda: front_chart(called, SIZE), number, "Latency against size")),
+            *sections.throughput_section(view),
+            *self._chart(lambda: batch_chart(view.at_own_pace), number),
+            *(self._distributions(called, number) if self.whole else []),
+            *(self._chart(lambda: peak_chart(called), number, "Memory") if self.whole else []),
+        ]
+
+    def _distributions(self, called: Sequence[Row], number: int) -> list[Block]:
+        """Of the first cells: their samples lie in a file each."""
+        kept = [r for r in called if r.samples_file and r.scenario == "single_stream"]
+        if len(kept) > MOST_CELLS:
+            told = [
+                Paragraph(f"The first {MOST_CELLS} of {len(kept)} cells; the samples of all lie in results.")
+            ]
+        else:
+            told = []
+        samples = [
+            (row, call_times_ms(self.results_dir, row, self.loaded.problems))
+            for row in (kept[:MOST_CELLS] if number < MOST_MACHINES_WITH_CHARTS else [])
+        ]
+        drawn = self._chart(lambda: distribution_chart(samples), number, "Latency distributions")
+        return [*drawn[:1], *told, *drawn[1:]] if drawn else []
+
+    def _worth(self, view: View) -> list[Block]:
+        """What models get right, and detectors' way from pixels to boxes."""
+        every = self._of_machine(view)
+        return [*accuracy_section(every), *boxes_section(every), *stages_section(view.rows)]
+
+    def _language_models(self, view: View, number: int) -> list[Block]:
+        return [
+            *generation_section(view.rows),
+            *self._chart(lambda: itl_chart(view.at_own_pace), number),
+            *self._chart(lambda: decode_chart(view.at_own_pace), number),
+            *clients_section(view.rows),
+            *memory_section(view.rows),
+            *self._chart(lambda: memory_chart(view.at_own_pace), number),
+            *quality_section(view.rows),
+        ]
+
+    def _chart(self, draw: Callable[[], Chart | None], number: int, heading: str = "") -> list[Block]:
+        """What is drawn, under its heading; nothing for machines beyond the first few."""
+        chart = draw() if number < MOST_MACHINES_WITH_CHARTS else None
         if chart is None:
             return []
-        if number >= MOST_MACHINES_WITH_CHARTS:
-            return [Paragraph(f"Charts are drawn for the first {MOST_MACHINES_WITH_CHARTS} machines only.")]
         prefix = f"machine_{number + 1}_" if len(self.views) > 1 else ""
         picture = Picture(f"{self.folder}/{prefix}{chart.name}.svg", chart.svg, chart.caption)
         self.pictures.append(picture)
-        return [picture]
+        return [*([Heading(3, heading)] if heading else []), picture]
 
 
 def _run_commands(loaded: Loaded[Row], views: Iterable[View]) -> list[str]:

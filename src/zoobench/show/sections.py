@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from zoobench.outcome import DropDecision, Status, VerdictValue
 from zoobench.results.row import Row
 from zoobench.show.document import Block, Column, Heading, Items, Paragraph, Table
 from zoobench.show.numbers import (
     DASH,
+    Keyed,
     format_bytes,
     format_interval,
     format_ms,
@@ -33,8 +34,11 @@ from zoobench.show.tables import (
 )
 from zoobench.show.view import View
 
-MOST_ROWS, MOST_BATCHES = 300, 12
-"""Rows of one table, and batch sizes that a report shows; the rest stands in results.csv, and the report says so."""
+MOST_ROWS, MOST_BATCHES, MOST_EXPLORED = 300, 12, 2000
+"""Rows of one table, batch sizes that a report shows, and rows of a table that can be filtered; the rest stands in results.csv,
+and the report says so."""
+
+_CHOICES = ("Batch", "Backend", "Precision", "Scenario", "Verdict")
 
 _BATCH: Field = (Column("Batch", "right"), lambda r: str(r.batch))
 
@@ -49,6 +53,21 @@ def results_section(view: View, notes: Notes) -> list[Block]:
             blocks.append(documented_table(shown[:MOST_ROWS], notes))
             blocks += _rest(len(shown))
     return blocks + _more_batches(len(view.batches))
+
+
+def explorer_section(view: View, notes: Notes) -> list[Block]:
+    """The documented table of every batch size in one, for a page that sorts and filters."""
+    shown = [c for c in view.cells if c.row.status is not Status.SKIPPED]
+    if not shown:
+        return [Paragraph(_intervals_sentence(view))]
+    table = documented_table(shown[:MOST_EXPLORED], notes, batches=True)
+    unranked = frozenset(i for i, c in enumerate(shown[:MOST_EXPLORED]) if not c.row.is_believable)
+    left = len(shown) - MOST_EXPLORED
+    return [
+        Paragraph(_intervals_sentence(view)),
+        replace(table, choices=_CHOICES, unranked=unranked),
+        *([Paragraph(f"{left} more rows are in results.csv.")] if left > 0 else []),
+    ]
 
 
 def _more_batches(count: int) -> list[Block]:
@@ -100,7 +119,7 @@ def _p50(row: Row) -> str:
 
 def _ratio(pair: Pair) -> str:
     beside = format_interval(pair.interval, pair.ratio)
-    return f"{format_ratio(pair.ratio)} {beside}".rstrip()
+    return Keyed(f"{format_ratio(pair.ratio)} {beside}".rstrip(), pair.ratio)
 
 
 def _pair_caution(pair: Pair) -> str:

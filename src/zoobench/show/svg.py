@@ -87,10 +87,28 @@ class Drawing:
         pale = f' opacity="{opacity:g}"' if opacity < 1 else ""
         self._shapes.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" fill="{colour}"{pale}/>')
 
+    def dots(
+        self, points: Sequence[tuple[float, float]], colour: str, opacity: float = 1, radius: float = 1.2
+    ) -> None:
+        """Many small circles as one shape: round ends of lines without a length."""
+        if not points:
+            return
+        pale = f' opacity="{opacity:g}"' if opacity < 1 else ""
+        joined = "".join(f"M{x:.1f} {y:.1f}h0" for x, y in points)
+        self._shapes.append(
+            f'<path d="{joined}" fill="none" stroke="{colour}" stroke-width="{2 * radius:g}" stroke-linecap="round"{pale}/>'
+        )
+
     def ring(self, x: float, y: float, colour: str, radius: float = 3.6) -> None:
         """A circle that is white inside."""
         self._shapes.append(
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" fill="white" stroke="{colour}" stroke-width="1.5"/>'
+        )
+
+    def hoop(self, x: float, y: float, colour: str, radius: float) -> None:
+        """A circle around something that stays visible."""
+        self._shapes.append(
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" fill="none" stroke="{colour}" stroke-width="1.5"/>'
         )
 
     def text(

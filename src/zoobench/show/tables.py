@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from zoobench.outcome import UNSTABLE_CODES, DropDecision, Reason, Status, VerdictValue
+from zoobench.outcome import UNSTABLE_CODES, DropDecision, Interval, Reason, Status, VerdictValue
 from zoobench.results.query import Cell, latest_cells
 from zoobench.results.record import Record
 from zoobench.results.row import Row, row_of
 from zoobench.show.document import Column, Table, plain
 from zoobench.show.numbers import (
     DASH,
+    Keyed,
     format_megabytes,
     format_ms,
     format_number,
@@ -215,13 +216,17 @@ def good_cell(row: Row) -> str:
     """Requests a second that held every limit, and their share: `1.84 (92%)`."""
     if row.good is None or not row.requests:
         return DASH
-    return f"{format_number(row.goodput_per_s)} ({100 * row.good / row.requests:.0f}%)"
+    text = f"{format_number(row.goodput_per_s)} ({100 * row.good / row.requests:.0f}%)"
+    return Keyed(text, row.goodput_per_s or 0.0)
 
 
-def documented_table(cells: Iterable[Cell], notes: Notes, *, narrow: bool = False) -> Table:
+def documented_table(
+    cells: Iterable[Cell], notes: Notes, *, narrow: bool = False, batches: bool = False
+) -> Table:
     """The documented table of the cells of one machine and one batch size, as ordered; skips are left out.
 
     Args:
+        batches: the cells are of several batch sizes, and a column tells which.
         narrow: as on a terminal, where no section on accuracy follows: no column for it where none was measured, and whether
             the drop against fp32 passes beside it.
     """
@@ -230,14 +235,15 @@ def documented_table(cells: Iterable[Cell], notes: Notes, *, narrow: bool = Fals
 
     def verdict(row: Row) -> str:
         if row.status is not Status.OK:
-            return status_label(row)
+            return Keyed(status_label(row), row.status.value.replace("_", " "))
         attempt = later.get(id(row))
         beside = f" · a later attempt: {status_label(attempt)}" if attempt else ""
-        return notes.mark(row) + beside
+        return Keyed(notes.mark(row) + beside, row.verdict.value if row.verdict else DASH)
 
     spoken = [c.row.requests is not None for c in shown]
     fields = [
         *case_fields([c.row for c in shown]),
+        *([(Column("Batch", "right"), lambda r: str(r.batch))] if batches else []),
         (Column("Latency (ms)", "right"), latency_cell),
         *([] if spoken and all(spoken) else _CALL_FIELDS),
         *(_STAGE_FIELDS if any(c.row.end_to_end_p50_ms is not None for c in shown) else []),
@@ -285,15 +291,15 @@ def latency_cell(row: Row) -> str:
     if row.p50_ms is None:
         return DASH
     text = with_interval(row.p50_ms, row.p50_interval_ms)
-    return f"{text} {traffic_light(row.p50_ms)}" if row.is_believable and not row.requests else text
+    lit = row.is_believable and not row.requests
+    return Keyed(f"{text} {traffic_light(row.p50_ms)}", row.p50_ms) if lit else text
 
 
 def top1_cell(row: Row) -> str:
     """`71.5 [68.6, 74.2]`, percent; `—` where no accuracy was measured or none is claimed."""
     if row.top1 is None or row.top1_interval is None:
         return DASH
-    low, high = row.top1_interval
-    return f"{100 * row.top1:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+    return _share_cell(row.top1, row.top1_interval)
 
 
 def gpu_memory_cell(row: Row) -> str:
@@ -305,8 +311,11 @@ def map_cell(row: Row) -> str:
     """`37.3 [36.1, 38.4]`, percent; `—` where none was measured or none is claimed."""
     if row.map is None or row.map_interval is None:
         return DASH
-    low, high = row.map_interval
-    return f"{100 * row.map:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+    return _share_cell(row.map, row.map_interval)
+
+
+def _share_cell(value: float, interval: Interval) -> str:
+    return Keyed(f"{100 * value:.1f} [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]", value)
 
 
 def drop_word(row: Row) -> str:

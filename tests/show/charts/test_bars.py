@@ -5,31 +5,23 @@ from __future__ import annotations
 import xml.etree.ElementTree as ElementTree
 
 import pytest
+from tests.show.charts.drawn import SVG, fills, texts
 from tests.show.records import full_run, make_record
 
 from zoobench.outcome import VerdictValue
 from zoobench.results.query import latest_cells
 from zoobench.results.record import Record
 from zoobench.results.row import row_of
-from zoobench.show.charts.bars import Chart, latency_chart, series_colours, speedup_chart, throughput_chart
+from zoobench.show.charts.bars import latency_chart, series_colours, speedup_chart
+from zoobench.show.charts.batches import batch_chart
+from zoobench.show.charts.front import front_chart
+from zoobench.show.charts.memory import peak_chart
 from zoobench.show.svg import fit, round_ticks, text_width
 from zoobench.show.view import View, views_of
-
-SVG = "{http://www.w3.org/2000/svg}"
 
 
 def view(records: list[Record]) -> View:
     return views_of(latest_cells(map(row_of, records)))[0]
-
-
-def texts(chart: Chart | None) -> list[str]:
-    assert chart is not None
-    return [e.text or "" for e in ElementTree.fromstring(chart.svg).iter(f"{SVG}text")]
-
-
-def fills(chart: Chart | None, shape: str) -> list[str]:
-    assert chart is not None
-    return [e.attrib["fill"] for e in ElementTree.fromstring(chart.svg).iter(f"{SVG}{shape}")]
 
 
 def test_latency_has_a_bar_for_each_believable_cell_and_units_on_its_axis() -> None:
@@ -44,8 +36,15 @@ def test_latency_has_a_bar_for_each_believable_cell_and_units_on_its_axis() -> N
 
 def test_one_backend_has_one_colour_in_every_chart() -> None:
     own = view(full_run())
-    charts = [latency_chart(own.believable), speedup_chart(own.pairs), throughput_chart(own.believable)]
-    assert all("#0072B2" in fills(chart, "rect") for chart in charts)
+    rows = own.believable
+    drawn = [
+        latency_chart(rows),
+        speedup_chart(own.pairs),
+        front_chart(rows),
+        batch_chart(rows),
+        peak_chart(rows),
+    ]
+    assert all("#0072B2" in fills(chart, "rect") for chart in drawn)
 
 
 def test_bars_are_as_long_as_their_values() -> None:
@@ -57,19 +56,9 @@ def test_bars_are_as_long_as_their_values() -> None:
     assert widths[1] / widths[0] == pytest.approx(2, rel=0.01)
 
 
-def test_a_throughput_line_breaks_where_a_cell_has_no_number() -> None:
-    chart = throughput_chart(view([make_record(batch=b) for b in (1, 2, 8, 16)]).believable)
-    whole = chart.svg.count("<polyline") if chart else 0
-    other = [make_record(backend="pytorch", batch=b) for b in (1, 2, 4, 8, 16)]
-    broken = throughput_chart(view([make_record(batch=b) for b in (1, 2, 8, 16)] + other).believable)
-    assert whole == 1
-    assert broken is not None and broken.svg.count("<polyline") == 3
-
-
 def test_charts_without_anything_to_show_are_none() -> None:
     assert latency_chart([]) is None
     assert speedup_chart([]) is None
-    assert throughput_chart([row_of(make_record())]) is None
 
 
 def test_thousands_of_cells_stay_bounded_and_the_caption_says_so() -> None:
@@ -85,8 +74,6 @@ def test_thousands_of_cells_stay_bounded_and_the_caption_says_so() -> None:
         assert "The first 30 of 60 models are shown." in chart.caption
         assert "Of 6 batch sizes 1, 2, 8, 32 are shown." in chart.caption
         assert len(chart.svg) < 150_000
-    throughput = throughput_chart(own.believable)
-    assert throughput is not None and "The first 12 of 60 models" in throughput.caption
 
 
 @pytest.mark.parametrize("p50", [1e-4, 1e9])

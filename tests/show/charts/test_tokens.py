@@ -200,4 +200,4 @@ def test_the_report_holds_them_as_files_and_the_page_within_itself(tmp_path: Pat
     ]
     assert at == sorted(at)
     page = write_report(results, tmp_path / "R.html", "html").report.read_text("utf-8")
-    assert len(re.findall(r"<figure><img", page)) == len(written.charts)
+    assert len(re.findall(r"<figure>", page)) == len(written.charts)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from zoobench.outcome import Interval
 from zoobench.results.row import Row
+from zoobench.show.charts.axes import legend
 from zoobench.show.document import plain
 from zoobench.show.numbers import format_number, format_ratio
 from zoobench.show.speedup import Pair
@@ -37,8 +38,8 @@ ends."""
 _OTHER_COLOUR = "#7A7A7A"
 _PALER = {"tf32": 0.2, "bf16": 0.3, "fp16": 0.4, "int8": 0.55, "int8_dynamic": 0.7, "int4": 0.7}
 """Precision → share of white in its backend's colour."""
-_PAD, _GAP, _LEGEND, _TITLE, _AXIS = 14, 22, 28, 22, 42
-"""Pixels: around the picture, between panels, heights of the legend, of a panel's title, of its lower axis."""
+_PAD, _GAP, _TITLE, _AXIS = 14, 22, 22, 42
+"""Pixels: around the picture, between panels, heights of a panel's title and of its lower axis."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Chart:
 
 
 @dataclass(frozen=True)
-class _Mark:
+class Mark:
     """One number of a chart, with its interval, how it is written, and how strongly it is drawn."""
 
     value: float
@@ -61,7 +62,22 @@ class _Mark:
 
     @property
     def high(self) -> float:
+        """Where what is drawn of it ends."""
         return max(self.value, self.interval[1] if self.interval else self.value)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Marks along one scale.
+
+    Attributes:
+        title, unit: above it and below it.
+        marks: (model, series) → what is drawn.
+    """
+
+    title: str
+    unit: str
+    marks: dict[tuple[str, str], Mark]
 
 
 def latency_chart(rows: Sequence[Row]) -> Chart | None:
@@ -70,28 +86,29 @@ def latency_chart(rows: Sequence[Row]) -> Chart | None:
     Args:
         rows: believable ones, in the order in which they are shown.
     """
-    scope = _Scope.of(rows)
+    scope = Scope.of(rows)
     if not scope.rows:
         return None
-    marks: dict[_Place, _Mark] = {}
+    marks: dict[Place, Mark] = {}
     for row in scope.rows:
         opacity = 0.45 if row.is_unstable else 1.0
-        marks[_place(row)] = _Mark(row.median, row.p50_interval_ms, format_number(row.p50_ms), opacity)
+        marks[place_of(row)] = Mark(row.median, row.p50_interval_ms, format_number(row.p50_ms), opacity)
     caption = "Median latency (p50, ms, shorter is better) with its 95% interval."
     if any(mark.opacity < 1 for mark in marks.values()):
         caption += " Pale bars in a frame are unstable."
     caption += scope.remark
-    return Chart("latency", _rows_of_panels(scope, marks, "p50 (ms)", _bar, caption), caption)
+    panels = by_batch(scope, marks, "p50 (ms)")
+    return Chart("latency", rows_of_panels(scope, panels, bar, caption), caption)
 
 
 def speedup_chart(pairs: Sequence[Pair]) -> Chart | None:
     """Speed-up over PyTorch per model and backend, whiskers for the interval, one panel a batch size."""
-    scope = _Scope.of([p.other for p in pairs])
+    scope = Scope.of([p.other for p in pairs])
     if not scope.rows:
         return None
     shown = {id(r) for r in scope.rows}
     marks = {
-        _place(p.other): _Mark(p.ratio, p.interval, format_ratio(p.ratio), 1.0 if p.is_stable else 0.45)
+        place_of(p.other): Mark(p.ratio, p.interval, format_ratio(p.ratio), 1.0 if p.is_stable else 0.45)
         for p in pairs
         if id(p.other) in shown
     }
@@ -102,17 +119,18 @@ def speedup_chart(pairs: Sequence[Pair]) -> Chart | None:
     if any(mark.opacity < 1 for mark in marks.values()):
         caption += " Pale points hold an unstable number."
     caption += scope.remark
-    svg = _rows_of_panels(scope, marks, "speed-up (×)", _point, caption, common_scale=True, reference=1.0)
+    panels = by_batch(scope, marks, "speed-up (×)")
+    svg = rows_of_panels(scope, panels, _point, caption, common_scale=True, reference=1.0)
     return Chart("speedup", svg, caption)
 
 
-_Place = tuple[str, str, int]
-_Draw = Callable[[Drawing, _Mark, float, float, Callable[[float], float], str], None]
+Place = tuple[str, str, int]
+"""Model, series, batch."""
+Draw = Callable[[Drawing, Mark, float, float, Callable[[float], float], str], None]
 
 
-def _bar(
-    out: Drawing, mark: _Mark, y: float, height: float, at: Callable[[float], float], colour: str
-) -> None:
+def bar(out: Drawing, mark: Mark, y: float, height: float, at: Callable[[float], float], colour: str) -> None:
+    """A bar from 0, in a frame where it is pale."""
     out.rect(at(0), y + 0.5, at(mark.value) - at(0), height - 1.5, colour, mark.opacity)
     if mark.opacity < 1:
         # A frame of its own colour: pale alone could be taken for another precision.
@@ -124,56 +142,66 @@ def _bar(
 
 
 def _point(
-    out: Drawing, mark: _Mark, y: float, height: float, at: Callable[[float], float], colour: str
+    out: Drawing, mark: Mark, y: float, height: float, at: Callable[[float], float], colour: str
 ) -> None:
     _whisker(out, mark, y + height / 2, at, colour)
     out.dot(at(mark.value), y + height / 2, colour, mark.opacity)
 
 
-def _whisker(out: Drawing, mark: _Mark, y: float, at: Callable[[float], float], colour: str) -> None:
+def _whisker(out: Drawing, mark: Mark, y: float, at: Callable[[float], float], colour: str) -> None:
     if mark.interval is not None:
         out.line((at(mark.interval[0]), y), (at(mark.interval[1]), y), colour, 1.5)
 
 
-def _rows_of_panels(
-    scope: _Scope,
-    marks: dict[_Place, _Mark],
-    unit: str,
-    draw: _Draw,
+def by_batch(scope: Scope, marks: dict[Place, Mark], unit: str) -> list[Panel]:
+    """A panel for each batch size."""
+    return [
+        Panel(
+            f"batch {batch}",
+            unit,
+            {(model, series): mark for (model, series, b), mark in marks.items() if b == batch},
+        )
+        for batch in scope.batches
+    ]
+
+
+def rows_of_panels(
+    scope: Scope,
+    panels: Sequence[Panel],
+    draw: Draw,
     caption: str,
     *,
     common_scale: bool = False,
     reference: float = 0.0,
 ) -> str:
-    """Models down the side, labelled once; panels side by side, one a batch size."""
+    """Models down the side, labelled once; panels side by side."""
     out = Drawing()
     labels = max(text_width(fit(model, 190)) for model in scope.models) + 8
-    width = 640 / max(len(scope.batches), 2)
+    width = 640 / max(len(panels), 2)
+    full = _PAD * 2 + labels + len(panels) * (width + _GAP) - _GAP
     step = 15 if len(scope.models) <= 12 else 12
     row = len(scope.series) * step + 8
-    top = _PAD + _LEGEND + _TITLE
+    top = _PAD + legend(out, scope.colours, _PAD + labels, _PAD, max(full, 480) - _PAD) + 8 + _TITLE
     bottom = top + row * len(scope.models)
     for i, model in enumerate(scope.models):
         out.text(_PAD + labels - 8, top + row * (i + 0.5), fit(model, 190), anchor="end")
-    _legend(out, scope, _PAD + labels)
-    for i, batch in enumerate(scope.batches):
+    for i, panel in enumerate(panels):
         left = _PAD + labels + i * (width + _GAP)
-        own = [mark for (_, _, b), mark in marks.items() if common_scale or b == batch]
+        own = [m for p in (panels if common_scale else [panel]) for m in p.marks.values()]
         highest = max([mark.high for mark in own] + [reference])
         scale = _Scale(left, width, highest, room=max((text_width(m.text, 11) for m in own), default=0) + 10)
-        out.text(left, _PAD + _LEGEND + _TITLE / 2 - 2, f"batch {batch}", bold=True, size=13)
-        _lower_axis(out, scale, top, bottom, unit)
+        out.text(left, top - _TITLE / 2 - 2, fit(panel.title, width, 13), bold=True, size=13)
+        _lower_axis(out, scale, top, bottom, panel.unit)
         if reference:
             out.line((scale.at(reference), top), (scale.at(reference), bottom), INK, 1, dash="4 3")
         for m, model in enumerate(scope.models):
             for s, (series, colour) in enumerate(scope.colours.items()):
-                mark = marks.get((model, series, batch))
+                mark = panel.marks.get((model, series))
                 if mark is not None:
                     y = top + row * m + 4 + s * step
                     draw(out, mark, y, step, scale.at, colour)
                     out.text(scale.at(mark.high) + 6, y + step / 2, mark.text, size=11)
-    full = _PAD * 2 + labels + len(scope.batches) * (width + _GAP) - _GAP
-    return out.finish(max(full, _legend_end(scope, _PAD + labels)), bottom + _AXIS + _PAD, caption)
+    return out.finish(max(full, 480), bottom + _AXIS + _PAD, caption)
 
 
 class _Scale:
@@ -197,72 +225,8 @@ def _lower_axis(out: Drawing, scale: _Scale, top: float, bottom: float, unit: st
     out.text(scale.left + scale.width / 2, bottom + 32, unit, anchor="middle", colour=DIM)
 
 
-def throughput_chart(rows: Sequence[Row]) -> Chart | None:
-    """Throughput against batch size, one panel a model, one line a backend; None with a single batch size."""
-    scope = _Scope.of([r for r in rows if r.throughput_per_s], most_models=MOST_PANELS, most_batches=12)
-    if len(scope.batches) < 2:
-        return None
-    caption = "Throughput (items/s, more is better) against batch size; every panel has its own scale."
-    caption += scope.remark
-    values = {_place(r): r.throughput_per_s or 0.0 for r in scope.rows}
-    out = Drawing()
-    _legend(out, scope, _PAD)
-    width, height, margin, columns = 205.0, 150.0, 58.0, 3
-    for i, model in enumerate(scope.models):
-        left = _PAD + margin + (i % columns) * (width + margin + 14)
-        top = _PAD + _LEGEND + _TITLE + (i // columns) * (height + _TITLE + _AXIS + 12)
-        _throughput_panel(out, scope, model, values, (left, top, width, height))
-    down, across = -(-len(scope.models) // columns), min(len(scope.models), columns)
-    full = _PAD * 2 + across * (width + margin + 14) - 14
-    tall = _PAD * 2 + _LEGEND + down * (height + _TITLE + _AXIS + 12) - 12
-    return Chart("throughput", out.finish(max(full, _legend_end(scope, _PAD)), tall, caption), caption)
-
-
-def _throughput_panel(
-    out: Drawing,
-    scope: _Scope,
-    model: str,
-    values: dict[_Place, float],
-    box: tuple[float, float, float, float],
-) -> None:
-    left, top, width, height = box
-    ticks = round_ticks(max((v for (m, _, _), v in values.items() if m == model), default=1.0))
-    xs = {b: left + width * (i + 0.5) / len(scope.batches) for i, b in enumerate(scope.batches)}
-    out.text(left, top - _TITLE / 2 - 2, fit(model, width * 0.92, 13), bold=True, size=13)
-    for tick in ticks:
-        y = top + height * (1 - tick / ticks[-1])
-        out.line((left, y), (left + width, y), DIM if tick == 0 else GRID)
-        out.text(left - 6, y, f"{tick:g}", anchor="end", size=11)
-    out.text(left - 46, top + height / 2, "items/s", anchor="middle", colour=DIM, turned=True)
-    for batch, x in xs.items():
-        out.text(x, top + height + 13, str(batch), anchor="middle", size=11)
-    out.text(left + width / 2, top + height + 32, "batch size", anchor="middle", colour=DIM)
-    for series, colour in scope.colours.items():
-        run: list[tuple[float, float]] = []
-        for batch in scope.batches:
-            value = values.get((model, series, batch))
-            if value is None:  # a line must not run through a cell without a number
-                out.path(run, colour)
-                run = []
-            else:
-                run.append((xs[batch], top + height * (1 - value / ticks[-1])))
-                out.dot(*run[-1], colour)
-        out.path(run, colour)
-
-
-def _legend(out: Drawing, scope: _Scope, left: float) -> None:
-    for series, colour in scope.colours.items():
-        out.rect(left, _PAD + 2, 12, 12, colour)
-        out.text(left + 17, _PAD + 8, fit(series, 230))
-        left += text_width(fit(series, 230)) + 36
-
-
-def _legend_end(scope: _Scope, left: float) -> float:
-    return left + sum(text_width(fit(series, 230)) + 36 for series in scope.series)
-
-
 @dataclass(frozen=True)
-class _Scope:
+class Scope:
     """What part of the cells a chart shows, so that it stays readable, and the sentence that says so."""
 
     rows: list[Row]
@@ -274,7 +238,7 @@ class _Scope:
     @classmethod
     def of(
         cls, rows: Sequence[Row], most_models: int = MOST_MODELS, most_batches: int = MOST_BATCHES
-    ) -> _Scope:
+    ) -> Scope:
         """The first models of `rows` and the first backends among those; the first row of equal places."""
         models, remark = first_of((r.model for r in rows), most_models, "models")
         kept = set(models)
@@ -284,7 +248,7 @@ class _Scope:
         batches = _spread(every, most_batches)
         if batches != every:
             more += f" Of {len(every)} batch sizes {', '.join(map(str, batches))} are shown."
-        inside: dict[_Place, Row] = {}
+        inside: dict[Place, Row] = {}
         for row in rows:
             place = (row.model, series_of(row), row.batch)
             if place[1] in series and place[2] in batches:
@@ -313,7 +277,8 @@ def _spread(every: list[int], most: int) -> list[int]:
     return [every[i * (len(every) - 1) // (most - 1)] for i in range(most)]
 
 
-def _place(row: Row) -> _Place:
+def place_of(row: Row) -> Place:
+    """Where a chart of several batch sizes shows it."""
     return plain(row.model), series_of(row), row.batch
 
 

@@ -1,0 +1,31 @@
+"""The samples behind a row."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePath
+
+from zoobench.results.row import Row
+from zoobench.results.store import RUNS, StoreError, read_samples
+
+
+def call_times_ms(results_dir: Path, row: Row, problems: list[str]) -> list[float]:
+    """Milliseconds of every timed call, in the order in which they were made; empty where no samples were kept.
+
+    Warm-up and settling calls are no part of them. Where the call was near the timer's grain, each is the mean of several.
+
+    Args:
+        problems: gets what could not be read.
+    """
+    if row.samples_file is None:
+        return []
+    parts = PurePath(row.run_id, row.samples_file)
+    if parts.is_absolute() or ".." in parts.parts:
+        # A results folder may come from anybody.
+        problems.append(f"{row.label}: its samples file {row.samples_file!r} lies outside the run; left out")
+        return []
+    try:
+        slots = read_samples(results_dir / RUNS / parts)
+    except StoreError as error:
+        problems.append(str(error))
+        return []
+    return [ns / 1e6 for slot in slots for ns in slot.samples_ns]
