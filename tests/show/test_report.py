@@ -191,7 +191,7 @@ def test_a_page_has_one_table_of_every_batch_size_that_is_chosen_from(tmp_path: 
         "23 with numbers, one that failed, and the heads; what was skipped is not there"
     )
     assert table.count('<tr class="out">') == 2, "the invalid and the failed one are never ranked"
-    assert 'data-value="9.53">9.53 [9.39, 9.67] 🟢<' in table
+    assert 'data-value="9.53">9.53 [9.39, 9.67] <i class="light green"' in table
     assert 'data-value="unstable">⚠ unstable · note' in table and 'data-value="out of memory"' in table
 
 

@@ -94,6 +94,8 @@ class Filter {
     const label = document.createElement("label");
     label.className = css;
     label.append(text, control);
+    // Or the control would be named by all that can be chosen, too.
+    control.setAttribute("aria-label", text);
     this.bar.append(label);
   }
 

@@ -58,6 +58,18 @@ def _text(text: str) -> str:
     return html.escape(plain(text))
 
 
+_LIGHTS = {"🟢": "green", "🟡": "yellow", "🔴": "red"}
+
+
+def _lit(text: str) -> str:
+    """For an element; the lights are drawn, since not every machine has a font with them."""
+    found = _text(text)
+    for light, name in _LIGHTS.items():
+        if light in found:
+            found = found.replace(light, f'<i class="light {name}" role="img" aria-label="{name}">●</i>')
+    return found
+
+
 def _body(blocks: Sequence[Block]) -> Iterator[str]:
     names = _names(blocks)
     # The first is the page's title.
@@ -105,10 +117,10 @@ def _simple(block: Paragraph | Items | Command | Picture) -> str:
     match block:
         case Paragraph():
             css = ' class="strong"' if block.strong else ""
-            return f"<p{css}>{_text(block.text)}</p>"
+            return f"<p{css}>{_lit(block.text)}</p>"
         case Items():
             items = "".join(
-                f"<li>{f'<b>{_text(term)}</b> ' if term else ''}{_text(said)}</li>"
+                f"<li>{f'<b>{_text(term)}</b> ' if term else ''}{_lit(said)}</li>"
                 for term, said in block.items
             )
             return f"<ul>{items}</ul>"
@@ -154,7 +166,7 @@ def _table(table: Table, about: str) -> str:
 def _cells(openings: Sequence[str], row: Sequence[str]) -> str:
     """The first names the row."""
     return "".join(
-        f"<{tag}{opening}{_key(text)}>{_text(text)}</{tag[:2]}>"
+        f"<{tag}{opening}{_key(text)}>{_lit(text)}</{tag[:2]}>"
         for tag, opening, text in zip(
             ('th scope="row"', *["td"] * (len(row) - 1)), openings, row, strict=True
         )

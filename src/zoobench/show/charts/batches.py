@@ -13,7 +13,7 @@ from zoobench.show.document import plain
 from zoobench.show.svg import INK, Drawing, fit, round_ticks
 
 MOST_BATCHES = 12
-_PAD, _MARGIN, _TITLE, _AXIS, _BETWEEN, _COLUMNS = 14.0, 58.0, 22.0, 42.0, 16.0, 3
+_PAD, _MARGIN, _TITLE, _AXIS, _BETWEEN = 14.0, 58.0, 22.0, 42.0, 16.0
 _WIDTH, _THROUGHPUT, _LATENCY = 215.0, 140.0, 110.0
 """Pixels: the plots; around the picture, left of a plot, above it, below it, between two."""
 _KNEE = 7.5
@@ -62,14 +62,15 @@ def batch_chart(rows: Sequence[Row]) -> Chart | None:
 
 def _draw(scope: Scope, panels: Sequence[_Curves], caption: str) -> str:
     out = Drawing()
-    across, down = min(len(panels), _COLUMNS), -(-len(panels) // _COLUMNS)
+    columns = 2 if len(panels) in (2, 4) else 3
+    across, down = min(len(panels), columns), -(-len(panels) // columns)
     wide = _MARGIN + _WIDTH + 14
     tall = _TITLE + _THROUGHPUT + _BETWEEN + _LATENCY + _AXIS + 12
     full = max(2 * _PAD + across * wide, 480)
     top = _PAD + legend(out, scope.colours, _PAD, _PAD, full - _PAD) + 8
     for number, panel in enumerate(panels):
-        left = _PAD + _MARGIN + number % _COLUMNS * wide
-        _panel(out, scope, panel, left, top + number // _COLUMNS * tall + _TITLE)
+        left = _PAD + _MARGIN + number % columns * wide
+        _panel(out, scope, panel, left, top + number // columns * tall + _TITLE)
     return out.finish(full, top + down * tall + _PAD, caption)
 
 

@@ -15,12 +15,13 @@ from zoobench.show.svg import DIM, INK, Drawing, fit
 MOST_CELLS = 24
 _MOST_DOTS = 260
 """Dots of a cell; of more calls some are drawn, evenly chosen by rank."""
-_BINS = 64
-_FAR = 1.5
-"""Calls that take longer than so many times the 95th in a hundred are told in words, or they would press the rest together."""
-_PAD, _NAMES, _WIDTH, _WORDS, _TITLE, _ROW, _AXIS, _STRIP = 14.0, 178.0, 470.0, 300.0, 26.0, 40.0, 44.0, 20.0
-"""Pixels: around the picture; names, plot and words from left to right; a panel's title, a cell's row, a panel's axis; the
-height of a strip."""
+_BINS = 90
+_TAIL, _LEAST, _MOST = 1.5, 0.5, 1.6
+"""What is drawn: calls up to so many times p95, from so many times p50 to so many; the others are told in words, or they would
+press the rest together."""
+_PAD, _NAMES, _WIDTH, _WORDS, _TITLE, _ROW, _AXIS, _STRIP = 14.0, 210.0, 500.0, 260.0, 24.0, 38.0, 44.0, 20.0
+"""Pixels: around the picture; names, plot and words from left to right; a model's title, a cell's row, the axis; the height of a
+strip."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,19 @@ class _Strip:
         return self.times[min(int(share * len(self.times)), len(self.times) - 1)]
 
     @property
-    def shown_to(self) -> float:
-        """The longest call that is drawn."""
-        return min(self.times[-1], _FAR * self.quantile(0.95))
+    def median(self) -> float:
+        """What its calls are divided by, ms."""
+        return self.row.p50_ms or self.quantile(0.5)
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Where what is drawn of it begins and ends, in medians."""
+        longest = min(self.times[-1], _TAIL * self.quantile(0.95))
+        return max(self.times[0] / self.median, _LEAST), min(longest / self.median, _MOST)
 
 
 def distribution_chart(samples: Sequence[tuple[Row, Sequence[float]]]) -> Chart | None:
-    """A strip a cell, a panel a model and batch size: a dot a call, the middle half as a bar, p50, and p95 where it is known.
+    """A strip a cell, in medians so that they compare: a dot a call, the middle half as a bar, p50, and p95 where it is known.
 
     Args:
         samples: cells of one machine with the milliseconds of their calls, in the order in which they are shown.
@@ -52,8 +59,9 @@ def distribution_chart(samples: Sequence[tuple[Row, Sequence[float]]]) -> Chart 
         return None
     shown = strips[:MOST_CELLS]
     caption = (
-        "Every timed call (ms); warm-up and settling calls are no part of it. The dots are the calls, higher where there are many; the bar "
-        "below holds the middle half, its long stroke is p50, the dashed one p95 where there are calls enough to tell it."
+        "Every timed call against the median of its cell; warm-up and settling calls are no part of it. The dots are the calls, higher "
+        "where there are many; the bar below holds the middle half, the long stroke is p50, the dashed one p95 where there are calls "
+        "enough to tell it. Words are in milliseconds."
     )
     if any(len(strip.times) > _MOST_DOTS for strip in shown):
         caption += f" Of more than {_MOST_DOTS} calls so many are drawn, evenly chosen by rank."
@@ -65,47 +73,55 @@ def distribution_chart(samples: Sequence[tuple[Row, Sequence[float]]]) -> Chart 
 def _draw(strips: Sequence[_Strip], caption: str) -> str:
     names = in_series_order({series_of(strip.row) for strip in strips})
     colours = dict(zip(names, series_colours(names), strict=True))
-    panels: dict[tuple[str, int], list[_Strip]] = {}
+    models: dict[str, list[_Strip]] = {}
     for strip in strips:
-        panels.setdefault((strip.row.model, strip.row.batch), []).append(strip)
+        models.setdefault(strip.row.model, []).append(strip)
     out = Drawing()
-    left, top = _PAD + _NAMES, _PAD
-    for (model, batch), own in panels.items():
-        out.text(
-            _PAD, top + 8, fit(f"{plain(model)} · batch {batch}", _NAMES + _WIDTH, 13), bold=True, size=13
-        )
+    left, bottom = _PAD + _NAMES, _PAD + _TITLE * len(models) + _ROW * len(strips) + 6
+    lows, highs = zip(*(strip.ends for strip in strips), strict=True)
+    axis = Axis(min(*lows, 0.98) - 0.01, max(*highs, 1.02) + 0.01, left, left + _WIDTH)
+    lower_axis(out, axis, _PAD + _TITLE, bottom, "time of a call / p50 of its cell")
+    out.line((axis.at(1.0), _PAD + _TITLE), (axis.at(1.0), bottom), DIM)
+    top = _PAD
+    for model, own in models.items():
+        out.text(_PAD, top + 12, fit(plain(model), _NAMES + _WIDTH, 13), bold=True, size=13)
         top += _TITLE
-        bottom = top + _ROW * len(own)
-        ends = [end for strip in own for end in (strip.times[0], strip.shown_to)]
-        axis = Axis(0.98 * min(ends), 1.02 * max(ends), left, left + _WIDTH, log=True)
-        lower_axis(out, axis, top, bottom, "ms a call, logarithmic")
-        for number, strip in enumerate(own):
-            _strip(out, strip, axis, top + number * _ROW, colours[series_of(strip.row)])
-        top = bottom + _AXIS
-    return out.finish(left + _WIDTH + _WORDS + _PAD, top + _PAD, caption)
+        for strip in own:
+            _strip(out, strip, axis, top, colours[series_of(strip.row)])
+            top += _ROW
+    return out.finish(left + _WIDTH + _WORDS + _PAD, bottom + _AXIS, caption)
 
 
 def _strip(out: Drawing, strip: _Strip, axis: Axis, top: float, colour: str) -> None:
-    row, middle, below = strip.row, top + 4 + _STRIP / 2, top + 4 + _STRIP + 6
-    out.text(axis.start - 8, middle + 4, fit(series_of(row), _NAMES - 10), anchor="end")
+    row, middle, below = strip.row, top + 2 + _STRIP / 2, top + 2 + _STRIP + 6
+    name = f"{series_of(row)} · batch {row.batch}"
+    out.text(axis.start - 8, middle + 3, fit(name, _NAMES - 10), anchor="end")
     out.dots(_cloud(strip, axis, middle), colour, 0.75)
-    low, high = (axis.at(min(strip.quantile(share), axis.high)) for share in (0.25, 0.75))
-    out.rect(low, below - 2.5, high - low, 5, colour)
-    median, tail = row.p50_ms or strip.quantile(0.5), row.p95_ms
-    out.line((axis.at(median), top + 3), (axis.at(median), below + 4), INK, 1.8)
-    if tail is not None and axis.low <= tail <= axis.high:
-        out.line((axis.at(tail), top + 3), (axis.at(tail), below + 4), INK, 1.2, dash="3 2")
-    words = f"p50 {format_ms(row.p50_ms)} · p95 {format_ms(tail)} · {len(strip.times)} calls"
-    out.text(axis.end + 10, middle - (2 if _beside(strip, axis) else -4), words, size=11)
-    if beside := _beside(strip, axis):
-        out.text(axis.end + 10, middle + 12, beside, size=11, colour=DIM)
+    low, high = (_inside(strip.quantile(share) / strip.median, axis) for share in (0.25, 0.75))
+    out.rect(axis.at(low), below - 2.5, axis.at(high) - axis.at(low), 5, colour)
+    out.line((axis.at(1.0), top + 1), (axis.at(1.0), below + 4), INK, 1.8)
+    tail = row.p95_ms
+    if tail is not None and axis.low <= tail / strip.median <= axis.high:
+        x = axis.at(tail / strip.median)
+        out.line((x, top + 1), (x, below + 4), INK, 1.2, dash="3 2")
+    words = f"p50 {format_ms(row.p50_ms)}, p95 {format_ms(tail)} · {len(strip.times)} calls"
+    beside = _beside(strip, axis)
+    out.text(axis.end + 10, middle - 3 if beside else middle + 3, words, size=11)
+    if beside:
+        out.text(axis.end + 10, middle + 11, beside, size=11, colour=DIM)
+
+
+def _inside(share: float, axis: Axis) -> float:
+    return min(max(share, axis.low), axis.high)
 
 
 def _beside(strip: _Strip, axis: Axis) -> str:
     """What the strip itself does not show."""
-    far = sum(t > axis.high for t in strip.times)
+    short = sum(t < axis.low * strip.median for t in strip.times)
+    long = sum(t > axis.high * strip.median for t in strip.times)
     told = ["⚠ unstable"] if strip.row.is_unstable else []
-    told += [f"{far} beyond, up to {format_ms(strip.times[-1])} ms"] if far else []
+    told += [f"{short} shorter, from {format_ms(strip.times[0])} ms"] if short else []
+    told += [f"{long} longer, up to {format_ms(strip.times[-1])} ms"] if long else []
     return " · ".join(told)
 
 
@@ -114,7 +130,8 @@ def _cloud(strip: _Strip, axis: Axis, middle: float) -> list[tuple[float, float]
     times = strip.times
     if len(times) > _MOST_DOTS:
         times = [strip.quantile(number / (_MOST_DOTS - 1)) for number in range(_MOST_DOTS)]
-    places = [axis.at(t) for t in times if t <= axis.high]
+    medians = (t / strip.median for t in times)
+    places = [axis.at(share) for share in medians if axis.low <= share <= axis.high]
     bins = [int((x - axis.start) / (axis.end - axis.start) * (_BINS - 1)) for x in places]
     counts = {number: bins.count(number) for number in set(bins)}
     most = max(counts.values(), default=1)
