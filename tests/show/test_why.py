@@ -164,6 +164,21 @@ def test_the_worst_comes_first_in_a_report_and_an_ambiguous_cell_goes_by_its_id(
     assert f"zoobench explain run-1 {cells[3].case.id} --results-dir" in why
 
 
+def test_of_very_many_precisions_the_first_are_held_against_fp32_and_the_rest_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zoobench.show.explanation.MOST_BESIDE", 2)
+    records = [
+        make_record(f"m{n}", precision=precision, p50=5.0 + n)
+        for n in range(5)
+        for precision in ("fp32", "int8")
+    ]
+    write_results(tmp_path / "results", records)
+    text = write_report(tmp_path / "results", tmp_path / "R.md").report.read_text()
+    part = text.split("### Precisions against fp32")[1].split("###")[0]
+    assert part.count("| int8 |") == 2 and "3 more rows are in results.csv" in part
+
+
 def test_what_it_costs_in_accuracy_is_said() -> None:
     said = told(int8(5.0, accuracy=make_accuracy(755, lost=14, won=9)), fp32())["What it gets right:"]
     assert said.startswith("Top-1 is 75.50 [72.74, 78.06]% of 1000 pictures of timm/mini-imagenet@")

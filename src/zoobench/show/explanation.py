@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -252,9 +252,17 @@ def why_section(view: View, results_dir: Path, problems: list[str]) -> list[Bloc
     found: list[tuple[Explanation, Record]] = []
     side = _records_of(view, asked, results_dir)
     at = {(r.run_id, r.measurement_key, r.recorded_at): r for r in side.records}
-    for row in asked:
+    whole: dict[Hashable, list[Record]] = {}
+    for other in side.records:
+        if other.case.precision is Precision.FP32:
+            whole.setdefault(_near(other), []).append(other)
+    left = 0
+    for number, row in enumerate(asked):
+        if len(beside) == MOST_BESIDE:
+            left = len(asked) - number
+            break
         record = at.get((row.run_id, row.measurement_key, row.recorded_at))
-        counterpart = record and find_counterpart(record, side.records)
+        counterpart = record and find_counterpart(record, whole.get(_near(record), ()))
         if record is None or counterpart is None:
             continue
         if row.max_drop is not None:
@@ -267,9 +275,11 @@ def why_section(view: View, results_dir: Path, problems: list[str]) -> list[Bloc
     problems += [problem for problem in side.problems if problem not in problems]
     if not beside:
         return []
-    blocks: list[Block] = [Heading(3, "Precisions against fp32"), _beside_fp32(beside[:MOST_BESIDE])]
-    if len(beside) > MOST_BESIDE:
-        blocks.append(Paragraph(f"{len(beside) - MOST_BESIDE} more rows are in results.csv."))
+    blocks: list[Block] = [Heading(3, "Precisions against fp32"), _beside_fp32(beside)]
+    if left:
+        blocks.append(
+            Paragraph(f"{left} more rows are in results.csv; `zoobench explain` holds each against fp32.")
+        )
     if all(told.versus and told.versus.pays == "pays" for _, told in beside):
         blocks.append(Paragraph("All of them pay; `zoobench explain` tells by what."))
     if not found:
@@ -285,10 +295,16 @@ def why_section(view: View, results_dir: Path, problems: list[str]) -> list[Bloc
     ]
 
 
+def _near(record: Record) -> Hashable:
+    """Equal for a record and whatever it may be held against, so that few are looked at."""
+    return record.case.model, record.case.backend, record.case.batch, record.machine.fingerprint
+
+
 def _records_of(view: View, asked: Sequence[Row], results_dir: Path) -> Selection:
     """The whole records of `asked` and of what they may be held against: rows have no kernels."""
     models = {row.model for row in asked}
-    runs = {r.run_id for r in view.rows if r.model in models and (r in asked or r.precision == "fp32")}
+    wanted = set(map(id, asked))
+    runs = {r.run_id for r in view.rows if r.model in models and (id(r) in wanted or r.precision == "fp32")}
     loaded: Loaded[Record] = Loaded()
     for run in sorted(runs):
         loaded.records += load_run(results_dir / RUNS / run).records

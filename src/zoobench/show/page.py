@@ -64,6 +64,8 @@ _LIGHTS = {"🟢": "green", "🟡": "yellow", "🔴": "red"}
 def _lit(text: str) -> str:
     """For an element; the lights are drawn, since not every machine has a font with them."""
     found = _text(text)
+    if found.isascii():
+        return found
     for light, name in _LIGHTS.items():
         if light in found:
             found = found.replace(light, f'<i class="light {name}" role="img" aria-label="{name}">●</i>')
