@@ -17,8 +17,8 @@ from pathlib import Path
 from zoobench.show.document import Block, Command, Heading, Items, Paragraph, Picture, Table, plain
 from zoobench.show.numbers import Keyed
 
-_CARDS_FROM = 4
-"""Tables of so many columns become cards on a narrow screen."""
+_CARDS_FROM, _DENSE_FROM = 4, 12
+"""Tables of so many columns become cards on a narrow screen, and are set closer on a wide one."""
 _TALL_FROM = 40
 """Tables of so many rows scroll by themselves, under their heads."""
 _CONTENTS_FROM = 4
@@ -155,6 +155,7 @@ def _table(table: Table, about: str) -> str:
     )
     css = ["wide"]
     css += ["cards"] if len(table.columns) >= _CARDS_FROM else []
+    css += ["dense"] if len(table.columns) >= _DENSE_FROM else []
     css += ["tall"] if len(table.rows) >= _TALL_FROM else []
     css += ["judged"] if table.columns[-1].head == "Verdict" else []
     filtered = " data-filter" if table.choices else ""

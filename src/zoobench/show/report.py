@@ -221,7 +221,7 @@ class _Page:
             *self._chart(lambda: front_chart(called, MAP), number, "Latency against mAP"),
         ]
         return [
-            *self._chart(lambda: latency_chart(called), number),
+            *self._chart(lambda: latency_chart(called), number, "Latency"),
             Heading(3, "Against PyTorch"),
             *sections.speedup_section(view),
             *self._chart(lambda: speedup_chart(view.pairs), number),

@@ -41,8 +41,8 @@ def test_a_long_legend_takes_further_lines() -> None:
 
 def test_a_name_without_room_is_left_out_unless_it_must_be_there() -> None:
     crowd = [(100.0 + 3 * x, 100.0 + 3 * y) for x in range(-30, 30) for y in range(-12, 12)]
-    labels, out = Labels(crowd), Drawing()
-    labels.put(out, (100.0, 100.0), "resnet18", must=False, right=500)
+    labels, out = Labels(crowd, 0, 500), Drawing()
+    labels.put(out, (100.0, 100.0), "resnet18", must=False)
     assert labels.left_out == 1
-    labels.put(out, (100.0, 100.0), "resnet18", must=True, right=500)
+    labels.put(out, (100.0, 100.0), "resnet18", must=True)
     assert labels.left_out == 1 and "resnet18" in out.finish(1, 1, "")

@@ -54,7 +54,9 @@ def test_every_cell_of_one_batch_on_the_same_pictures_is_a_point() -> None:
     other = make_accuracy(500).model_copy(
         update={"data": make_accuracy().data.model_copy(update={"content_sha256": "e" * 64})}
     )
-    assert front_chart([*rows(), row_of(make_record(accuracy=other, at="2026-11-24"))], TOP1) is None
+    mixed = front_chart([row_of(make_record(accuracy=other)), *rows()], TOP1)
+    assert mixed is not None and len(attributes(mixed, "circle")) == 4
+    assert "1 cell measured on other pictures, which do not compare, is left out." in mixed.caption
 
 
 def test_the_line_joins_the_front_in_steps_to_the_edge() -> None:

@@ -97,17 +97,14 @@ def legend(out: Drawing, colours: Mapping[str, str], left: float, top: float, ri
 class Labels:
     """Puts names beside points where nothing lies yet."""
 
-    def __init__(self, points: Sequence[tuple[float, float]]) -> None:
-        """Take the places of all points, which no name may cover."""
+    def __init__(self, points: Sequence[tuple[float, float]], left: float, right: float) -> None:
+        """Take the places of all points, which no name may cover; names stay between `left` and `right`."""
+        self._left, self._right = left, right
         self._taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in points]
         self.left_out = 0
 
-    def put(self, out: Drawing, at: tuple[float, float], text: str, *, must: bool, right: float) -> None:
-        """Name a point; where there is no room, only what `must` be named is.
-
-        Args:
-            right: the pixel beyond which nothing is seen.
-        """
+    def put(self, out: Drawing, at: tuple[float, float], text: str, *, must: bool) -> None:
+        """Name a point; where there is no room, only what `must` be named is."""
         shown = fit(text, 190, 11)
         width = text_width(shown, 11)
         x, y = at
@@ -117,7 +114,9 @@ class Labels:
             for side, dx in ((True, 7), (False, 7))
         ]
         boxes = [(left, middle - 6, left + width, middle + 6) for left, middle in places]
-        fitting = [box for box in boxes if box[0] >= 0 and box[2] <= right and not self._covers(box)]
+        fitting = [
+            box for box in boxes if self._left <= box[0] and box[2] <= self._right and not self._covers(box)
+        ]
         if not fitting and not must:
             self.left_out += 1
             return

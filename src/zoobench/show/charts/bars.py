@@ -177,7 +177,7 @@ def rows_of_panels(
     """Models down the side, labelled once; panels side by side."""
     out = Drawing()
     labels = max(text_width(fit(model, 190)) for model in scope.models) + 8
-    width = 640 / max(len(panels), 2)
+    width = 460 if len(panels) == 1 else 640 / len(panels)
     full = _PAD * 2 + labels + len(panels) * (width + _GAP) - _GAP
     step = 15 if len(scope.models) <= 12 else 12
     row = len(scope.series) * step + 8

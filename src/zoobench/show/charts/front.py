@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -68,18 +69,25 @@ def front_chart(rows: Sequence[Row], measure: Measure | None = None) -> Chart | 
     """A point a cell at the smallest batch that has both, and the line of what nothing else beats in both.
 
     Args:
-        rows: believable ones of one machine, the oldest first where pictures differ.
+        rows: believable ones of one machine, in the order in which they are shown.
         measure: what is held against p50; None: top-1, else mAP, else size, whichever two cells or more have.
     """
     if measure is None:
         return next((chart for m in (TOP1, MAP, SIZE) if (chart := front_chart(rows, m))), None)
-    points = _comparable(rows, measure)
+    points, elsewhere = _comparable(rows, measure)
     if len(points) < 2:
         return None
     front = front_of(points, measure)
     on_front = set(map(id, front))
     shown = [*front, *(r for r in points if id(r) not in on_front)][:MOST_POINTS]
-    return _scatter(shown, front[:MOST_POINTS], measure, len(points))
+    remark = f" {len(shown)} of {len(points)} cells are shown." if len(points) > len(shown) else ""
+    if elsewhere:
+        remark += f" {_cells(elsewhere)} measured on other pictures, which do not compare, {'is' if elsewhere == 1 else 'are'} left out."
+    return _scatter(shown, front[:MOST_POINTS], measure, remark)
+
+
+def _cells(count: int) -> str:
+    return f"{count} cell{'s' * (count != 1)}"
 
 
 def front_of(rows: Sequence[Row], measure: Measure) -> list[Row]:
@@ -91,15 +99,18 @@ def front_of(rows: Sequence[Row], measure: Measure) -> list[Row]:
     return pareto_front(rows, aims)
 
 
-def _comparable(rows: Sequence[Row], measure: Measure) -> list[Row]:
+def _comparable(rows: Sequence[Row], measure: Measure) -> tuple[list[Row], int]:
+    """Cells of the smallest batch on the pictures that most of them saw, and how many saw others."""
     known = [r for r in rows if measure.value(r) is not None and r.scenario == "single_stream"]
-    if measure.of_pictures:
-        known = [r for r in known if r.data_sha256 == known[-1].data_sha256]
     smallest = min((r.batch for r in known), default=0)
-    return [r for r in known if r.batch == smallest]
+    known = [r for r in known if r.batch == smallest]
+    if not measure.of_pictures or not known:
+        return known, 0
+    [(most, count)] = Counter(r.data_sha256 for r in known).most_common(1)
+    return [r for r in known if r.data_sha256 == most], len(known) - count
 
 
-def _caption(shown: Sequence[Row], measure: Measure, of: int) -> str:
+def _caption(shown: Sequence[Row], measure: Measure) -> str:
     what = measure.title.partition(" (")[0]
     what = what if measure is MAP else what[0].upper() + what[1:]
     interval = " with its 95% interval" if measure.of_pictures else ""
@@ -111,10 +122,10 @@ def _caption(shown: Sequence[Row], measure: Measure, of: int) -> str:
     )
     if any(r.is_unstable for r in shown):
         caption += " Hollow points are unstable."
-    return caption + (f" {len(shown)} of {of} cells are shown." if of > len(shown) else "")
+    return caption
 
 
-def _scatter(shown: Sequence[Row], front: Sequence[Row], measure: Measure, of: int) -> Chart:
+def _scatter(shown: Sequence[Row], front: Sequence[Row], measure: Measure, remark: str) -> Chart:
     out = Drawing()
     names = in_series_order({series_of(row) for row in shown})
     colours = dict(zip(names, series_colours(names), strict=True))
@@ -130,17 +141,17 @@ def _scatter(shown: Sequence[Row], front: Sequence[Row], measure: Measure, of: i
     at = {id(r): (x.at(r.median), y.at(measure.value(r) or 0.0)) for r in shown}
     _front_line(out, [at[id(r)] for r in front], right)
     on_front = set(map(id, front))
-    labels = Labels(list(at.values()))
+    labels = Labels(list(at.values()), _LEFT, right + _RIGHT)
     for row in shown:
         place, colour = at[id(row)], colours[series_of(row)]
         _whiskers(out, row, measure, place, (x, y), colour)
         (out.ring if row.is_unstable else out.dot)(*place, colour, radius=5 if id(row) in on_front else 3.6)
     for row in shown:
         text = row.model if row.precision == "fp32" else f"{row.model} {row.precision}"
-        labels.put(out, at[id(row)], plain(text), must=id(row) in on_front, right=right + _RIGHT)
-    caption = _caption(shown, measure, of)
+        labels.put(out, at[id(row)], plain(text), must=id(row) in on_front)
+    caption = _caption(shown, measure) + remark
     if labels.left_out:
-        caption += f" {labels.left_out} points have no name, for want of room."
+        caption += f" For want of room {labels.left_out} of the names are left out."
     return Chart(measure.name, out.finish(right + _RIGHT + _PAD, bottom + _BELOW, caption), caption)
 
 
