@@ -305,11 +305,10 @@ def _records_of(view: View, asked: Sequence[Row], results_dir: Path) -> Selectio
     models = {row.model for row in asked}
     wanted = set(map(id, asked))
     runs = {r.run_id for r in view.rows if r.model in models and (id(r) in wanted or r.precision == "fp32")}
-    loaded: Loaded[Record] = Loaded()
+    selection = Selection("", Loaded(), results_dir, None)
     for run in sorted(runs):
-        loaded.records += load_run(results_dir / RUNS / run).records
-    selection = Selection("", loaded, results_dir, None)
-    selection.records = [r for r in loaded.records if r.case.model in models]
+        found = load_run(results_dir / RUNS / run).records
+        selection.records += [r for r in found if r.case.model in models]
     return selection
 
 
