@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,9 +79,13 @@ def load_records(results_dir: Path) -> Loaded[Record]:
     return _load(_run_folders(results_dir), _RECORDS)
 
 
-def load_run(folder: Path) -> Loaded[Record]:
-    """Read every record of one run's folder, wherever it lies and whatever it is called by now."""
-    return _load([folder], _RECORDS)
+def load_run(folder: Path, batches: Collection[int] | None = None) -> Loaded[Record]:
+    """Read every record of one run's folder, wherever it lies and whatever it is called by now.
+
+    Args:
+        batches: pass over lines that name none of these batch sizes: to validate a line takes far longer than to look at it.
+    """
+    return _load([folder], _RECORDS, batches)
 
 
 def load_rows(results_dir: Path) -> Loaded[Row]:
@@ -91,12 +96,12 @@ def load_rows(results_dir: Path) -> Loaded[Row]:
     return _load(_run_folders(results_dir), _ROWS)
 
 
-def _load(folders: Iterable[Path], reader: _Reader[T]) -> Loaded[T]:
+def _load(folders: Iterable[Path], reader: _Reader[T], batches: Collection[int] | None = None) -> Loaded[T]:
     loaded: Loaded[T] = Loaded()
     with collector_paused():
         for folder in folders:
             before = len(loaded.records)
-            _read_lines(folder / "records.jsonl", reader, loaded)
+            _read_lines(folder / "records.jsonl", reader, loaded, batches)
             if len(loaded.records) > before:
                 loaded.runs.append(_read_manifest(folder, loaded.problems))
         loaded.records.sort(key=lambda record: reader.when(record)[0])
@@ -133,7 +138,13 @@ def _run_folders(results_dir: Path) -> list[Path]:
         raise UsageError(f"cannot read '{runs}': {error.strerror}; check its permissions") from None
 
 
-def _read_lines(file: Path, reader: _Reader[T], loaded: Loaded[T]) -> None:
+def _names(line: bytes, batches: Collection[int]) -> bool:
+    return any(int(number) in batches for number in re.findall(rb'"batch":\s*(\d{1,9})', line))
+
+
+def _read_lines(
+    file: Path, reader: _Reader[T], loaded: Loaded[T], batches: Collection[int] | None = None
+) -> None:
     try:
         if file.exists() and not file.is_file():
             # Opening a pipe would wait for ever.
@@ -141,7 +152,7 @@ def _read_lines(file: Path, reader: _Reader[T], loaded: Loaded[T]) -> None:
             return
         with file.open("rb") as lines:
             for number, line in enumerate(lines, 1):
-                if not line.isspace():
+                if not line.isspace() and (batches is None or _names(line, batches)):
                     _read_line(line, f"{file}:{number}", reader, loaded)
     except FileNotFoundError:
         return

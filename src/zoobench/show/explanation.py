@@ -24,7 +24,7 @@ from zoobench.show.why import paragraph, sentences
 from zoobench.spec import Precision
 
 MOST_OPERATORS, MOST_NODES = 12, 8
-MOST_CELLS, MOST_BESIDE = 12, 200
+MOST_CELLS, MOST_BESIDE = 12, 100
 """Cells that a report explains, and that its table of precisions holds."""
 _KINDS = {
     "int8": "on bytes",
@@ -245,9 +245,11 @@ def why_section(view: View, results_dir: Path, problems: list[str]) -> list[Bloc
     """
     if view.fake:
         return []
-    asked = [row for row in view.believable if row.precision != Precision.FP32.value]
-    if not asked:
+    every = [row for row in view.believable if row.precision != Precision.FP32.value]
+    if not every:
         return []
+    # Some may have no fp32 beside them.
+    asked = every[: 2 * MOST_BESIDE]
     beside: list[tuple[Row, Explanation]] = []
     found: list[tuple[Explanation, Record]] = []
     side = _records_of(view, asked, results_dir)
@@ -256,10 +258,10 @@ def why_section(view: View, results_dir: Path, problems: list[str]) -> list[Bloc
     for other in side.records:
         if other.case.precision is Precision.FP32:
             whole.setdefault(_near(other), []).append(other)
-    left = 0
+    left = len(every)
     for number, row in enumerate(asked):
         if len(beside) == MOST_BESIDE:
-            left = len(asked) - number
+            left -= number
             break
         record = at.get((row.run_id, row.measurement_key, row.recorded_at))
         counterpart = record and find_counterpart(record, whole.get(_near(record), ()))
@@ -272,6 +274,8 @@ def why_section(view: View, results_dir: Path, problems: list[str]) -> list[Bloc
         if told.versus and told.versus.pays in ("costs", "undecided"):
             found.append((told, record))
         beside.append((row, told))
+    else:
+        left -= len(asked)
     problems += [problem for problem in side.problems if problem not in problems]
     if not beside:
         return []
@@ -307,7 +311,7 @@ def _records_of(view: View, asked: Sequence[Row], results_dir: Path) -> Selectio
     runs = {r.run_id for r in view.rows if r.model in models and (id(r) in wanted or r.precision == "fp32")}
     selection = Selection("", Loaded(), results_dir, None)
     for run in sorted(runs):
-        found = load_run(results_dir / RUNS / run).records
+        found = load_run(results_dir / RUNS / run, {row.batch for row in asked}).records
         selection.records += [r for r in found if r.case.model in models]
     return selection
 

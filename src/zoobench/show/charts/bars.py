@@ -243,14 +243,14 @@ class Scope:
         models, remark = first_of((r.model for r in rows), most_models, "models")
         kept = set(models)
         rows = [r for r in rows if r.model in kept]
-        series, more = first_of((series_of(r) for r in rows), MOST_SERIES, "backends")
+        places = [(row.model, series_of(row), row.batch) for row in rows]
+        series, more = first_of((name for _, name, _ in places), MOST_SERIES, "backends")
         every = sorted({r.batch for r in rows})
         batches = _spread(every, most_batches)
         if batches != every:
             more += f" Of {len(every)} batch sizes {', '.join(map(str, batches))} are shown."
         inside: dict[Place, Row] = {}
-        for row in rows:
-            place = (row.model, series_of(row), row.batch)
+        for row, place in zip(rows, places, strict=True):
             if place[1] in series and place[2] in batches:
                 inside.setdefault(place, row)
         models = list(dict.fromkeys(map(plain, models)))
