@@ -237,7 +237,9 @@ class _Page:
         kept = [r for r in called if r.samples_file and r.scenario == "single_stream"]
         if len(kept) > MOST_CELLS:
             told = [
-                Paragraph(f"The first {MOST_CELLS} of {len(kept)} cells; the samples of all lie in results.")
+                Paragraph(
+                    f"The first {MOST_CELLS} of {len(kept)} cells; the samples of all stand in the results folder."
+                )
             ]
         else:
             told = []

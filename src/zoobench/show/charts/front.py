@@ -151,7 +151,7 @@ def _scatter(shown: Sequence[Row], front: Sequence[Row], measure: Measure, remar
         labels.put(out, at[id(row)], plain(text), must=id(row) in on_front)
     caption = _caption(shown, measure) + remark
     if labels.left_out:
-        caption += f" For want of room {labels.left_out} of the names are left out."
+        caption += f" There was no room for {labels.left_out} of the names."
     return Chart(measure.name, out.finish(right + _RIGHT + _PAD, bottom + _BELOW, caption), caption)
 
 
