@@ -114,6 +114,14 @@ def test_a_report_imports_no_runtime(name: str, measured: tuple[Path, Outcome]) 
     assert not seen.imported & RUNTIMES
 
 
+def test_a_recommendation_imports_no_runtime(measured: tuple[Path, Outcome]) -> None:
+    folder, _ = measured
+    seen = command(folder, "recommend", "--results-dir", "results")
+    assert seen.code == 0, seen.stderr
+    assert "Ship resnet" in seen.stdout
+    assert not seen.imported & RUNTIMES
+
+
 def test_an_explanation_imports_no_runtime(measured: tuple[Path, Outcome]) -> None:
     folder, _ = measured
     seen = command(folder, "explain", "latest", "resnet18", "batch=1")

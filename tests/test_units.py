@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoobench.errors import UsageError
-from zoobench.units import duration_ms, share
+from zoobench.units import duration_ms, price_per_hour, rate_per_s, share, size_bytes
 
 
 @pytest.mark.parametrize(
@@ -111,9 +111,43 @@ def test_no_share_is_zero_or_infinite(text: str) -> None:
         share(text, "--margin")
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("500MB", 500_000_000), ("1.5 GiB", 1_610_612_736), ("64kib", 65_536), ("7 b", 7), (" 2TB ", 2 * 10**12)],
+)
+def test_a_size_in_bytes(text: str, value: int) -> None:
+    assert size_bytes(text, "--max-memory") == value
+
+
+@pytest.mark.parametrize("text", ["", "MB", "-5MB", "5 megabytes", "5M", "5\u212ab", "５MB", "nanMB", None])
+def test_what_is_no_size(text: object) -> None:
+    with pytest.raises(UsageError, match=r"^--max-memory .*: a size is needed, such as 500MB"):
+        size_bytes(text, "--max-memory")
+
+
+def test_a_size_needs_a_unit_and_something() -> None:
+    with pytest.raises(UsageError, match=r"'500': the unit is missing; write 500MB$"):
+        size_bytes("500", "--max-memory")
+    with pytest.raises(UsageError, match="it must be above 0 and finite"):
+        size_bytes("0MB", "--max-memory")
+
+
+def test_a_rate_and_a_price() -> None:
+    assert [rate_per_s(text, "x") for text in ("100", "0.5/s", 7, " 3 / S ")] == [100, 0.5, 7, 3]
+    assert [price_per_hour(text, "x") for text in ("0.40/h", "2 / hour")] == [0.4, 2]
+    with pytest.raises(UsageError, match=r"^--price '0.40': the unit is missing; write 0.40/h$"):
+        price_per_hour("0.40", "--price")
+    for text in ("$0.40/h", "0.40/day", "cheap", "-1/h", "nan/h"):
+        with pytest.raises(UsageError, match="a price an hour is needed, such as 0.40/h, without a currency"):
+            price_per_hour(text, "--price")
+    for read in (rate_per_s, price_per_hour):
+        with pytest.raises(UsageError, match="it must be above 0 and finite"):
+            read("0/h" if read is price_per_hour else "0", "x")
+
+
 @given(st.one_of(st.text(max_size=12), st.from_regex(r"[0-9.eE+-]{1,6} ?[nuµμmsſS%]{0,3}", fullmatch=True)))
 def test_every_text_is_a_positive_number_or_a_usage_error(text: str) -> None:
-    for read in (duration_ms, share):
+    for read in (duration_ms, share, size_bytes, rate_per_s, price_per_hour):
         try:
             assert 0 < read(text, "here") < float("inf")
         except UsageError as error:

@@ -654,6 +654,9 @@ class CaseResult(Frozen):
         default=None,
         description="items per second: batch / mean latency; under LoadGen what was completed, over the test's time",
     )
+    joules_per_item: float | None = Field(
+        default=None, description="None: nothing here counts energy, or it is no closed loop of calls"
+    )
     load: LoadSummary | None = None
     generation: Generation | None = None
     stages: Stages | None = None

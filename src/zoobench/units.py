@@ -11,6 +11,14 @@ _TO_MS = {"ns": 1e-6, "us": 1e-3, "µs": 1e-3, "μs": 1e-3, "ms": 1.0, "s": 1e3}
 """Unicode has two letters that look like µ: the sign and the Greek letter."""
 _NUMBER = r"[0-9]+(?:\.[0-9]+)?(?:e[-+]?[0-9]+)?|\.[0-9]+"
 _DURATION = re.compile(rf"({_NUMBER})\s*([a-zµμ]+)?", re.IGNORECASE)
+_TO_BYTES = {
+    "b": 1.0,
+    **{f"{letter}b": 1000.0**power for power, letter in enumerate("kmgt", 1)},
+    **{f"{letter}ib": 1024.0**power for power, letter in enumerate("kmgt", 1)},
+}
+_SIZE = re.compile(rf"({_NUMBER})\s*([a-z]+)?", re.IGNORECASE | re.ASCII)
+_RATE = re.compile(rf"({_NUMBER})\s*(/\s*s)?", re.IGNORECASE | re.ASCII)
+_PRICE = re.compile(rf"({_NUMBER})\s*(/\s*(?:h|hour))?", re.IGNORECASE | re.ASCII)
 _SHARE = re.compile(rf"({_NUMBER})\s*(%)?", re.IGNORECASE)
 
 
@@ -50,6 +58,52 @@ def share(text: object, where: str) -> float:
     value = float(found[1]) / (100 if found[2] else 1)
     if not found[2] and value >= 1:
         raise UsageError(f"{where} {text!r}: the unit is missing; write {found[1]}%")
+    if not 0 < value < math.inf:
+        raise UsageError(f"{where} {text!r}: it must be above 0 and finite")
+    return value
+
+
+def size_bytes(text: object, where: str) -> int:
+    """Bytes of a size such as `500MB` (10⁶ bytes each) or `1.5 GiB` (2³⁰).
+
+    Raises:
+        UsageError: it has no unit, is not a size, or is not positive.
+    """
+    text = _written(text)
+    found = _SIZE.fullmatch(text.strip())
+    if found is None or (found[2] and found[2].lower() not in _TO_BYTES):
+        raise UsageError(
+            f"{where} {text!r}: a size is needed, such as 500MB (B, kB, MB, GB, TB, KiB, MiB, GiB and TiB are known)"
+        )
+    if found[2] is None:
+        raise UsageError(f"{where} {text!r}: the unit is missing; write {found[1]}MB")
+    value = float(found[1]) * _TO_BYTES[found[2].lower()]
+    if not 0.5 < value < math.inf:
+        raise UsageError(f"{where} {text!r}: it must be above 0 and finite")
+    return round(value)
+
+
+def rate_per_s(text: object, where: str) -> float:
+    """A number a second, `100` or `100/s`. Raises UsageError."""
+    text = _written(text)
+    found = _RATE.fullmatch(text.strip())
+    if found is None:
+        raise UsageError(f"{where} {text!r}: a number a second is needed, such as 100")
+    return _positive(float(found[1]), text, where)
+
+
+def price_per_hour(text: object, where: str) -> float:
+    """What a machine costs an hour, `0.40/h`, in whatever money. Raises UsageError."""
+    text = _written(text)
+    found = _PRICE.fullmatch(text.strip())
+    if found is None:
+        raise UsageError(f"{where} {text!r}: a price an hour is needed, such as 0.40/h, without a currency")
+    if found[2] is None:
+        raise UsageError(f"{where} {text!r}: the unit is missing; write {found[1]}/h")
+    return _positive(float(found[1]), text, where)
+
+
+def _positive(value: float, text: str, where: str) -> float:
     if not 0 < value < math.inf:
         raise UsageError(f"{where} {text!r}: it must be above 0 and finite")
     return value

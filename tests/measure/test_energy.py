@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from zoobench.measure.energy import Reading, read_energy, spent_joules
+from zoobench.measure.energy import Reading, joules_per_item, read_energy, spent_joules
 from zoobench.measure.generation import summarise_tokens
 from zoobench.measure.sensors import Sensors
 from zoobench.outcome import Noise, Slot
@@ -66,3 +67,15 @@ def test_joules_a_token_are_over_all_slots_or_not_told() -> None:
     assert found is not None and found.joules_per_token == pytest.approx(6 / (2 * 2 * 3))
     found = summarise_tokens(case, [slot(2.0), slot(None)])
     assert found is not None and found.joules_per_token is None
+
+
+def test_joules_an_item_are_over_all_calls_or_not_told() -> None:
+    def slot(joules: float | None, **more: Any) -> Slot:
+        times = {"settling_ns": 10, "samples_ns": (10, 10, 10), "noise": Noise(energy_j=joules)}
+        return Slot(fork=0, round=0, position=0, **(times | more))
+
+    # A settling call and three timed ones a slot, of two items each; the second slot's are looped.
+    assert joules_per_item(2, [slot(4.0), slot(8.0, inner_loops=5)]) == pytest.approx(12 / (2 * (4 + 16)))
+    assert joules_per_item(2, [slot(4.0), slot(None)]) is None
+    assert joules_per_item(2, [slot(4.0, token_ns=((1, 2, 3),))]) is None
+    assert joules_per_item(2, []) is None

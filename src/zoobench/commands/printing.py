@@ -6,8 +6,11 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zoobench.show.document import Block
 
 
 def print_json(value: Any) -> None:
@@ -24,6 +27,24 @@ def print_rich(*renderables: Any) -> None:
     if not console.is_terminal:
         console = Console(width=140)
     console.print(*renderables)
+
+
+def print_blocks(blocks: Sequence[Block]) -> None:
+    """A document on a terminal. A command is printed as it is, however wide: broken over lines it could not be copied."""
+    from zoobench.errors import printable
+    from zoobench.show.document import Command
+    from zoobench.show.explanation import console_blocks
+
+    pending: list[Block] = []
+    for block in blocks:
+        if not isinstance(block, Command):
+            pending.append(block)
+            continue
+        print_rich(*console_blocks(pending))
+        pending = []
+        print(*(f"  {printable(line)}" for line in block.lines), sep="\n")
+    if pending:
+        print_rich(*console_blocks(pending))
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from zoobench.measure import effort as rules
 from zoobench.measure.accuracy import summarise
 from zoobench.measure.channel import Worker, WorkerError
 from zoobench.measure.effort import EffortPlan
+from zoobench.measure.energy import joules_per_item
 from zoobench.measure.generation import summarise_tokens
 from zoobench.measure.quality import summarise_quality, with_scores
 from zoobench.measure.stages import summarise_stages
@@ -571,6 +572,7 @@ def _result(player: _Player, plan: EffortPlan, stage: Stage, seed: int) -> CaseR
         slots=tuple(player.slots),
         latency=latency,
         throughput_per_s=throughput,
+        joules_per_item=joules_per_item(case.batch, player.slots),
         load=load,
         generation=generation,
         stages=player.stages,

@@ -6,11 +6,12 @@ virtual machines do not show; an NVIDIA GPU of Volta and later counts by NVML. A
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from zoobench.machine.cpus import ROOT, read_text
+from zoobench.outcome import Slot
 
 
 @dataclass(frozen=True)
@@ -52,3 +53,16 @@ def spent_joules(now: Energy, before: Energy) -> float | None:
     if not before or now.keys() != before.keys():
         return None
     return sum(reading.since(before[name]) for name, reading in now.items())
+
+
+def joules_per_item(batch: int, slots: Sequence[Slot]) -> float | None:
+    """Σ joules of the slots / Σ items that were run in them, the settling calls among them.
+
+    None where no counter was read, and of LoadGen's tests and of requests of language models, which have a count of their own.
+    """
+    spent = [slot.noise.energy_j for slot in slots if slot.load is None and not slot.token_ns]
+    known = [joules for joules in spent if joules is not None]
+    if not slots or len(known) < len(slots):
+        return None
+    calls = sum(1 + len(slot.samples_ns) * slot.inner_loops for slot in slots)
+    return sum(known) / (batch * calls)

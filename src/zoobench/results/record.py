@@ -149,6 +149,10 @@ class Record(Part):
     warm_up: WarmUp | None = None
     latency: Latency | None = None
     throughput_per_s: float | None = None
+    joules_per_item: float | None = Field(
+        default=None,
+        description="that the machine's counters saw during the slots, whoever spent it; None: nothing here counts energy",
+    )
     load: LoadSummary | None = Field(default=None, description="of the scenarios that LoadGen drives")
     generation: Generation | None = Field(default=None, description="of language models")
     stages: Stages | None = Field(default=None, description="of detectors")

@@ -78,8 +78,10 @@ class Row:
     p95_ms: Annotated[float | None, _at("latency", "p95_ms")] = None
     p95_interval_ms: Annotated[Interval | None, _at("latency", "p95_interval_ms")] = None
     p99_ms: Annotated[float | None, _at("latency", "p99_ms")] = None
+    p99_interval_ms: Annotated[Interval | None, _at("latency", "p99_interval_ms")] = None
     interval_kind: Annotated[str | None, _at("latency", "interval_kind")] = None
     throughput_per_s: float | None = None
+    joules_per_item: float | None = None
     load_tests: Annotated[int | None, _at("load", "tests")] = None
     load_valid_tests: Annotated[int | None, _at("load", "valid_tests")] = None
     load_percentile: Annotated[float | None, _at("load", "latency_percentile")] = None
@@ -92,6 +94,7 @@ class Row:
     ttft_p95_ms: Annotated[float | None, _at("generation", "ttft", "p95_ms")] = None
     ttft_interval_ms: Annotated[Interval | None, _at("generation", "ttft", "p50_interval_ms")] = None
     tpot_p50_ms: Annotated[float | None, _at("generation", "tpot", "p50_ms")] = None
+    tpot_p95_ms: Annotated[float | None, _at("generation", "tpot", "p95_ms")] = None
     itl_p50_ms: Annotated[float | None, _at("generation", "itl", "p50_ms")] = None
     itl_interval_ms: Annotated[Interval | None, _at("generation", "itl", "p50_interval_ms")] = None
     itl_p95_ms: Annotated[float | None, _at("generation", "itl", "p95_ms")] = None

@@ -1,0 +1,76 @@
+"""How long a recommendation over 20,000 records takes, in multiples of `python -c pass` in the same minutes.
+
+Whole processes, which take turns: each round times one recommendation and ten times nothing, and the medians are compared.
+
+usage: python benchmarks/recommend.py
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+RECORDS, ROUNDS, LIMIT = 20_000, 7, 60
+ZOOBENCH = [sys.executable, "-m", "zoobench"]
+CELLS = ["--models", "resnet18", "resnet34", "resnet50", "resnet101", "--backends", "fake", "--batch-sizes", "1"]
+WANTED = ["--max-latency", "p95:50ms", "--min-throughput", "20", "--max-drop", "1%", "--price", "0.40/h"]
+
+
+def seconds(command: list[str]) -> float:
+    """Wall time of one process; 0 and 1 are answers of a recommendation."""
+    begin = time.perf_counter()
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    assert done.returncode in (0, 1), done.returncode
+    return time.perf_counter() - begin
+
+
+def multiply(source: Path, target: Path) -> None:
+    """A folder with many records, made of few: other models, batches and backends, and none of them fake."""
+    (run,) = (source / "runs").iterdir()
+    lines = (run / "records.jsonl").read_text().splitlines()
+    copy = target / "runs" / run.name
+    copy.mkdir(parents=True)
+    (copy / "manifest.json").write_text((run / "manifest.json").read_text())
+    with (copy / "records.jsonl").open("w") as out:
+        for number in range(RECORDS):
+            record = json.loads(lines[number % len(lines)])
+            at = number // len(lines)
+            record["case"]["model"] += f"_{at // 100}"
+            record["case"]["batch"] = 1 + at % 25
+            record["case"]["backend"] = ("pytorch", "onnx_cpu", "openvino", "torch_compile")[at // 25 % 4]
+            record["case"]["options"] = {}
+            record["model"]["weights"] = "pretrained"
+            record["measurement_key"] = f"{number:032x}"
+            out.write(json.dumps(record) + "\n")
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        assert seconds([*ZOOBENCH, "run", *CELLS, "--results-dir", str(folder / "fake")]) > 0
+        multiply(folder / "fake", folder / "many")
+        command = [*ZOOBENCH, "recommend", "--results-dir", str(folder / "many")]
+        missed = 0
+        for what, words in (("the lowest median", []), ("under three limits, with a price", WANTED)):
+            taken, nothing = [], []
+            for _ in range(ROUNDS):
+                nothing += [seconds([sys.executable, "-c", "pass"]) for _ in range(10)]
+                taken.append(seconds([*command, *words]))
+            ratio = statistics.median(taken) / statistics.median(nothing)
+            passed = ratio <= LIMIT
+            missed += not passed
+            print(
+                f"recommend over {RECORDS:,} records, {what}:".ljust(70)
+                + f"{ratio:6.1f} ×  limit {LIMIT} ×  {'PASS' if passed else 'MISSED'}",
+                flush=True,
+            )
+        return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,361 @@
+"""What was not measured and could change the answer, and the runs that would measure it. Pure.
+
+A row could change the answer when it holds, or may hold, every limit, and its figure may be as low as the best one's.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from zoobench.judge.asks import Ask, Carried, Wish, cover, wish_of
+from zoobench.judge.scope import own_options
+from zoobench.judge.wanted import Goal, Limit, Measure, Standing, Wanted
+from zoobench.measure.effort import EFFORTS
+from zoobench.outcome import NOISE_CODES, VerdictValue
+from zoobench.results.row import Row
+from zoobench.spec import DETECTION, TEXT, Effort, Precision
+
+MOST_MODELS, MOST_BATCHES = 50, 64
+"""Of how many models, the best first, and at how many batches, the smallest first, holes of the grid are looked for."""
+ACCURACY_FLAGS = ("--max-drop", "--min-accuracy")
+Runs = Mapping[str, Carried]
+"""Run id → what a run of the same models needs too."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A backend that could be run: its device class, and which precisions and tasks it has."""
+
+    device: str
+    precisions: tuple[str, ...]
+    tasks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Gap:
+    """One thing that is not known.
+
+    Attributes:
+        kind: `percentile`, `interval`, `drop`, `accuracy`, `memory`, `energy`, `unstable`, `disturbed`, `cells` or `untried`.
+        what: in words, with the number of cells.
+        cells: how many.
+        asks: the runs that would measure it; none where no run can tell.
+    """
+
+    kind: str
+    what: str
+    cells: int
+    asks: tuple[Ask, ...] = ()
+
+
+def find_gaps(
+    rows: Sequence[Row],
+    believable: Sequence[Row],
+    best: Row | None,
+    wanted: Wanted,
+    goal: Measure,
+    limits: Sequence[Limit],
+    offers: Mapping[str, Offer],
+    carried: Runs,
+) -> tuple[Gap, ...]:
+    """In the order in which they are worth closing.
+
+    Args:
+        rows: the latest of each cell, those without a number too.
+        believable: of these, the ones that may be ranked.
+    """
+    could = _Could(best, goal, limits)
+    found: list[Gap | None] = [
+        *_of_limits(believable, limits, could, carried),
+        _of_goal(believable, wanted, goal, could, carried),
+        _unstable(rows, best, could, carried),
+        _disturbed(rows, could, carried),
+        _of_best(best, wanted, carried),
+        _absent(rows, believable, goal, wanted, carried),
+        _untried(rows, believable, best, goal, wanted, offers, carried),
+    ]
+    return tuple(gap for gap in found if gap is not None)
+
+
+@dataclass(frozen=True)
+class _Could:
+    """Which rows could be the answer if one thing were known."""
+
+    best: Row | None
+    goal: Measure
+    limits: Sequence[Limit]
+
+    def win(self, row: Row, *, but: Limit | None = None) -> bool:
+        """It holds every limit but one, or may, and nothing shows that its figure is higher than the best one's."""
+        others = (limit for limit in self.limits if limit is not but)
+        if any(limit.standing(row) is Standing.FAILS for limit in others):
+            return False
+        if self.best is None or row is self.best:
+            return True
+        figure = self.goal.figure(row)
+        low = figure.low if figure.value is not None else 0.0
+        if figure.value is None and self.goal.kind == "ms":
+            # No percentile above the median lies below it.
+            low = row.p50_ms or 0.0
+        return low <= self.goal.figure(self.best).high
+
+
+def _of_limits(
+    rows: Sequence[Row], limits: Sequence[Limit], could: _Could, carried: Runs
+) -> Iterator[Gap | None]:
+    for limit in limits:
+        stands = [(row, limit.standing(row)) for row in rows]
+        unknown = [row for row, s in stands if s is Standing.UNKNOWN and could.win(row, but=limit)]
+        wide = [row for row, s in stands if s is Standing.OPEN and could.win(row, but=limit)]
+        if limit.measure.kind == "ms":
+            near = [row for row in unknown if (row.p50_ms or 0.0) <= limit.bound]
+            yield _gap(
+                "percentile",
+                near,
+                f"{limit.measure.name} of {{n}} is not known: {{its}} calls are too few for it",
+                (_more_effort(row, carried) for row in near),
+            )
+            yield _gap(
+                "interval",
+                wide,
+                f"{{n}} hold{{s}} {limit.said} by the figure and not by its interval",
+                (_more_effort(row, carried) for row in wide),
+            )
+        elif limit.flag in ACCURACY_FLAGS:
+            both = unknown + wide
+            what = "drop" if limit.flag == "--max-drop" else "accuracy"
+            yield _gap(
+                what,
+                both,
+                f"{limit.measure.name} of {{n}} {'is not known' if not wide else 'is not known, or open with so few pictures'}",
+                (_with_pictures(row, carried) for row in both),
+            )
+        elif limit.flag == "--max-memory":
+            yield _gap(
+                "memory",
+                unknown,
+                "peak memory of {n} is not known",
+                (wish_of(row, carried, again=True) for row in unknown),
+            )
+
+
+def _of_goal(
+    rows: Sequence[Row], wanted: Wanted, goal: Measure, could: _Could, carried: Runs
+) -> Gap | None:
+    lacking = [row for row in rows if goal.figure(row).value is None and could.win(row)]
+    if wanted.minimize is Goal.ENERGY:
+        if not lacking:
+            return None
+        told = (
+            f"{goal.name} of {{n}} is not known: it is counted by RAPL, which most systems let only root read "
+            "(/sys/class/powercap/intel-rapl:0/energy_uj) and most virtual machines lack, or by an NVIDIA GPU; run again where "
+            "it can be read"
+        )
+        return _gap("energy", lacking, told, (wish_of(row, carried, again=True) for row in lacking))
+    if goal.kind == "ms" and not any(limit.measure.name == goal.name for limit in could.limits):
+        told = f"{goal.name} of {{n}} is not known: {{its}} calls are too few for it"
+        return _gap("percentile", lacking, told, (_more_effort(row, carried) for row in lacking))
+    return None
+
+
+def _unstable(rows: Sequence[Row], best: Row | None, could: _Could, carried: Runs) -> Gap | None:
+    shaky = [row for row in rows if row.is_believable and row.verdict is VerdictValue.UNSTABLE]
+    found = [row for row in shaky if could.win(row) and all(_may_hold(limit, row) for limit in could.limits)]
+    return _gap(
+        "unstable",
+        found,
+        "{n} {is_} unstable and may be as good as the best, or no good",
+        (wish_of(row, carried, again=True) for row in found),
+    )
+
+
+def _may_hold(limit: Limit, row: Row) -> bool:
+    return limit.standing(row) in (Standing.HOLDS, Standing.OPEN)
+
+
+def _disturbed(rows: Sequence[Row], could: _Could, carried: Runs) -> Gap | None:
+    """Invalid for what the machine did at that moment, and not for what was run."""
+    found = [
+        row
+        for row in rows
+        if row.is_measured
+        and row.verdict is VerdictValue.INVALID
+        and {reason.code for reason in row.reasons} & NOISE_CODES
+    ]
+    return _gap(
+        "disturbed",
+        found,
+        "{n} {is_} invalid because the machine was disturbed while {it_} {was}",
+        (wish_of(row, carried, again=True) for row in found),
+    )
+
+
+def _of_best(best: Row | None, wanted: Wanted, carried: Runs) -> Gap | None:
+    """What the best one loses, where nobody asked: the one thing to know before it is shipped."""
+    if best is None or wanted.max_drop is not None or best.task == TEXT or best.is_fake:
+        return None
+    if best.precision == Precision.FP32 or best.drop_decision is not None:
+        return None
+    return _gap("drop", [best], "what the best one loses against fp32 is not known", [_with_pictures(best, carried)])
+
+
+def _gap(kind: str, rows: Sequence[Row], told: str, wishes: Iterable[Wish]) -> Gap | None:
+    if not rows:
+        return None
+    one = len(rows) == 1
+    words = {
+        "n": "1 cell" if one else f"{len(rows):,} cells",
+        "s": "s" if one else "",
+        "its": "its" if one else "their",
+        "is_": "is" if one else "are",
+        "it_": "it" if one else "they",
+        "was": "was measured" if one else "were measured",
+    }
+    return Gap(kind, told.format(**words), len(rows), cover(wishes))
+
+
+def _more_effort(row: Row, carried: Runs) -> Wish:
+    """As much evidence as a tail needs: the next effort, and where the calls are slow the time for its calls."""
+    known = list(EFFORTS)
+    at = known.index(Effort(row.effort)) if row.effort in known else 0
+    effort = known[min(at + 1, len(known) - 1)]
+    plan = EFFORTS[effort]
+    needed_s = math.ceil(1.25 * plan.min_calls * (row.mean_ms or 0.0) / 1e3)
+    more = known[at] is known[-1]
+    # The longest effort was not enough: it is given the time for twice its calls.
+    seconds = max(2 * needed_s, 2 * int(plan.max_case_time_s)) if more else needed_s
+    words = ("--max-case-time", str(seconds)) if more or seconds > plan.max_case_time_s else ()
+    return wish_of(row, carried, effort=effort.value, again=more, words=words)
+
+
+def _with_pictures(row: Row, carried: Runs) -> Wish:
+    """With labelled pictures; those of its own run where it had some, else a dataset that is there for all."""
+    known = carried.get(row.run_id, Carried())
+    flags = known.flags
+    words: tuple[str, ...] = ()
+    sample = "detection-datasets/coco" if row.task == DETECTION else "mini-imagenet"
+    if "--dataset" not in flags:
+        words = ("--dataset", sample)
+    elif row.images_needed:
+        # The pictures that would decide are more than those that did not.
+        flags = _without(flags, "--samples")
+        words = ("--samples", str(row.images_needed))
+    if row.precision == Precision.INT8 and "--calibration" not in flags:
+        words += ("--calibration", sample)
+    if row.weights == "random":
+        flags = (*_without(flags, "--weights"), "--weights", "pretrained")
+    return wish_of(row, {row.run_id: Carried(flags, known.typed)}, words=words)
+
+
+def _without(flags: Sequence[str], name: str) -> tuple[str, ...]:
+    """Without a flag and its one value."""
+    at = flags.index(name) if name in flags else None
+    return tuple(flags) if at is None else (*flags[:at], *flags[at + 2 :])
+
+
+def _grid(rows: Iterable[Row]) -> list[Row]:
+    """The cells of the newest thread count without options of the runtime's own, of one client, whatever came of them."""
+    plain = [row for row in rows if not own_options(row) and (row.options or {}).get("concurrency", 1) == 1]
+    plain = [row for row in plain if row.device != "remote"]
+    if not plain:
+        return []
+    threads = max(plain, key=lambda r: (r.recorded_at, r.threads)).threads
+    return [row for row in plain if row.threads == threads]
+
+
+def _absent(
+    rows: Sequence[Row], believable: Sequence[Row], goal: Measure, wanted: Wanted, carried: Runs
+) -> Gap | None:
+    """Cells that other models, or other batches, have and this one lacks."""
+    grid = _grid(rows)
+    there: set[Hashable] = {(row.model, row.backend, row.precision, row.batch) for row in grid}
+    pairs = sorted({(row.backend, row.precision) for row in grid})
+    batches = sorted({row.batch for row in grid})[:MOST_BATCHES]
+    if not _wants_rate(wanted):
+        # A larger batch takes longer and more memory: it can only win where throughput counts.
+        batches = batches[:1]
+    examples = {row.model: row for row in sorted(grid, key=lambda r: r.recorded_at)}
+    wishes = [
+        wish_of(examples[model], carried, backend=backend, precision=precision, batch=batch)
+        for model in _foremost(grid, believable, goal)
+        for (backend, precision), batch in itertools.product(pairs, batches)
+        if (model, backend, precision, batch) not in there
+    ]
+    if not wishes:
+        return None
+    count = len(wishes)
+    what = (
+        f"{count:,} cell{'' if count == 1 else 's'} of the grid of models, backends, precisions and batches "
+        f"{'was' if count == 1 else 'were'} never tried"
+    )
+    return Gap("cells", what, count, cover(wishes))
+
+
+def _wants_rate(wanted: Wanted) -> bool:
+    return wanted.min_throughput is not None or wanted.minimize in (Goal.COST, Goal.ENERGY)
+
+
+def _foremost(grid: Iterable[Row], believable: Iterable[Row], goal: Measure) -> list[str]:
+    """The models by their lowest figure; those without any come last, by name."""
+    figures: dict[str, float] = {row.model: math.inf for row in grid}
+    for row in believable:
+        value = goal.figure(row).value
+        if row.model in figures and value is not None:
+            figures[row.model] = min(figures[row.model], value)
+    return sorted(figures, key=lambda name: (figures[name], name))[:MOST_MODELS]
+
+
+def _untried(
+    rows: Sequence[Row],
+    believable: Sequence[Row],
+    best: Row | None,
+    goal: Measure,
+    wanted: Wanted,
+    offers: Mapping[str, Offer],
+    carried: Runs,
+) -> Gap | None:
+    """Backends and precisions that nobody tried here, for the model that is recommended, or that leads."""
+    leads = [best] if best else sorted(believable, key=_by(goal))[:1]
+    if not leads or leads[0].is_fake or leads[0].device == "remote":
+        return None
+    (lead,) = leads
+    tried = {(row.backend, row.precision) for row in rows}
+    classes = {"cpu", *(["cuda"] if lead.gpus else [])}
+    pairs = [
+        (name, precision)
+        for name, offer in offers.items()
+        if offer.device in classes and lead.task in offer.tasks
+        for precision in offer.precisions
+        if (name, precision) not in tried
+    ]
+    if not pairs:
+        return None
+    pictures = wanted.max_drop is not None or wanted.min_accuracy is not None
+    examples = (changed_pair(lead, *pair, carried, pictures=pictures) for pair in pairs)
+    backends = sorted({name for name, _ in pairs})
+    precisions = sorted({precision for _, precision in pairs})
+    what = f"never tried on {lead.model}: {', '.join(precisions)} of {', '.join(backends)}, where they run"
+    return Gap("untried", what, len(pairs), cover(examples))
+
+
+def changed_pair(row: Row, backend: str, precision: str, carried: Runs, *, pictures: bool) -> Wish:
+    """The row's cell on another backend or precision, with pictures where what it loses counts."""
+    if not pictures or row.task == TEXT:
+        return wish_of(row, carried, backend=backend, precision=precision)
+    base = _with_pictures(row, carried)
+    words = base.words
+    if precision == Precision.INT8 and "--calibration" not in (*base.flags, *words):
+        sample = "detection-datasets/coco" if row.task == DETECTION else "mini-imagenet"
+        words += ("--calibration", sample)
+    return base.with_pair(backend, precision, words)
+
+
+def _by(goal: Measure) -> Callable[[Row], tuple[float, str, str]]:
+    def key(row: Row) -> tuple[float, str, str]:
+        value = goal.figure(row).value
+        return (math.inf if value is None else value, row.model, row.measurement_key)
+
+    return key

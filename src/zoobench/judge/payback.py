@@ -1,0 +1,116 @@
+"""After how many calls a file pays for itself: exporting, quantizing, compiling and loading against the saving of each call. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from zoobench.judge.scope import own_options
+from zoobench.results.row import Row
+from zoobench.spec import Precision
+
+EAGER = {"cpu": "pytorch", "cuda": "pytorch_cuda"}
+"""Device class → the backend that runs a model as it comes, with nothing to prepare."""
+
+
+class Pays(StrEnum):
+    """Whether and when."""
+
+    AT_ONCE = "at_once"
+    AFTER = "after"
+    NEVER = "never"
+    UNDECIDED = "undecided"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Payback:
+    """What a configuration costs once, beside what it saves at every call, against eager PyTorch.
+
+    Attributes:
+        base: the eager row.
+        made_s: exporting, quantizing or building the file, and validating it; 0 where it is the very file that PyTorch runs.
+        load_s, compile_s: more than eager needs, at each start of a process.
+        saving_ms: of a call, mean less mean; of a batch on either side.
+        calls: after which all of that is paid; None unless `pays` is `after`.
+        why: where it cannot be told.
+    """
+
+    base: Row
+    pays: Pays
+    made_s: float | None = None
+    load_s: float = 0.0
+    compile_s: float = 0.0
+    saving_ms: float | None = None
+    calls: int | None = None
+    why: str = ""
+
+    @property
+    def once_s(self) -> float | None:
+        """All that is paid once and at the first start."""
+        return None if self.made_s is None else self.made_s + self.load_s + self.compile_s
+
+    def saved_s(self, calls: int) -> float | None:
+        """What so many calls save in all; below 0 where they do not pay for it."""
+        if self.once_s is None or self.saving_ms is None:
+            return None
+        return calls * self.saving_ms / 1e3 - self.once_s
+
+
+def eager_rows(rows: Iterable[Row]) -> dict[Hashable, Row]:
+    """Believable eager rows by what a configuration is held against; the newest of each."""
+    return {
+        _sameness(row, row.precision): row
+        for row in rows
+        if row.backend in EAGER.values() and row.is_believable and not own_options(row)
+    }
+
+
+def payback(row: Row, eager: Mapping[Hashable, Row]) -> Payback | None:
+    """Against eager PyTorch at the same model, batch and precision, or where that does not run it, at fp32.
+
+    None: it is eager PyTorch itself, or there is nothing to hold it against.
+    """
+    base = eager.get(_sameness(row, row.precision)) or eager.get(_sameness(row, Precision.FP32))
+    if base is None or row is base or row.mean_ms is None or base.mean_ms is None:
+        return None
+    saving = base.mean_ms - row.mean_ms
+    made = 0.0 if row.artifact_sha256 is not None and row.artifact_sha256 == base.artifact_sha256 else row.made_s
+    parts = {
+        "made_s": made,
+        "load_s": (row.load_s or 0.0) - (base.load_s or 0.0),
+        "compile_s": (row.compile_s or 0.0) - (base.compile_s or 0.0),
+    }
+    if row.is_fake:
+        return None
+    if _overlap(row, base):
+        why = "the intervals of the two overlap, so no saving is proved"
+        return Payback(base, Pays.UNDECIDED, **parts, saving_ms=saving, why=why)
+    if saving <= 0:
+        return Payback(base, Pays.NEVER, **parts, saving_ms=saving, why="a call takes no less time")
+    if made is None:
+        why = "how long its file took to make is not in the record"
+        return Payback(base, Pays.UNKNOWN, **parts, saving_ms=saving, why=why)
+    once = sum(part for part in parts.values() if part is not None)
+    if once <= 0:
+        return Payback(base, Pays.AT_ONCE, **parts, saving_ms=saving, calls=None)
+    return Payback(base, Pays.AFTER, **parts, saving_ms=saving, calls=math.ceil(once / (saving / 1e3)))
+
+
+def _sameness(row: Row, precision: str) -> Hashable:
+    """A device class too: a GPU's gain over a CPU is no gain of the file's."""
+    device = row.device.partition(":")[0]
+    content = row.revision if row.weights == "local" else None
+    clients = row.concurrency or 1
+    return (row.model, content, device, str(precision), row.batch, clients, row.threads, row.shape)
+
+
+def _overlap(a: Row, b: Row) -> bool:
+    """An unknown interval has the width of nothing: such medians are told apart by themselves."""
+    first, second = (
+        r.p50_interval_ms or ((r.p50_ms, r.p50_ms) if r.p50_ms is not None else (-math.inf, math.inf))
+        for r in (a, b)
+    )
+    return first[0] <= second[1] and second[0] <= first[1]

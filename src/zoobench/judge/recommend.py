@@ -1,0 +1,407 @@
+"""What to ship: of the rows that hold every limit the best, what is as good, and what was left out. Pure.
+
+Valid rows come before unstable ones, invalid ones never come. Among the first of these the lowest figure leads, and all whose
+interval reaches down to the leader's are ties: they are not told apart, and tie-breakers decide, in the order of `TIE_BREAKERS`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from zoobench.judge.asks import Carried
+from zoobench.judge.front import Aim, pareto_front
+from zoobench.judge.gaps import Gap, Offer, find_gaps
+from zoobench.judge.margin import judged_row
+from zoobench.judge.payback import Payback, eager_rows, payback
+from zoobench.judge.scope import Question, Scope, own_options, ranked_together
+from zoobench.judge.wanted import (
+    Figure,
+    Goal,
+    Limit,
+    Measure,
+    Standing,
+    Unstable,
+    Wanted,
+    accuracy_of,
+    goal_of,
+    latency_of,
+    limits_of,
+    memory_bytes,
+    throughput_of,
+)
+from zoobench.outcome import DropDecision, Status, VerdictValue
+from zoobench.results.query import latest_cells
+from zoobench.results.row import Row, changed
+from zoobench.spec import TEXT, Precision
+
+MOST_RUNNERS_UP, MOST_NEAR = 5, 3
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """What one limit left out, of the rows that can be believed.
+
+    Attributes:
+        excluded: rows that do not hold it, for whatever reason.
+        alone: of those, the ones that hold every other limit.
+        open: rows that hold it by the figure and not by its interval; unknown: of which it was not measured.
+        nearest: those that missed it by least, of the ones that hold every other limit where there are any.
+    """
+
+    limit: Limit
+    excluded: int
+    alone: int
+    open: tuple[Row, ...]
+    unknown: int
+    nearest: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class Relaxation:
+    """Other values of limits, with which `row` would hold them all."""
+
+    row: Row
+    changes: tuple[tuple[Limit, str], ...]
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """The answer.
+
+    Attributes:
+        goal: what was minimized.
+        limits: what had to hold.
+        asides: results that answer another question, in words.
+        judged: rows that can be believed; invalid, missing: cells that are invalid, and that have no number.
+        best: what to ship; None: nothing holds every limit, or nothing has the figure that is minimized.
+        leader: the one whose figure is lowest among its equals in verdict; another than `best` where they are ties.
+        ties: not told apart from the leader, `best` left out, in order.
+        decided_by: which tie-breaker told `best` from the ties; None without ties.
+        runners_up: the next ones that hold every limit.
+        cautions: what to know before shipping `best`.
+        better_if_steady: unstable rows that hold every limit and read better than `best`, which is valid.
+        unranked: rows that hold every limit and lack the figure that is minimized.
+        relax: what would be recommended if a limit were another, where there is no `best`; the least change first.
+        front: the Pareto front of `front_aims`, of all that can be believed; `front_unplaced` lack one of its figures.
+        paybacks: for each row of `best`, ties and runners-up that has one, by the id of the row.
+        gaps: what was not measured and could matter, with the runs that would.
+    """
+
+    wanted: Wanted
+    question: Question
+    newest: Row
+    goal: Measure
+    limits: tuple[Limit, ...]
+    asides: tuple[str, ...]
+    judged: int
+    invalid: tuple[Row, ...]
+    missing: tuple[Row, ...]
+    best: Row | None
+    leader: Row | None
+    ties: tuple[Row, ...]
+    decided_by: str | None
+    runners_up: tuple[Row, ...]
+    cautions: tuple[str, ...]
+    better_if_steady: tuple[Row, ...]
+    unranked: tuple[Row, ...]
+    exclusions: tuple[Exclusion, ...]
+    relax: tuple[Relaxation, ...]
+    front: tuple[Row, ...]
+    front_aims: tuple[str, ...]
+    front_unplaced: int
+    paybacks: Mapping[int, Payback]
+    gaps: tuple[Gap, ...]
+
+    @property
+    def shown(self) -> tuple[Row, ...]:
+        """The best, its ties and the runners-up."""
+        return (*((self.best,) if self.best else ()), *self.ties, *self.runners_up)
+
+
+def recommend(
+    rows: Sequence[Row],
+    wanted: Wanted,
+    scope: Scope = Scope(),
+    *,
+    offers: Mapping[str, Offer] | None = None,
+    carried: Mapping[str, Carried] | None = None,
+) -> Recommendation:
+    """What to ship, of `rows` in any order.
+
+    Args:
+        offers: backends that could be run, whether or not they were.
+        carried: run id → what a run needs to measure the same models again.
+
+    Raises:
+        UsageError: the wish cannot be meant, or there are no results that go together.
+    """
+    wanted.check()
+    together, question, asides = ranked_together(rows, scope)
+    wanted.check(question.task)
+    cells = latest_cells(together)
+    found = _with_shared_accuracy([cell.row for cell in cells], together)
+    if wanted.max_drop is not None:
+        found = [judged_row(row, wanted.max_drop) for row in found]
+    later = {row.measurement_key for row, cell in zip(found, cells, strict=True) if cell.later is not None}
+    goal, limits = goal_of(wanted, question.task), limits_of(wanted, question.task)
+    believable = [row for row in found if row.is_believable]
+    if wanted.unstable is Unstable.NEVER:
+        believable = [row for row in believable if row.verdict is VerdictValue.VALID]
+    stands = [[limit.standing(row) for limit in limits] for row in believable]
+    holding = [
+        row for row, all_of in zip(believable, stands, strict=True) if set(all_of) == {Standing.HOLDS}
+    ]
+    order = _ranking(goal, [row for row in holding if goal.figure(row).value is not None])
+    best, leader, ties = _chosen(order, goal)
+    tied = {id(best), *map(id, ties)}
+    rest = tuple(row for row in order if id(row) not in tied)
+    front, aims, unplaced = _front(believable, wanted, question.task)
+    eager = eager_rows(found)
+    shown = [*((best,) if best else ()), *ties[:MOST_RUNNERS_UP], *rest[:MOST_RUNNERS_UP]]
+    return Recommendation(
+        wanted=wanted,
+        question=question,
+        newest=together[-1],
+        goal=goal,
+        limits=tuple(limits),
+        asides=asides,
+        judged=len(believable),
+        invalid=tuple(r for r in found if r.is_measured and r.verdict is VerdictValue.INVALID),
+        missing=tuple(r for r in found if r.status is not Status.OK),
+        best=best,
+        leader=leader,
+        ties=ties,
+        decided_by=_decided_by(best, ties, goal) if best else None,
+        runners_up=rest[:MOST_RUNNERS_UP],
+        cautions=tuple(_cautions(best, wanted, {r.model for r in order}, later)) if best else (),
+        better_if_steady=_better_if_steady(best, order, goal),
+        unranked=tuple(row for row in holding if goal.figure(row).value is None),
+        exclusions=_exclusions(limits, believable, stands),
+        relax=() if best else _relaxations(limits, believable, stands, goal),
+        front=front,
+        front_aims=aims,
+        front_unplaced=unplaced,
+        paybacks={id(row): found for row in shown if (found := payback(row, eager)) is not None},
+        gaps=find_gaps(found, believable, best, wanted, goal, limits, offers or {}, carried or {}),
+    )
+
+
+def _with_shared_accuracy(rows: list[Row], records: Iterable[Row]) -> list[Row]:
+    """Each with the newest accuracy of its very file on its runtime: the batch does not change what a model gets right.
+
+    Accuracies of other pictures are not compared, so of several sets the one counts that most rows were judged on.
+    """
+    known: dict[Hashable, Row] = {}
+    sets: dict[str | None, int] = {}
+    for row in records:
+        if row.pictures is not None and row.artifact_sha256 is not None:
+            known[_file_on_runtime(row)] = row
+    if not known:
+        return rows
+    for row in known.values():
+        sets[row.data_sha256] = sets.get(row.data_sha256, 0) + 1
+    common = max(sets, key=lambda data: (sets[data], data or ""))
+    return [_taking_over(row, known.get(_file_on_runtime(row)), common) for row in rows]
+
+
+def _file_on_runtime(row: Row) -> Hashable:
+    return row.artifact_sha256, row.backend, row.device, row.precision, own_options(row)
+
+
+_OF_ACCURACY = (
+    "top1", "top1_interval", "map", "map_interval", "drop", "drop_interval", "drop_lost", "drop_won", "drop_decision",
+    "max_drop", "images_needed", "pictures", "data_label", "data_sha256", "unclaimed",
+)  # fmt: skip
+
+
+def _taking_over(row: Row, source: Row | None, common: str | None) -> Row:
+    if source is None:
+        return row
+    values = {name: getattr(source, name) for name in _OF_ACCURACY}
+    if source.data_sha256 != common:
+        # A drop is of the same pictures on both sides, whichever they are.
+        values |= {"top1": None, "top1_interval": None, "map": None, "map_interval": None}
+    return changed(row, **values)
+
+
+def _name(row: Row) -> tuple[str, ...]:
+    """Sets every row apart, so that no order of the records shows through."""
+    parts = (row.model, row.backend, row.precision, f"{row.batch:09d}", f"{row.threads:05d}", str(row.shape))
+    return (*parts, str(sorted((row.options or {}).items())), row.measurement_key)
+
+
+def _ranking(goal: Measure, rows: Iterable[Row]) -> list[Row]:
+    return sorted(
+        rows,
+        key=lambda r: (r.verdict is not VerdictValue.VALID, goal.figure(r).value or 0.0, _name(r)),
+    )
+
+
+TIE_BREAKERS: tuple[tuple[str, Callable[[Row], float]], ...] = (
+    ("is known to lose no more than it may against fp32", lambda r: 0.0 if is_known_faithful(r) else 1.0),
+    ("needs less memory", lambda r: _as_written(memory_bytes(r))),
+    ("is the smaller file", lambda r: _as_written(r.size_bytes)),
+    ("has the lower median", lambda r: r.median),
+)
+"""What decides between rows whose intervals overlap, the first that tells them apart; sizes as they are written, to three digits."""
+
+
+def is_known_faithful(row: Row) -> bool:
+    """It computes what fp32 does, or was seen to lose no more than its margin."""
+    if row.task == TEXT:
+        return row.precision == Precision.FP32 or row.quality_passed is True
+    if row.drop_decision is not None:
+        return row.drop_decision is DropDecision.PASS
+    return row.precision == Precision.FP32
+
+
+def _as_written(value: float | None) -> float:
+    return math.inf if not value else float(f"{value:.3g}")
+
+
+def _tie_key(row: Row, goal: Measure) -> tuple[float, ...]:
+    return (*(figure(row) for _, figure in TIE_BREAKERS), goal.figure(row).value or 0.0)
+
+
+def _chosen(order: Sequence[Row], goal: Measure) -> tuple[Row | None, Row | None, tuple[Row, ...]]:
+    """The best, the leader, and the ties without the best."""
+    if not order:
+        return None, None, ()
+    leader = order[0]
+    reach = goal.figure(leader).high
+    tied = [r for r in order if r.verdict is leader.verdict and goal.figure(r).low <= reach]
+    best = min(tied, key=lambda r: (_tie_key(r, goal), _name(r)))
+    return best, leader, tuple(row for row in tied if row is not best)
+
+
+def _decided_by(best: Row, ties: Sequence[Row], goal: Measure) -> str | None:
+    if not ties:
+        return None
+    mine = _tie_key(best, goal)
+    second = min(_tie_key(row, goal) for row in ties)
+    names = [*(name for name, _ in TIE_BREAKERS), f"has the lower {goal.name}"]
+    return next((n for n, a, b in zip(names, mine, second, strict=True) if a != b), "comes first by its name")
+
+
+def _better_if_steady(best: Row | None, order: Sequence[Row], goal: Measure) -> tuple[Row, ...]:
+    if best is None or best.verdict is not VerdictValue.VALID:
+        return ()
+    mine = goal.figure(best).value
+    assert mine is not None
+    shaky = (row for row in order if row.verdict is not VerdictValue.VALID)
+    return tuple(row for row in shaky if (goal.figure(row).value or 0.0) < mine)
+
+
+def _exclusions(
+    limits: Sequence[Limit], rows: Sequence[Row], stands: Sequence[Sequence[Standing]]
+) -> tuple[Exclusion, ...]:
+    found = []
+    for at, limit in enumerate(limits):
+        out = [(row, mine) for row, mine in zip(rows, stands, strict=True) if mine[at] is not Standing.HOLDS]
+        if not out:
+            continue
+        alone = [(row, mine) for row, mine in out if sum(s is not Standing.HOLDS for s in mine) == 1]
+        missed = [row for row, mine in alone or out if mine[at] is not Standing.UNKNOWN]
+        missed.sort(key=lambda row: (limit.beyond(row), _name(row)))
+        found.append(
+            Exclusion(
+                limit,
+                excluded=len(out),
+                alone=len(alone),
+                open=tuple(row for row, mine in out if mine[at] is Standing.OPEN),
+                unknown=sum(mine[at] is Standing.UNKNOWN for _, mine in out),
+                nearest=tuple(missed[:MOST_NEAR]),
+            )
+        )
+    return tuple(found)
+
+
+def _relaxations(
+    limits: Sequence[Limit], rows: Sequence[Row], stands: Sequence[Sequence[Standing]], goal: Measure
+) -> tuple[Relaxation, ...]:
+    """For each limit the least change of it alone that would do; if none would, the least change of several together."""
+    single: dict[int, tuple[float, tuple[str, ...], Relaxation]] = {}
+    several: list[tuple[float, tuple[str, ...], Relaxation]] = []
+    for row, mine in zip(rows, stands, strict=True):
+        missed = [at for at, standing in enumerate(mine) if standing is not Standing.HOLDS]
+        values = [limits[at].relaxed(row) for at in missed]
+        if not missed or goal.figure(row).value is None or None in values:
+            continue
+        changes = tuple((limits[at], value) for at, value in zip(missed, values, strict=True) if value)
+        far = sum(max(0.0, limits[at].beyond(row)) for at in missed)
+        entry = (far, _name(row), Relaxation(row, changes))
+        if len(missed) > 1:
+            several.append(entry)
+        elif missed[0] not in single or entry[:2] < single[missed[0]][:2]:
+            single[missed[0]] = entry
+    if single:
+        return tuple(entry[2] for entry in sorted(single.values(), key=lambda entry: entry[:2]))
+    return (min(several, key=lambda entry: entry[:2])[2],) if several else ()
+
+
+def _front(
+    rows: Sequence[Row], wanted: Wanted, task: str
+) -> tuple[tuple[Row, ...], tuple[str, ...], int]:
+    """Of latency, memory and, where any is known, accuracy; of throughput too where it was asked about."""
+    latency = goal_of(wanted, task) if wanted.minimize is Goal.LATENCY else latency_of(50)
+    accuracy = accuracy_of(task)
+    aims = [_aim(latency), Aim[Row]("peak memory", memory_bytes)]
+    if any(accuracy.figure(row).value is not None for row in rows):
+        aims.append(_aim(accuracy, more=True))
+    if wanted.min_throughput is not None or wanted.minimize is Goal.COST:
+        aims.append(_aim(throughput_of(task), more=True))
+    placed = [row for row in sorted(rows, key=_name) if all(aim.figure(row) is not None for aim in aims)]
+    front = pareto_front(placed, aims)
+    return tuple(front), tuple(aim.name for aim in aims), len(rows) - len(placed)
+
+
+def _aim(measure: Measure, *, more: bool = False) -> Aim[Row]:
+    def value(row: Row) -> float | None:
+        figure: Figure = measure.figure(row)
+        return figure.value
+
+    return Aim[Row](measure.name, value, more_is_better=more)
+
+
+def _cautions(best: Row, wanted: Wanted, models: set[str], later: set[str]) -> Iterable[str]:
+    if best.is_fake:
+        yield "it was made by the fake backend on a virtual clock; nothing was measured"
+    if best.verdict is not VerdictValue.VALID:
+        why = "; ".join(reason.message for reason in best.reasons) or "it was not judged"
+        yield f"its number is unstable and no valid one holds every limit: {why}"
+    if best.weights == "random":
+        yield "its weights are random: speed, memory and size are real, and what it gets right was not measured"
+    elif not is_known_faithful(best):
+        drop = (
+            "whether it loses too much against fp32 is open"
+            if best.drop_decision is DropDecision.INCONCLUSIVE
+            else "what it loses against fp32 was not measured"
+        )
+        yield drop
+    if len(models) > 1 and wanted.min_accuracy is None:
+        yield (
+            f"{len(models)} models are ranked together, and what they get right counts for nothing in it: give --min-accuracy, or "
+            "name the model with --models"
+            if best.task != TEXT
+            else f"{len(models)} models are ranked together, and how good their answers are counts for nothing in it: name the "
+            "model with --models"
+        )
+    if best.measurement_key in later:
+        yield "a later attempt to measure it brought no numbers; these are older ones"
+    if (binding := binding_licence(best.licence)) is not None:
+        yield f"its licence is {best.licence}: {binding}"
+
+
+_BINDING = (
+    (("agpl",), "copyleft, which binds who serves what is built on it, too"),
+    (("gpl",), "copyleft, which binds who passes on what is built on it"),
+    (("-nc", "noncommercial", "non-commercial", "research"), "not for commercial use"),
+)
+
+
+def binding_licence(licence: str | None) -> str | None:
+    """What a licence asks of who ships the model, where it is one of the kinds that do; told by its name alone."""
+    name = (licence or "").casefold()
+    return next((said for words, said in _BINDING if any(word in name for word in words)), None)

@@ -1,0 +1,198 @@
+"""Which rows answer one question, and may therefore be ranked together. Pure.
+
+Of one machine, one task and one load: two machines never share a ranking, a classifier is no rival of a language model, and
+what was asked of a server is another question than how fast a call is.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from zoobench.errors import UsageError, printable
+from zoobench.results.row import Row
+from zoobench.spec import ASKED_OPTIONS, CALL_OPTIONS, TASK_ALIASES, TOKEN_OPTIONS, TOKENS, OptionValue
+
+_K = TypeVar("_K", bound=Hashable)
+
+LOAD_NAMES = frozenset({*CALL_OPTIONS, *TOKEN_OPTIONS}) - {"concurrency"}
+"""Options that say what is asked of a model. How many ask at once is one's own choice, as the batch is."""
+CLOSED_LOOPS = ("single_stream", TOKENS)
+
+Load = tuple[tuple[str, OptionValue], ...]
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Of which results a recommendation is wanted. None, or nothing: of all, as far as they go together.
+
+    Attributes:
+        models: names, or globs over them.
+        machine: the beginning of a fingerprint.
+        load: options of the load, such as prompt_tokens.
+    """
+
+    models: tuple[str, ...] = ()
+    machine: str | None = None
+    task: str | None = None
+    scenario: str | None = None
+    load: Mapping[str, OptionValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What all the ranked rows have in common; `fake`: they were made on a virtual clock, and nothing was measured."""
+
+    fingerprint: str
+    task: str
+    scenario: str
+    load: Load
+    fake: bool
+
+
+def ranked_together(rows: Sequence[Row], scope: Scope) -> tuple[list[Row], Question, tuple[str, ...]]:
+    """The rows that answer one question, oldest first, and what was left aside for that.
+
+    Where the scope does not say, it is what was measured last: its machine, and its load, a closed loop before others.
+
+    Raises:
+        UsageError: nothing is left, or the results hold several tasks.
+    """
+    kept = sorted(rows, key=lambda r: (r.recorded_at, r.run_id, r.measurement_key))
+    asides: list[str] = []
+    if scope.models:
+        kept = _of_models(kept, scope.models)
+    if not kept:
+        raise UsageError("there are no results to recommend from; measure first with `zoobench run`")
+    if real := [row for row in kept if not row.is_fake]:
+        kept = real
+    kept = _of_task(kept, scope.task)
+    kept = _of_machine(kept, scope.machine, asides)
+    kept = _of_load(kept, scope, asides)
+    if plain := [row for row in kept if row.arm == "base"]:
+        kept = plain
+    last = kept[-1]
+    question = Question(last.fingerprint, last.task, last.scenario, load_of(last), last.is_fake)
+    return kept, question, tuple(asides)
+
+
+def load_of(row: Row) -> Load:
+    """What was asked of the model, by name."""
+    if not row.options:
+        return ()
+    return tuple(sorted((name, value) for name, value in row.options.items() if name in LOAD_NAMES))
+
+
+def own_options(row: Row) -> Load:
+    """The runtime's own, which set its configuration apart; not of the load, and not how many ask at once."""
+    if not row.options:
+        return ()
+    asked = ASKED_OPTIONS | LOAD_NAMES
+    return tuple(sorted((name, value) for name, value in row.options.items() if name not in asked))
+
+
+def _of_models(rows: Iterable[Row], asked: Sequence[str]) -> list[Row]:
+    rows = list(rows)
+    known = {row.model for row in rows}
+    meant: set[str] = set()
+    for word in asked:
+        found = {word} & known or {name for name in known if fnmatch.fnmatchcase(name, word)}
+        if not found:
+            near = difflib.get_close_matches(word, known, n=1)
+            advice = f"did you mean {near[0]!r}?" if near else f"there is {_some(known)}"
+            raise UsageError(f"--models {word!r}: no result is of such a model; {advice}")
+        meant |= found
+    return [row for row in rows if row.model in meant]
+
+
+def _of_task(rows: list[Row], asked: str | None) -> list[Row]:
+    known = _counted(rows, lambda r: r.task)
+    if asked is None:
+        if len(known) > 1:
+            raise UsageError(
+                f"the results are of {len(known)} tasks, which are not ranked together; name one: "
+                + " or ".join(f"--task {task}" for task in known)
+            )
+        return rows
+    task = TASK_ALIASES.get(asked, asked)
+    if task not in known:
+        raise UsageError(f"--task {asked}: no result is of that task; there is {_some(known)}")
+    return [row for row in rows if row.task == task]
+
+
+def _of_machine(rows: list[Row], asked: str | None, asides: list[str]) -> list[Row]:
+    known = _counted(rows, lambda r: r.fingerprint)
+    if asked is None:
+        chosen = rows[-1].fingerprint
+        others = [name for name in known if name != chosen]
+        if others:
+            asides.append(
+                f"{_records(sum(known[name] for name in others))} of {_some(name[:8] for name in others)}, "
+                f"{'another machine' if len(others) == 1 else 'other machines'}: two machines are never ranked together; this one "
+                "measured last, --machine names another"
+            )
+    else:
+        fitting = [name for name in known if name.startswith(asked)]
+        if len(fitting) != 1 or not asked:
+            what = "no machine's" if not fitting else f"{len(fitting)} machines'"
+            raise UsageError(
+                f"--machine {asked!r} begins {what} fingerprint here; there is {_some(name[:8] for name in known)}"
+            )
+        chosen = fitting[0]
+    return [row for row in rows if row.fingerprint == chosen]
+
+
+def _of_load(rows: list[Row], scope: Scope, asides: list[str]) -> list[Row]:
+    if scope.scenario is not None:
+        known = _counted(rows, lambda r: r.scenario)
+        if scope.scenario not in known:
+            raise UsageError(
+                f"--scenario {scope.scenario}: no result is of it here; there is {_some(known)}"
+            )
+        rows = [row for row in rows if row.scenario == scope.scenario]
+    for name, value in scope.load.items():
+        found = [row for row in rows if (row.options or {}).get(name) == value]
+        if not found:
+            seen = {str((row.options or {}).get(name, "none")) for row in rows}
+            raise UsageError(f"--{name.replace('_', '-')} {value}: no result is of it here; there is {_some(seen)}")
+        rows = found
+    loads: dict[tuple[str, Load], list[Row]] = {}
+    for row in rows:
+        loads.setdefault((row.scenario, load_of(row)), []).append(row)
+
+    def preference(key: tuple[str, Load]) -> tuple[bool, int, str, str, str]:
+        last = loads[key][-1]
+        return key[0] in CLOSED_LOOPS, -len(key[1]), last.recorded_at, last.run_id, last.measurement_key
+
+    chosen = max(loads, key=preference)
+    if left := len(rows) - len(loads[chosen]):
+        others = sorted({_load_name(key) for key in loads if key != chosen})
+        asides.append(
+            f"{_records(left)} under another load ({_some(others)}), which {'is' if len(others) == 1 else 'are'} another question; "
+            f"ranked is {_load_name(chosen)}"
+        )
+    return loads[chosen]
+
+
+def _load_name(key: tuple[str, Load]) -> str:
+    scenario, load = key
+    told = ", ".join(f"{name}={str(value)[:12]}" for name, value in load)
+    return f"{scenario} with {told}" if told else scenario
+
+
+def _counted(rows: Iterable[Row], of: Callable[[Row], _K]) -> Counter[_K]:
+    return Counter(of(row) for row in rows)
+
+
+def _some(names: Iterable[str]) -> str:
+    found = sorted(map(printable, names))
+    more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+    return ", ".join(found[:5]) + more
+
+
+def _records(count: int) -> str:
+    return f"{count:,} record{'' if count == 1 else 's'}"

@@ -1,0 +1,410 @@
+"""What a person asks of a configuration, and whether a row holds it. Pure.
+
+A limit is held against the worse end of a figure's interval, where it has one: the upper end of a percentile, the lower end of
+an accuracy. What holds by the figure and not by its interval is open; what was not measured is not known, and never passed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from enum import StrEnum
+from typing import Literal
+
+from zoobench.errors import UsageError
+from zoobench.judge.margin import judged_row
+from zoobench.outcome import DropDecision, Interval
+from zoobench.results.row import Row
+from zoobench.spec import DETECTION, TEXT, Precision
+
+PERCENTILES = {"call": (50, 95, 99), "ttft": (50, 95), "tpot": (50, 95)}
+"""Of what → the percentiles that are kept of it."""
+Timed = Literal["call", "ttft", "tpot"]
+Kind = Literal["ms", "bytes", "share", "per_s", "money", "joules"]
+
+
+class Goal(StrEnum):
+    """What is to be as small as can be."""
+
+    LATENCY = "latency"
+    MEMORY = "memory"
+    SIZE = "size"
+    ENERGY = "energy"
+    COST = "cost"
+
+
+class Unstable(StrEnum):
+    """What becomes of cells whose number may move: they come after every valid one, or are left out."""
+
+    LAST = "last"
+    NEVER = "never"
+
+
+class Standing(StrEnum):
+    """How a row stands to a limit."""
+
+    HOLDS = "holds"
+    OPEN = "open"
+    FAILS = "fails"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A number with its interval; None: not known."""
+
+    value: float | None
+    interval: Interval | None = None
+
+    @property
+    def low(self) -> float:
+        """The lower end, or the number where it has no interval; infinity where it is not known."""
+        return self.interval[0] if self.interval else math.inf if self.value is None else self.value
+
+    @property
+    def high(self) -> float:
+        """The upper end, likewise."""
+        return self.interval[1] if self.interval else math.inf if self.value is None else self.value
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Something that is known of rows: its name, what its numbers are, and how to get them."""
+
+    name: str
+    kind: Kind
+    figure: Callable[[Row], Figure]
+
+
+@dataclass(frozen=True)
+class LatencyLimit:
+    """A percentile in percent and its limit; of a call, or of a language model's first or further tokens."""
+
+    percentile: int
+    ms: float
+    of: Timed = "call"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked for. None: it does not matter.
+
+    Attributes:
+        max_drop: against fp32 of the same model, a share; None: what its own run judged too much is still left out.
+        min_accuracy: top-1, or mAP of a detector, a share.
+        min_throughput: items, or tokens that a language model makes, a second.
+        price_per_hour: of the machine.
+        calls: how many will be made, for what preparing a file is worth.
+    """
+
+    minimize: Goal = Goal.LATENCY
+    latency: tuple[LatencyLimit, ...] = ()
+    max_memory_bytes: int | None = None
+    max_size_bytes: int | None = None
+    max_drop: float | None = None
+    min_accuracy: float | None = None
+    min_throughput: float | None = None
+    price_per_hour: float | None = None
+    calls: int | None = None
+    unstable: Unstable = Unstable.LAST
+
+    def check(self, task: str | None = None) -> None:
+        """Refuse what cannot be meant, of `task` where that is known.
+
+        Raises:
+            UsageError: one line that says what and what to do.
+        """
+        if self.minimize is Goal.COST and self.price_per_hour is None:
+            raise UsageError("--minimize cost needs what the machine costs: --price 0.40/h")
+        if self.calls is not None and self.calls < 1:
+            raise UsageError(f"--calls {self.calls}: at least 1 call is made")
+        seen = set()
+        for limit in self.latency:
+            flag = FLAGS[limit.of]
+            if limit.percentile not in PERCENTILES[limit.of]:
+                known = ", ".join(f"p{p}" for p in PERCENTILES[limit.of])
+                raise UsageError(f"{flag} p{limit.percentile}: results hold {known} of it")
+            if (limit.of, limit.percentile) in seen:
+                raise UsageError(f"{flag} gives p{limit.percentile} two limits; leave one out")
+            seen.add((limit.of, limit.percentile))
+        if task == TEXT and self.max_drop is not None:
+            raise UsageError(
+                "--max-drop is about top-1 and mAP; a language model that fails its quality gate is never recommended, "
+                "and none has a margin to set"
+            )
+        if task == TEXT and self.min_accuracy is not None:
+            raise UsageError("--min-accuracy is about top-1 and mAP, which language models do not have")
+        if task not in (None, TEXT) and any(limit.of != "call" for limit in self.latency):
+            raise UsageError(
+                "--max-ttft and --max-tpot are about language models' tokens; use --max-latency"
+            )
+
+
+FLAGS: dict[Timed, str] = {"call": "--max-latency", "ttft": "--max-ttft", "tpot": "--max-tpot"}
+_NAMES: dict[Timed, str] = {"call": "latency", "ttft": "TTFT", "tpot": "TPOT"}
+
+
+def latency_of(percentile: int, of: Timed = "call") -> Measure:
+    """A percentile of a call's time (of a language model: of a whole request's), or of its tokens'."""
+    columns = {
+        ("call", 50): ("p50_ms", "p50_interval_ms"),
+        ("call", 95): ("p95_ms", "p95_interval_ms"),
+        ("call", 99): ("p99_ms", "p99_interval_ms"),
+        ("ttft", 50): ("ttft_p50_ms", "ttft_interval_ms"),
+        ("ttft", 95): ("ttft_p95_ms", None),
+        ("tpot", 50): ("tpot_p50_ms", None),
+        ("tpot", 95): ("tpot_p95_ms", None),
+    }
+    value, interval = columns[of, percentile]
+    return Measure(
+        f"p{percentile} {_NAMES[of]}",
+        "ms",
+        lambda row: Figure(getattr(row, value), getattr(row, interval) if interval else None),
+    )
+
+
+def memory_bytes(row: Row) -> int | None:
+    """The worker's peak resident memory; on a GPU what it held there, where that is more, and None where that is not known."""
+    if not row.device.startswith("cuda"):
+        return row.peak_bytes
+    return None if row.gpu_bytes is None else max(row.gpu_bytes, row.peak_bytes or 0)
+
+
+MEMORY = Measure("peak memory", "bytes", lambda row: Figure(memory_bytes(row)))
+SIZE = Measure("size on disk", "bytes", lambda row: Figure(row.size_bytes or None))
+TOP1 = Measure("top-1", "share", lambda row: Figure(row.top1, row.top1_interval))
+MAP = Measure("mAP", "share", lambda row: Figure(row.map, row.map_interval))
+DROP = Measure("drop against fp32", "share", lambda row: Figure(row.drop, row.drop_interval))
+
+
+def accuracy_of(task: str) -> Measure:
+    """What a task's models get right."""
+    return MAP if task == DETECTION else TOP1
+
+
+def unit_of(task: str) -> str:
+    """What throughput, energy and cost count: items, or of a language model the tokens that it makes."""
+    return "token" if task == TEXT else "item"
+
+
+def throughput_of(task: str) -> Measure:
+    """Units a second, of all clients together. It has no interval of its own: its relative width is that of the median."""
+
+    def figure(row: Row) -> Figure:
+        value = row.throughput_per_s
+        if task == TEXT:
+            value = row.tokens_per_s
+            if value is None and row.throughput_per_s is not None and row.new_tokens is not None:
+                value = row.throughput_per_s * row.new_tokens
+        if not value or row.p50_ms is None or row.p50_interval_ms is None or row.p50_interval_ms[0] <= 0:
+            return Figure(value)
+        low, high = row.p50_interval_ms
+        return Figure(value, (value * row.p50_ms / high, value * row.p50_ms / low))
+
+    return Measure("throughput", "per_s", figure)
+
+
+def energy_of(task: str) -> Measure:
+    """Joules a unit, of all that ran on the counted packages or the GPU meanwhile."""
+    if task == TEXT:
+        return Measure("energy a token", "joules", lambda row: Figure(row.joules_per_token))
+    return Measure("energy an item", "joules", lambda row: Figure(row.joules_per_item))
+
+
+def cost_of(task: str, price_per_hour: float) -> Measure:
+    """Money for a million units: price an hour / (units a second · 3,600) · 10⁶."""
+    rate = throughput_of(task)
+
+    def figure(row: Row) -> Figure:
+        found = rate.figure(row)
+        if not found.value:
+            return Figure(None)
+
+        def money(per_s: float) -> float:
+            return price_per_hour / (per_s * 3600) * 1e6
+
+        interval = (money(found.interval[1]), money(found.interval[0])) if found.interval else None
+        return Figure(money(found.value), interval)
+
+    return Measure(f"cost of a million {unit_of(task)}s", "money", figure)
+
+
+def goal_of(wanted: Wanted, task: str) -> Measure:
+    """What is minimized; of latency the percentile that --max-latency names, of several the highest, else the median."""
+    match wanted.minimize:
+        case Goal.MEMORY:
+            return MEMORY
+        case Goal.SIZE:
+            return SIZE
+        case Goal.ENERGY:
+            return energy_of(task)
+        case Goal.COST:
+            assert wanted.price_per_hour is not None
+            return cost_of(task, wanted.price_per_hour)
+    named = [limit.percentile for limit in wanted.latency if limit.of == "call"]
+    return latency_of(max(named, default=50))
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A bound on a measure, and how it is written on the command line."""
+
+    flag: str
+    measure: Measure
+    bound: float
+    at_least: bool = False
+    prefix: str = ""
+
+    @property
+    def written(self) -> str:
+        """The flag's value: `p99:20ms`."""
+        return self._write(Decimal(repr(self.bound)))
+
+    @property
+    def said(self) -> str:
+        """`--max-latency p99:20ms`."""
+        return f"{self.flag} {self.written}"
+
+    def standing(self, row: Row) -> Standing:
+        """Whether the row holds it."""
+        figure = self.measure.figure(row)
+        if figure.value is None:
+            return Standing.UNKNOWN
+        if not self._holds(figure.value):
+            return Standing.FAILS
+        return Standing.HOLDS if self._holds(self._worse(figure)) else Standing.OPEN
+
+    def needed(self, row: Row) -> float | None:
+        """The bound with which the row would hold it; None: no bound would do, as far as is known."""
+        figure = self.measure.figure(row)
+        return None if figure.value is None else self._worse(figure)
+
+    def beyond(self, row: Row) -> float:
+        """How far the row is from holding it, relative: 0.2 is a fifth of the bound; infinity where that is not known."""
+        needed = self.needed(row)
+        if needed is None:
+            return math.inf
+        if self.at_least:
+            return self.bound / needed - 1 if needed > 0 else math.inf
+        return needed / self.bound - 1
+
+    def relaxed(self, row: Row) -> str | None:
+        """The flag's value that the row would hold, rounded to three digits so that it does."""
+        needed = self.needed(row)
+        if needed is None or not 0 < needed < math.inf or (self.measure.kind == "share" and needed >= 1):
+            return None
+        return self._write(_rounded(needed * self._slack, up=not self.at_least))
+
+    @property
+    def _slack(self) -> float:
+        """A share is written in percent, and may come back a last bit smaller or larger."""
+        if self.measure.kind != "share":
+            return 1.0
+        return 1 - 1e-9 if self.at_least else 1 + 1e-9
+
+    def _write(self, value: Decimal) -> str:
+        match self.measure.kind:
+            case "ms":
+                return f"{self.prefix}{_plain(value)}ms"
+            case "bytes":
+                return _bytes(value)
+            case "share":
+                return f"{_plain(value * 100)}%"
+            case _:
+                return _plain(value)
+
+    def _worse(self, figure: Figure) -> float:
+        # A throughput's interval is the median's: good enough for what is told apart, not for a bound.
+        if self.measure.kind == "per_s" and figure.value is not None:
+            return figure.value
+        return figure.low if self.at_least else figure.high
+
+    def _holds(self, value: float) -> bool:
+        return value >= self.bound if self.at_least else value <= self.bound
+
+
+class DropLimit(Limit):
+    """A drop is decided as everywhere, by the stored counts at this margin; fp32 itself loses nothing unless it was seen to."""
+
+    def standing(self, row: Row) -> Standing:
+        """Whether the drop passes at this margin."""
+        if row.drop is None or row.drop_interval is None:
+            return Standing.HOLDS if row.precision == Precision.FP32 else Standing.UNKNOWN
+        return _STANDINGS[judged_row(row, self.bound).drop_decision]
+
+    def needed(self, row: Row) -> float | None:
+        """The upper end of the drop's interval: a margin must lie above it."""
+        return row.drop_interval[1] if row.drop_interval else None
+
+
+class Faithful(Limit):
+    """Without --max-drop: what the run itself judged to lose too much is nobody's choice, however fast."""
+
+    @property
+    def written(self) -> str:
+        """There is no value: each row has the margin of its run."""
+        return "of its run"
+
+    @property
+    def said(self) -> str:
+        """What it asks, in words."""
+        return "answers as fp32's"
+
+    def standing(self, row: Row) -> Standing:
+        """It fails only where it was seen to."""
+        failed = row.drop_decision is DropDecision.FAIL or row.quality_passed is False
+        return Standing.FAILS if failed else Standing.HOLDS
+
+    def needed(self, row: Row) -> float | None:
+        """As of a `DropLimit`; a language model's quality has no margin."""
+        return row.drop_interval[1] if row.drop_interval else None
+
+
+_STANDINGS = {
+    DropDecision.PASS: Standing.HOLDS,
+    DropDecision.FAIL: Standing.FAILS,
+    DropDecision.INCONCLUSIVE: Standing.OPEN,
+    None: Standing.UNKNOWN,
+}
+
+
+def limits_of(wanted: Wanted, task: str) -> list[Limit]:
+    """Everything that a recommended row must hold, in the order of the flags."""
+    return [*_limits(wanted, task)]
+
+
+def _limits(wanted: Wanted, task: str) -> Iterator[Limit]:
+    for limit in wanted.latency:
+        measure = latency_of(limit.percentile, limit.of)
+        yield Limit(FLAGS[limit.of], measure, limit.ms, prefix=f"p{limit.percentile}:")
+    if wanted.max_memory_bytes is not None:
+        yield Limit("--max-memory", MEMORY, wanted.max_memory_bytes)
+    if wanted.max_size_bytes is not None:
+        yield Limit("--max-size", SIZE, wanted.max_size_bytes)
+    if wanted.max_drop is not None:
+        yield DropLimit("--max-drop", DROP, wanted.max_drop)
+    else:
+        yield Faithful("--max-drop", DROP, 0.01)
+    if wanted.min_accuracy is not None:
+        yield Limit("--min-accuracy", accuracy_of(task), wanted.min_accuracy, at_least=True)
+    if wanted.min_throughput is not None:
+        yield Limit("--min-throughput", throughput_of(task), wanted.min_throughput, at_least=True)
+
+
+def _rounded(value: float, *, up: bool) -> Decimal:
+    """Three significant digits on the side that is asked for, never the other one."""
+    return Context(prec=3, rounding=ROUND_CEILING if up else ROUND_FLOOR).create_decimal(Decimal(value))
+
+
+def _plain(value: Decimal) -> str:
+    text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _bytes(value: Decimal) -> str:
+    for power, unit in ((9, "GB"), (6, "MB"), (3, "kB")):
+        if value >= 10**power:
+            return f"{_plain(value / 10**power)}{unit}"
+    return f"{_plain(value)}B"

@@ -1,0 +1,418 @@
+"""`zoobench recommend` as blocks."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from zoobench.judge.gaps import Gap
+from zoobench.judge.payback import Payback, Pays
+from zoobench.judge.recommend import Exclusion, Recommendation, Relaxation
+from zoobench.judge.wanted import (
+    Figure,
+    Kind,
+    Limit,
+    Measure,
+    Standing,
+    accuracy_of,
+    cost_of,
+    latency_of,
+    memory_bytes,
+    throughput_of,
+    unit_of,
+)
+from zoobench.outcome import VerdictValue
+from zoobench.results.row import Row
+from zoobench.show.document import Block, Column, Command, Heading, Items, Paragraph, Table
+from zoobench.show.numbers import (
+    DASH,
+    format_bytes,
+    format_interval,
+    format_megabytes,
+    format_number,
+    with_interval,
+)
+from zoobench.show.tables import (
+    MARKS,
+    Field,
+    backend_label,
+    case_fields,
+    drop_word,
+    machine_label,
+    make_table,
+    model_label,
+)
+from zoobench.spec import TEXT
+
+MOST_TIES, MOST_FRONT, MOST_COMMANDS, MOST_NAMED = 5, 12, 3, 3
+"""Ties in the table, rows of the front, commands of one gap, and names in a sentence; the rest is counted."""
+
+_BATCH: Field = (Column("Batch", "right"), lambda r: str(r.batch))
+
+
+def recommendation_blocks(found: Recommendation, results_dir: Path) -> list[Block]:
+    """The answer in a sentence, then what stands behind it."""
+    title = "What to ship" if found.best else "Nothing holds every limit"
+    if found.best is None and found.unranked:
+        title = f"{_capital(found.goal.name)} is not known"
+    return [
+        Heading(1, title),
+        Paragraph(answer(found), strong=True),
+        Items(tuple(_remarks(found))),
+        *_ranking(found),
+        *_exclusions(found),
+        *_front(found),
+        *_gaps(found.gaps, results_dir),
+    ]
+
+
+def answer(found: Recommendation) -> str:
+    """What to ship with its figures, or why nothing can be recommended and which limit to relax, to what."""
+    best = found.best
+    if best is None:
+        return _no_answer(found)
+    mark = "" if best.verdict is VerdictValue.VALID else " (⚠ unstable)"
+    task = found.question.task
+    unit = f"{unit_of(task)}s/s"
+    facts = [
+        _told_measure(latency_of(50), best),
+        *([_told_measure(found.goal, best)] if found.goal.name != "p50 latency" else []),
+        f"{format_number(throughput_of(task).figure(best).value)} {unit}",
+        f"{format_bytes(memory_bytes(best))} peak memory",
+        f"{format_bytes(best.size_bytes or None)} on disk",
+    ]
+    if best.drop is not None and best.drop_interval is not None:
+        facts.append(f"drop against fp32 {_points(best)}")
+    accuracy = accuracy_of(task)
+    if accuracy.figure(best).value is not None:
+        facts.append(_told_measure(accuracy, best))
+    price = found.wanted.price_per_hour
+    if price is not None and found.goal.kind != "money":
+        facts.append(_told_measure(cost_of(task, price), best))
+    known = [fact for fact in facts if DASH not in fact]
+    return f"Ship {_configuration(best)}{mark}: {', '.join(known)}."
+
+
+def _configuration(row: Row) -> str:
+    """Everything that has to be set to run it so."""
+    clients = (row.options or {}).get("concurrency", 1)
+    parts = [
+        f"{model_label(row)} on {backend_label(row)} in {row.precision}",
+        f"batch {row.batch}",
+        *([f"{clients} clients"] if clients != 1 else []),
+        f"{row.threads} thread{'' if row.threads == 1 else 's'}",
+    ]
+    return ", ".join(parts)
+
+
+def _short(row: Row) -> str:
+    return f"{model_label(row)} · {backend_label(row)} · {row.precision} · batch {row.batch}"
+
+
+def _no_answer(found: Recommendation) -> str:
+    if found.unranked:
+        return (
+            f"{_count(len(found.unranked), 'configuration')} hold every limit, and {found.goal.name} is known of none of them, so "
+            "none is recommended."
+        )
+    if not found.judged:
+        return "No configuration has a number that can be believed."
+    if not found.relax:
+        return (
+            f"None of {_count(found.judged, 'configuration')} holds {_limits(found)}, and no other value of a limit would help: "
+            "what is missing was not measured."
+        )
+    first = found.relax[0]
+    if len(first.changes) == 1:
+        return (
+            f"None of {_count(found.judged, 'configuration')} holds {_limits(found)}. Relax one: "
+            f"{_changes(first)} would recommend {_short(first.row)}."
+        )
+    return (
+        f"None of {_count(found.judged, 'configuration')} holds {_limits(found)}, and no single limit is to blame: "
+        f"{_changes(first)} together would recommend {_short(first.row)}."
+    )
+
+
+def _limits(found: Recommendation) -> str:
+    return ", ".join(limit.said for limit in found.limits)
+
+
+def _changes(one: Relaxation) -> str:
+    return " ".join(f"{limit.flag} {value}" for limit, value in one.changes)
+
+
+def _remarks(found: Recommendation) -> Iterator[tuple[str, str]]:
+    yield "Minimized:", f"{found.goal.name}{_under(found)}"
+    yield "Ranked:", _ranked(found)
+    for aside in found.asides:
+        yield "Left aside:", aside
+    if found.best is not None:
+        yield from _about_best(found, found.best)
+    for one in found.relax[1:]:
+        yield "Or relax:", f"{_changes(one)} would recommend {_short(one.row)}."
+
+
+def _under(found: Recommendation) -> str:
+    asked = [limit.said for limit in found.limits if limit.written != "of its run"]
+    return f", with {', '.join(asked)}" if asked else ""
+
+
+def _ranked(found: Recommendation) -> str:
+    parts = [f"{_count(found.judged, 'configuration')} on {machine_label(found.newest)}"]
+    load = ", ".join(f"{name}={value}" for name, value in found.question.load)
+    parts.append(f"{found.question.scenario}{f' with {load}' if load else ''}")
+    if found.invalid:
+        codes = sorted({reason.code for row in found.invalid for reason in row.reasons})
+        parts.append(f"{len(found.invalid)} invalid never rank ({', '.join(codes)})")
+    if found.missing:
+        words = sorted({row.status.value.replace("_", " ") for row in found.missing})
+        parts.append(f"{len(found.missing)} without a number ({', '.join(words)})")
+    return "; ".join(parts)
+
+
+def _about_best(found: Recommendation, best: Row) -> Iterator[tuple[str, str]]:
+    if found.ties:
+        yield "Ties:", _ties(found, best)
+    for caution in found.cautions:
+        yield "Caution:", caution + "."
+    if found.better_if_steady:
+        first = found.better_if_steady[0]
+        yield (
+            "Unstable:",
+            f"{_names(found.better_if_steady)} read{'s' if len(found.better_if_steady) == 1 else ''} better "
+            f"({_told(found.goal, first)}) and {'is' if len(found.better_if_steady) == 1 else 'are'} unstable, so valid ones come "
+            "first; measure again before you decide.",
+        )
+    pays = found.paybacks.get(id(best))
+    if pays is not None:
+        yield "Breaks even:", _payback(pays, best, found.wanted.calls)
+
+
+def _ties(found: Recommendation, best: Row) -> str:
+    leader = found.leader
+    said = (
+        f"{_names(found.ties)} {'is' if len(found.ties) == 1 else 'are'} not told apart from it: the intervals overlap. "
+        f"Of them this one {found.decided_by}"
+    )
+    if leader is not None and leader is not best:
+        said += f"; {_short(leader)} reads lower ({_told(found.goal, leader)})"
+    return said + "."
+
+
+def _names(rows: Sequence[Row]) -> str:
+    more = len(rows) - MOST_NAMED
+    return ", ".join(_short(row) for row in rows[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _payback(pays: Payback, row: Row, calls: int | None) -> str:
+    base = _short(pays.base)
+    match pays.pays:
+        case Pays.UNDECIDED | Pays.UNKNOWN:
+            return f"not told against {base}: {pays.why}."
+        case Pays.NEVER:
+            return f"never against {base}: {pays.why}."
+        case Pays.AT_ONCE:
+            return f"at once against {base}: nothing takes longer, and a call saves {format_number(pays.saving_ms)} ms."
+    parts = (("file", pays.made_s), ("load", pays.load_s), ("compile", pays.compile_s))
+    once = " + ".join(f"{name} {format_number(s)}" for name, s in parts if s is not None and abs(s) >= 5e-4)
+    unit = "call" if row.batch == 1 else f"call of {row.batch}"
+    said = (
+        f"after {pays.calls:,} calls against {base}: {format_number(pays.once_s)} s once ({once} s more), and each {unit} saves "
+        f"{format_number(pays.saving_ms)} ms"
+    )
+    if calls is not None and (saved := pays.saved_s(calls)) is not None:
+        verb = "save" if saved >= 0 else "cost"
+        said += f"; {calls:,} calls {verb} {format_number(abs(saved))} s in all"
+    return said + "."
+
+
+def _ranking(found: Recommendation) -> Iterator[Block]:
+    if found.best is None:
+        return
+    ties = found.ties[:MOST_TIES]
+    rows = [found.best, *ties, *found.runners_up]
+    words = {id(found.best): "ship"} | {id(row): "tie" for row in ties}
+    task = found.question.task
+    yield Heading(2, "The best, its ties and the runners-up")
+    yield make_table(
+        [
+            (Column(""), lambda r: words.get(id(r), "")),
+            *_identity(rows),
+            *_figures(found, rows),
+            (Column("Breaks even (calls)", "right"), lambda r: _pays_cell(found.paybacks.get(id(r)))),
+            (Column("Verdict"), lambda r: MARKS[r.verdict] if r.verdict else DASH),
+        ],
+        rows,
+    )
+    more = len(found.ties) - len(ties)
+    if more > 0:
+        yield Paragraph(f"And {more} more ties.")
+    if found.wanted.price_per_hour is not None:
+        yield Paragraph(
+            f"Cost is {found.wanted.price_per_hour:g} an hour / ({unit_of(task)}s a second · 3,600) · 10⁶, of one machine that is "
+            "busy all the time."
+        )
+
+
+def _identity(rows: Sequence[Row]) -> list[Field]:
+    return [*case_fields(rows), _BATCH]
+
+
+def _figures(found: Recommendation, rows: Sequence[Row]) -> list[Field]:
+    """What was asked about, and what everybody wants to know; columns of which nothing is known are left out."""
+    task = found.question.task
+    measures = [latency_of(50), *(limit.measure for limit in found.limits), found.goal]
+    timed = {measure.name: measure for measure in measures if measure.kind == "ms"}
+    price = found.wanted.price_per_hour
+    accuracy = accuracy_of(task)
+    asked: list[tuple[str, Measure]] = [
+        *((f"{name} (ms)", measure) for name, measure in timed.items()),
+        (f"Throughput ({unit_of(task)}s/s)", throughput_of(task)),
+        (f"{accuracy.name} (%)", accuracy),
+        *([(f"Cost (per 10⁶ {unit_of(task)}s)", cost_of(task, price))] if price is not None else []),
+        *([("Energy (J)", found.goal)] if found.goal.kind == "joules" else []),
+    ]
+    fields: list[Field] = [
+        (Column(_capital(head), "right"), _cell(measure))
+        for head, measure in asked
+        if any(measure.figure(row).value is not None for row in rows)
+    ]
+    if any(row.drop_decision for row in rows):
+        fields.append((Column("Drop"), drop_word))
+    if task == TEXT:
+        fields.append((Column("Quality"), _quality))
+    return [
+        *fields,
+        (Column("Peak memory (MB)", "right"), lambda r: format_megabytes(memory_bytes(r))),
+        (Column("Size (MB)", "right"), lambda r: format_megabytes(r.size_bytes or None)),
+    ]
+
+
+def _quality(row: Row) -> str:
+    return DASH if row.quality_passed is None else "pass" if row.quality_passed else "❌ fail"
+
+
+def _cell(measure: Measure) -> Callable[[Row], str]:
+    def show(row: Row) -> str:
+        figure = measure.figure(row)
+        # A throughput's interval is the median's in other words.
+        return _number(figure if measure.kind != "per_s" else Figure(figure.value), measure.kind)
+
+    return show
+
+
+def _number(figure: Figure, kind: Kind) -> str:
+    scale = {"share": 100.0, "bytes": 1e-6}.get(kind, 1.0)
+    if figure.value is None:
+        return DASH
+    interval = None if figure.interval is None else (figure.interval[0] * scale, figure.interval[1] * scale)
+    return with_interval(figure.value * scale, interval)
+
+
+def _told(measure: Measure, row: Row) -> str:
+    """The figure with its unit: `4.12 [4.05, 4.20] ms`."""
+    unit = {"ms": " ms", "bytes": " MB", "share": "%", "per_s": "/s", "joules": " J", "money": ""}
+    said = _number(measure.figure(row), measure.kind)
+    return said if said == DASH else said + unit[measure.kind]
+
+
+def _told_measure(measure: Measure, row: Row) -> str:
+    return f"{measure.name} {_told(measure, row)}"
+
+
+def _points(row: Row) -> str:
+    assert row.drop is not None and row.drop_interval is not None
+    interval = (100 * row.drop_interval[0], 100 * row.drop_interval[1])
+    return f"{100 * row.drop:.2f} [{interval[0]:.2f}, {interval[1]:.2f}] points ({drop_word(row)})"
+
+
+def _pays_cell(pays: Payback | None) -> str:
+    if pays is None:
+        return DASH
+    return f"{pays.calls:,}" if pays.calls is not None else pays.pays.value.replace("_", " ")
+
+
+def _exclusions(found: Recommendation) -> Iterator[Block]:
+    if not found.exclusions:
+        return
+    yield Heading(2, f"What the limits left out, of {_count(found.judged, 'configuration')}")
+    columns = (
+        Column("Limit"),
+        Column("Left out", "right"),
+        Column("By it alone", "right"),
+        Column("Not known", "right"),
+        Column("Open", "right"),
+        Column("Nearest"),
+    )
+    yield Table(columns, [_exclusion(one) for one in found.exclusions])
+    if any(one.open for one in found.exclusions):
+        yield Paragraph("Open: the figure holds the limit and the end of its interval does not.")
+
+
+def _exclusion(one: Exclusion) -> tuple[str, ...]:
+    near = "; ".join(_near(one.limit, row) for row in one.nearest)
+    counts = (one.excluded, one.alone, one.unknown, len(one.open))
+    return (one.limit.said, *(f"{count:,}" for count in counts), near or DASH)
+
+
+def _near(limit: Limit, row: Row) -> str:
+    """A near miss, and how far off it is."""
+    beyond = limit.beyond(row)
+    word = "by its interval" if limit.standing(row) is Standing.OPEN else "off"
+    far = f"{100 * beyond:.2g}% {word}" if limit.measure.kind != "share" else word
+    return f"{_short(row)}: {_told(limit.measure, row)}, {far}"
+
+
+def _front(found: Recommendation) -> Iterator[Block]:
+    if len(found.front) < 2:
+        return
+    rows = found.front[:MOST_FRONT]
+    yield Heading(2, f"The Pareto front of {', '.join(found.front_aims)}")
+    best = found.best
+    holds = {
+        id(row): all(limit.standing(row) is Standing.HOLDS for limit in found.limits) for row in rows
+    }
+    fields: list[Field] = [
+        (Column(""), lambda r: "ship" if r is best else ""),
+        *_identity(rows),
+        *_figures(found, rows),
+        (Column("Limits"), lambda r: "held" if holds[id(r)] else "not held"),
+        (Column("Verdict"), lambda r: MARKS[r.verdict] if r.verdict else DASH),
+    ]
+    yield make_table(fields, rows)
+    more = len(found.front) - len(rows)
+    said = "Each is better than every other one in something; intervals are not asked."
+    if more > 0:
+        said += f" {more} more are on it."
+    if found.front_unplaced:
+        said += f" {found.front_unplaced} of which one of these is not known cannot be placed."
+    yield Paragraph(said)
+
+
+def _gaps(gaps: Sequence[Gap], results_dir: Path) -> Iterator[Block]:
+    if not gaps:
+        return
+    yield Heading(2, "What was not measured")
+    for gap in gaps:
+        yield Paragraph(_capital(gap.what) + (":" if gap.asks else "."))
+        if gap.asks:
+            yield Command(commands(gap, results_dir))
+            more = len(gap.asks) - MOST_COMMANDS
+            if more > 0:
+                yield Paragraph(f"And {more} more commands; --json has them.")
+
+
+def commands(gap: Gap, results_dir: Path, most: int | None = MOST_COMMANDS) -> tuple[str, ...]:
+    """The gap's runs as they are typed into a shell."""
+    return tuple(shlex.join(ask.words(str(results_dir))) for ask in gap.asks[:most])
+
+
+def _capital(text: str) -> str:
+    # `p99 latency` begins with the name of a percentile, which stays as it is.
+    return text if text[:1] == "p" and text[1:2].isdigit() else text[:1].upper() + text[1:]
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
