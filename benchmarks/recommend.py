@@ -17,7 +17,17 @@ from pathlib import Path
 
 RECORDS, ROUNDS, LIMIT = 20_000, 7, 60
 ZOOBENCH = [sys.executable, "-m", "zoobench"]
-CELLS = ["--models", "resnet18", "resnet34", "resnet50", "resnet101", "--backends", "fake", "--batch-sizes", "1"]
+CELLS = [
+    "--models",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "--backends",
+    "fake",
+    "--batch-sizes",
+    "1",
+]
 WANTED = ["--max-latency", "p95:50ms", "--min-throughput", "20", "--max-drop", "1%", "--price", "0.40/h"]
 
 

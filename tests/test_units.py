@@ -113,7 +113,13 @@ def test_no_share_is_zero_or_infinite(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("500MB", 500_000_000), ("1.5 GiB", 1_610_612_736), ("64kib", 65_536), ("7 b", 7), (" 2TB ", 2 * 10**12)],
+    [
+        ("500MB", 500_000_000),
+        ("1.5 GiB", 1_610_612_736),
+        ("64kib", 65_536),
+        ("7 b", 7),
+        (" 2TB ", 2 * 10**12),
+    ],
 )
 def test_a_size_in_bytes(text: str, value: int) -> None:
     assert size_bytes(text, "--max-memory") == value
@@ -138,7 +144,9 @@ def test_a_rate_and_a_price() -> None:
     with pytest.raises(UsageError, match=r"^--price '0.40': the unit is missing; write 0.40/h$"):
         price_per_hour("0.40", "--price")
     for text in ("$0.40/h", "0.40/day", "cheap", "-1/h", "nan/h"):
-        with pytest.raises(UsageError, match="a price an hour is needed, such as 0.40/h, without a currency"):
+        with pytest.raises(
+            UsageError, match=r"a price an hour is needed, such as 0\.40/h, without a currency"
+        ):
             price_per_hour(text, "--price")
     for read in (rate_per_s, price_per_hour):
         with pytest.raises(UsageError, match="it must be above 0 and finite"):

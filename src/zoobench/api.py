@@ -607,10 +607,10 @@ def recommend(
     Raises:
         UsageError: there is no such folder, nothing in it goes together, or the wish cannot be meant.
     """
-    return recommend_from(load_rows(Path(results_dir)), wanted or Wanted(), scope or Scope())
+    return recommend_from(load_rows(Path(results_dir)), wanted or Wanted(), scope)
 
 
-def recommend_from(loaded: Loaded[Row], wanted: Wanted, scope: Scope) -> Recommendation:
+def recommend_from(loaded: Loaded[Row], wanted: Wanted, scope: Scope | None = None) -> Recommendation:
     """`recommend` for results that were loaded already."""
     offers = {
         name: Offer(row.device, row.precisions, row.tasks) for name, row in BACKENDS.items() if row.ranked

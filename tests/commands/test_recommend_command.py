@@ -45,7 +45,9 @@ def test_it_says_what_to_ship(capsys: Capture) -> None:
     words = ["--max-latency", "p95:20ms", "--max-memory", "500MB", "--min-throughput", "100"]
     assert main(["recommend", *words, "--price", "0.40/h"]) == 0
     out, err = capsys.readouterr()
-    assert "Ship mobilenetv2_100 on onnx_cpu in fp32, batch 4, 2 threads: p50 latency" in " ".join(out.split())
+    assert "Ship mobilenetv2_100 on onnx_cpu in fp32, batch 1, 2 threads: p50 latency" in " ".join(
+        out.split()
+    )
     assert "What the limits left out" in out
     assert "The Pareto front of p95 latency, peak memory, throughput" in out
     assert "Caution: 2 models are ranked together" in out
@@ -67,7 +69,7 @@ def test_nothing_holds_every_limit(capsys: Capture) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--max-latency", "p99:20"], "--max-latency p99:'20': the unit is missing; write p99:20ms"),
+        (["--max-latency", "p99:20"], "--max-latency 'p99:20': the unit is missing; write p99:20ms"),
         (["--max-latency", "p98:20ms"], "--max-latency p98: results hold p50, p95, p99 of it"),
         (["--max-latency", "p99.9:20ms"], "results hold p50, p95 and p99"),
         (["--max-memory", "500"], "--max-memory '500': the unit is missing; write 500MB"),
@@ -149,7 +151,11 @@ def test_what_was_measured_before_is_asked_for_in_the_same_way(
     found = answer(capsys, "--max-drop", "1%")
     (gap,) = [gap for gap in found["not_measured"] if gap["kind"] == "drop"]
     arguments = parsed(gap["commands"][0])
-    assert (arguments["threads"], arguments["weights"], arguments["precisions"]) == (1, "pretrained", ["int8"])
+    assert (arguments["threads"], arguments["weights"], arguments["precisions"]) == (
+        1,
+        "pretrained",
+        ["int8"],
+    )
 
 
 @pytest.mark.usefixtures("results")

@@ -8,6 +8,7 @@ from tests.show.records import make_record
 
 from zoobench.results.row import Row, changed, row_of
 
+
 def cell(model: str = "resnet18", backend: str = "onnx_cpu", p50: float = 10.0, **more: Any) -> Row:
     """A believable row; what a record is not asked for here can be set on the row itself."""
     of_row = {name: more.pop(name) for name in list(more) if name in _OF_ROW}

@@ -48,9 +48,10 @@ def test_a_percentile_asks_for_more_calls() -> None:
     ]
     bought = [cell(effort=effort) for effort in ("standard", "thorough")]
     assert "--effort thorough --results-dir" in words(gap("percentile", bought[:1], limit(99, 20)))[0]
-    assert "--effort thorough --on-existing rerun --max-case-time" in words(
-        gap("percentile", bought[1:], limit(99, 20))
-    )[0]
+    assert (
+        "--effort thorough --on-existing rerun --max-case-time"
+        in words(gap("percentile", bought[1:], limit(99, 20)))[0]
+    )
 
 
 def test_what_cannot_hold_the_limit_is_not_asked_for() -> None:
@@ -77,7 +78,7 @@ def test_a_drop_asks_for_pictures() -> None:
     # Nobody asked, but who ships it should know.
     assert words(gap("drop", rows)) == [f"{RUN} int8 --batch-sizes 1 {sample} --results-dir results"]
     own = Carried.of(["zoobench", "run", "--dataset=./mine", "--calibration", "./others", "--samples", "50"])
-    few = cell(precision="int8", p50=5, accuracy=make_accuracy(76, 100, lost=1, won=1))
+    few = cell(precision="int8", p50=5, accuracy=make_accuracy(76, 100, lost=1, won=1, agree=97))
     said = words(gap("drop", [few], Wanted(max_drop=0.01), carried={"run-1": own}))
     assert few.images_needed is not None
     assert "--dataset ./mine --calibration ./others" in said[0]
@@ -86,7 +87,9 @@ def test_a_drop_asks_for_pictures() -> None:
 
 def test_random_weights_claim_nothing_however_many_pictures() -> None:
     rows = [cell(precision="int8", p50=5, weights="random")]
-    said = words(gap("drop", rows, Wanted(max_drop=0.01), carried={"run-1": Carried(("--weights", "random"))}))
+    said = words(
+        gap("drop", rows, Wanted(max_drop=0.01), carried={"run-1": Carried(("--weights", "random"))})
+    )
     assert "--weights pretrained" in said[0] and "--weights random" not in said[0]
 
 

@@ -36,15 +36,16 @@ def print_blocks(blocks: Sequence[Block]) -> None:
     from zoobench.show.explanation import console_blocks
 
     pending: list[Block] = []
-    for block in blocks:
+    for block in (*blocks, Command(())):
         if not isinstance(block, Command):
             pending.append(block)
             continue
-        print_rich(*console_blocks(pending))
+        for renderable in console_blocks(pending):
+            # Each by itself: what is printed together is joined in one line.
+            print_rich(renderable)
         pending = []
-        print(*(f"  {printable(line)}" for line in block.lines), sep="\n")
-    if pending:
-        print_rich(*console_blocks(pending))
+        for line in block.lines:
+            print(f"  {printable(line)}")
 
 
 @contextlib.contextmanager

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from zoobench.judge.scope import own_options
 from zoobench.results.row import Row
@@ -179,13 +180,17 @@ def _load_words(row: Row, *, own: bool) -> tuple[str, ...]:
         if name in _FLAG_OF:
             found += [_FLAG_OF[name], _number(value)]
         elif name in _TIMED:
-            prefix = f"p{_number(percentile)}:" if percentile is not None and name.endswith("limit_ms") else ""
+            prefix = (
+                f"p{_number(percentile)}:" if percentile is not None and name.endswith("limit_ms") else ""
+            )
             found += [_TIMED[name], f"{prefix}{_number(value)}ms"]
         elif name == "latency_limit_ms":
             found += ["--max-latency", f"p{_number(percentile or 99)}:{_number(value)}ms"]
         elif name == "io_binding" and value:
             found.append("--io-binding")
-    if own and (pairs := [(name, v) for name, v in own_options(row) if name not in (*_FLAG_OF, *LOAD_OPTIONS)]):
+    if own and (
+        pairs := [(name, v) for name, v in own_options(row) if name not in (*_FLAG_OF, *LOAD_OPTIONS)]
+    ):
         found += ["--options", *(f"{name}={_option(value)}" for name, value in pairs)]
     return tuple(found)
 
@@ -209,25 +214,18 @@ def _option(value: OptionValue) -> str:
 
 def cover(wishes: Iterable[Wish]) -> tuple[Ask, ...]:
     """The fewest runs that a simple merge finds, none of which measures a cell that was not wished for; the largest first."""
-    batches: dict[Hashable, set[int]] = {}
-    heads: dict[Hashable, Wish] = {}
-    for wish in wishes:
-        key = (wish.model, wish.backend, wish.precision, wish.flags, wish.words)
-        batches.setdefault(key, set()).add(wish.batch)
-        heads.setdefault(key, wish)
-    precisions: dict[tuple[str, str, tuple[int, ...], tuple[str, ...], tuple[str, ...]], set[str]] = {}
-    for key, found in batches.items():
-        wish = heads[key]
-        grouped = (wish.model, wish.backend, tuple(sorted(found)), wish.flags, wish.words)
-        precisions.setdefault(grouped, set()).add(wish.precision)
-    backends: dict[tuple[str, tuple[int, ...], tuple[str, ...], tuple[str, ...], tuple[str, ...]], set[str]] = {}
-    for (model, backend, sizes, flags, words), kinds in precisions.items():
-        backends.setdefault((model, sizes, tuple(sorted(kinds)), flags, words), set()).add(backend)
-    models: dict[tuple[tuple[int, ...], tuple[str, ...], tuple[str, ...], tuple[str, ...]], list[str]] = {}
-    for (model, sizes, kinds_, flags, words), names in backends.items():
-        models.setdefault((sizes, kinds_, tuple(sorted(names)), (*words, *flags)), []).append(model)
-    asks = [
-        Ask(tuple(dict.fromkeys(named)), names_, kinds_, sizes, rest)
-        for (sizes, kinds_, names_, rest), named in models.items()
-    ]
-    return tuple(sorted(asks, key=lambda ask: (-ask.cells, ask.models, ask.backends, ask.precisions)))
+    asks = list(
+        dict.fromkeys(
+            Ask((w.model,), (w.backend,), (w.precision,), (w.batch,), (*w.words, *w.flags)) for w in wishes
+        )
+    )
+    for name in ("batches", "precisions", "backends", "models"):
+        # Those that differ in this alone are one run.
+        alike: dict[Ask, list[Any]] = {}
+        for ask in asks:
+            nothing: dict[str, Any] = {name: ()}
+            alike.setdefault(replace(ask, **nothing), []).extend(getattr(ask, name))
+        asks = [replace(ask, **{name: tuple(sorted(found))}) for ask, found in alike.items()]
+    return tuple(
+        sorted(asks, key=lambda ask: (-ask.cells, ask.models, ask.backends, ask.precisions, ask.rest))
+    )

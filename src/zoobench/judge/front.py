@@ -34,11 +34,18 @@ def pareto_front(items: Sequence[T], aims: Sequence[Aim[T]]) -> list[T]:
         ((tuple(c for c in cost if c is not None), item) for cost, item in costs if None not in cost),
         key=lambda pair: pair[0],
     )
-    front: list[tuple[tuple[float, ...], T]] = []
+    front: list[T] = []
+    kept: list[tuple[float, ...]] = []
+    dominated: tuple[float, ...] | None = None
     for cost, item in placed:
-        # In order of cost only one before, or an equal, can dominate.
-        if not any(
-            kept != cost and all(a <= b for a, b in zip(kept, cost, strict=True)) for kept, _ in front
-        ):
-            front.append((cost, item))
-    return [item for _, item in front]
+        # Equals follow each other, and share what became of the first of them.
+        if cost == dominated:
+            continue
+        if not kept or kept[-1] != cost:
+            # In order of cost only one before can dominate.
+            if any(all(a <= b for a, b in zip(best, cost, strict=True)) for best in kept):
+                dominated = cost
+                continue
+            kept.append(cost)
+        front.append(item)
+    return front

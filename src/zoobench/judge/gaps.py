@@ -142,9 +142,7 @@ def _of_limits(
             )
 
 
-def _of_goal(
-    rows: Sequence[Row], wanted: Wanted, goal: Measure, could: _Could, carried: Runs
-) -> Gap | None:
+def _of_goal(rows: Sequence[Row], wanted: Wanted, goal: Measure, could: _Could, carried: Runs) -> Gap | None:
     lacking = [row for row in rows if goal.figure(row).value is None and could.win(row)]
     if wanted.minimize is Goal.ENERGY:
         if not lacking:
@@ -199,7 +197,9 @@ def _of_best(best: Row | None, wanted: Wanted, carried: Runs) -> Gap | None:
         return None
     if best.precision == Precision.FP32 or best.drop_decision is not None:
         return None
-    return _gap("drop", [best], "what the best one loses against fp32 is not known", [_with_pictures(best, carried)])
+    return _gap(
+        "drop", [best], "what the best one loses against fp32 is not known", [_with_pictures(best, carried)]
+    )
 
 
 def _gap(kind: str, rows: Sequence[Row], told: str, wishes: Iterable[Wish]) -> Gap | None:
@@ -272,7 +272,8 @@ def _absent(
     """Cells that other models, or other batches, have and this one lacks."""
     grid = _grid(rows)
     there: set[Hashable] = {(row.model, row.backend, row.precision, row.batch) for row in grid}
-    pairs = sorted({(row.backend, row.precision) for row in grid})
+    # What ran for nobody here is no hole in the grid of what does.
+    pairs = sorted({(row.backend, row.precision) for row in grid if row.is_measured})
     batches = sorted({row.batch for row in grid})[:MOST_BATCHES]
     if not _wants_rate(wanted):
         # A larger batch takes longer and more memory: it can only win where throughput counts.
@@ -353,9 +354,11 @@ def changed_pair(row: Row, backend: str, precision: str, carried: Runs, *, pictu
     return base.with_pair(backend, precision, words)
 
 
-def _by(goal: Measure) -> Callable[[Row], tuple[float, str, str]]:
-    def key(row: Row) -> tuple[float, str, str]:
+def _by(goal: Measure) -> Callable[[Row], tuple[float, float, str, str]]:
+    """Where the figure is not known, the median tells who leads."""
+
+    def key(row: Row) -> tuple[float, float, str, str]:
         value = goal.figure(row).value
-        return (math.inf if value is None else value, row.model, row.measurement_key)
+        return math.inf if value is None else value, row.median, row.model, row.measurement_key
 
     return key

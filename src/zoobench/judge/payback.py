@@ -76,27 +76,27 @@ def payback(row: Row, eager: Mapping[Hashable, Row]) -> Payback | None:
     base = eager.get(_sameness(row, row.precision)) or eager.get(_sameness(row, Precision.FP32))
     if base is None or row is base or row.mean_ms is None or base.mean_ms is None:
         return None
-    saving = base.mean_ms - row.mean_ms
-    made = 0.0 if row.artifact_sha256 is not None and row.artifact_sha256 == base.artifact_sha256 else row.made_s
-    parts = {
-        "made_s": made,
-        "load_s": (row.load_s or 0.0) - (base.load_s or 0.0),
-        "compile_s": (row.compile_s or 0.0) - (base.compile_s or 0.0),
-    }
     if row.is_fake:
         return None
+    saving = base.mean_ms - row.mean_ms
+    same_file = row.artifact_sha256 is not None and row.artifact_sha256 == base.artifact_sha256
+    made = 0.0 if same_file else row.made_s
+    load = (row.load_s or 0.0) - (base.load_s or 0.0)
+    compiling = (row.compile_s or 0.0) - (base.compile_s or 0.0)
+
+    def found(pays: Pays, why: str = "", calls: int | None = None) -> Payback:
+        return Payback(base, pays, made, load, compiling, saving, calls, why)
+
     if _overlap(row, base):
-        why = "the intervals of the two overlap, so no saving is proved"
-        return Payback(base, Pays.UNDECIDED, **parts, saving_ms=saving, why=why)
+        return found(Pays.UNDECIDED, "the intervals of the two overlap, so no saving is proved")
     if saving <= 0:
-        return Payback(base, Pays.NEVER, **parts, saving_ms=saving, why="a call takes no less time")
+        return found(Pays.NEVER, "a call takes no less time")
     if made is None:
-        why = "how long its file took to make is not in the record"
-        return Payback(base, Pays.UNKNOWN, **parts, saving_ms=saving, why=why)
-    once = sum(part for part in parts.values() if part is not None)
-    if once <= 0:
-        return Payback(base, Pays.AT_ONCE, **parts, saving_ms=saving, calls=None)
-    return Payback(base, Pays.AFTER, **parts, saving_ms=saving, calls=math.ceil(once / (saving / 1e3)))
+        return found(Pays.UNKNOWN, "how long its file took to make is not in the record")
+    once = made + load + compiling
+    return (
+        found(Pays.AT_ONCE) if once <= 0 else found(Pays.AFTER, calls=math.ceil(once / (saving / 1e3) - 1e-9))
+    )
 
 
 def _sameness(row: Row, precision: str) -> Hashable:

@@ -123,7 +123,7 @@ class Recommendation:
 def recommend(
     rows: Sequence[Row],
     wanted: Wanted,
-    scope: Scope = Scope(),
+    scope: Scope | None = None,
     *,
     offers: Mapping[str, Offer] | None = None,
     carried: Mapping[str, Carried] | None = None,
@@ -138,7 +138,7 @@ def recommend(
         UsageError: the wish cannot be meant, or there are no results that go together.
     """
     wanted.check()
-    together, question, asides = ranked_together(rows, scope)
+    together, question, asides = ranked_together(rows, scope or Scope())
     wanted.check(question.task)
     cells = latest_cells(together)
     found = _with_shared_accuracy([cell.row for cell in cells], together)
@@ -150,9 +150,7 @@ def recommend(
     if wanted.unstable is Unstable.NEVER:
         believable = [row for row in believable if row.verdict is VerdictValue.VALID]
     stands = [[limit.standing(row) for limit in limits] for row in believable]
-    holding = [
-        row for row, all_of in zip(believable, stands, strict=True) if set(all_of) == {Standing.HOLDS}
-    ]
+    holding = [row for row, all_of in zip(believable, stands, strict=True) if set(all_of) == {Standing.HOLDS}]
     order = _ranking(goal, [row for row in holding if goal.figure(row).value is not None])
     best, leader, ties = _chosen(order, goal)
     tied = {id(best), *map(id, ties)}
@@ -183,7 +181,7 @@ def recommend(
         front=front,
         front_aims=aims,
         front_unplaced=unplaced,
-        paybacks={id(row): found for row in shown if (found := payback(row, eager)) is not None},
+        paybacks={id(row): pays for row in shown if (pays := payback(row, eager)) is not None},
         gaps=find_gaps(found, believable, best, wanted, goal, limits, offers or {}, carried or {}),
     )
 
@@ -207,7 +205,7 @@ def _with_shared_accuracy(rows: list[Row], records: Iterable[Row]) -> list[Row]:
 
 
 def _file_on_runtime(row: Row) -> Hashable:
-    return row.artifact_sha256, row.backend, row.device, row.precision, own_options(row)
+    return row.model, row.artifact_sha256, row.backend, row.device, row.precision, own_options(row)
 
 
 _OF_ACCURACY = (
@@ -341,9 +339,7 @@ def _relaxations(
     return (min(several, key=lambda entry: entry[:2])[2],) if several else ()
 
 
-def _front(
-    rows: Sequence[Row], wanted: Wanted, task: str
-) -> tuple[tuple[Row, ...], tuple[str, ...], int]:
+def _front(rows: Sequence[Row], wanted: Wanted, task: str) -> tuple[tuple[Row, ...], tuple[str, ...], int]:
     """Of latency, memory and, where any is known, accuracy; of throughput too where it was asked about."""
     latency = goal_of(wanted, task) if wanted.minimize is Goal.LATENCY else latency_of(50)
     accuracy = accuracy_of(task)

@@ -115,7 +115,7 @@ def _of_task(rows: list[Row], asked: str | None) -> list[Row]:
         if len(known) > 1:
             raise UsageError(
                 f"the results are of {len(known)} tasks, which are not ranked together; name one: "
-                + " or ".join(f"--task {task}" for task in known)
+                + " or ".join(f"--task {task}" for task in sorted(known))
             )
         return rows
     task = TASK_ALIASES.get(asked, asked)
@@ -150,15 +150,15 @@ def _of_load(rows: list[Row], scope: Scope, asides: list[str]) -> list[Row]:
     if scope.scenario is not None:
         known = _counted(rows, lambda r: r.scenario)
         if scope.scenario not in known:
-            raise UsageError(
-                f"--scenario {scope.scenario}: no result is of it here; there is {_some(known)}"
-            )
+            raise UsageError(f"--scenario {scope.scenario}: no result is of it here; there is {_some(known)}")
         rows = [row for row in rows if row.scenario == scope.scenario]
     for name, value in scope.load.items():
         found = [row for row in rows if (row.options or {}).get(name) == value]
         if not found:
             seen = {str((row.options or {}).get(name, "none")) for row in rows}
-            raise UsageError(f"--{name.replace('_', '-')} {value}: no result is of it here; there is {_some(seen)}")
+            raise UsageError(
+                f"--{name.replace('_', '-')} {value}: no result is of it here; there is {_some(seen)}"
+            )
         rows = found
     loads: dict[tuple[str, Load], list[Row]] = {}
     for row in rows:

@@ -137,9 +137,7 @@ class Wanted:
         if task == TEXT and self.min_accuracy is not None:
             raise UsageError("--min-accuracy is about top-1 and mAP, which language models do not have")
         if task not in (None, TEXT) and any(limit.of != "call" for limit in self.latency):
-            raise UsageError(
-                "--max-ttft and --max-tpot are about language models' tokens; use --max-latency"
-            )
+            raise UsageError("--max-ttft and --max-tpot are about language models' tokens; use --max-latency")
 
 
 FLAGS: dict[Timed, str] = {"call": "--max-latency", "ttft": "--max-ttft", "tpot": "--max-tpot"}

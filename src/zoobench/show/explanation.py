@@ -57,7 +57,7 @@ def explanation_data(found: Explanation) -> dict[str, Any]:
 
 
 def console_blocks(blocks: Sequence[Block]) -> Iterator[Any]:
-    """What rich prints for `blocks`; a table's title is the heading before it."""
+    """What rich prints for `blocks`; a table's title is the heading before it. Commands are for who prints lines as they are."""
     from rich.padding import Padding
     from rich.text import Text
 
@@ -69,6 +69,10 @@ def console_blocks(blocks: Sequence[Block]) -> Iterator[Any]:
             case Heading():
                 title = block.text
             case Paragraph():
+                if title:
+                    yield Text()
+                    yield Text(plain(title), style="italic")
+                    title = ""
                 yield Text(plain(block.text), style="bold" if block.strong else "")
             case Items():
                 yield Text()

@@ -28,7 +28,6 @@ from zoobench.show.document import Block, Column, Command, Heading, Items, Parag
 from zoobench.show.numbers import (
     DASH,
     format_bytes,
-    format_interval,
     format_megabytes,
     format_number,
     with_interval,
@@ -165,7 +164,7 @@ def _ranked(found: Recommendation) -> str:
     parts.append(f"{found.question.scenario}{f' with {load}' if load else ''}")
     if found.invalid:
         codes = sorted({reason.code for row in found.invalid for reason in row.reasons})
-        parts.append(f"{len(found.invalid)} invalid never rank ({', '.join(codes)})")
+        parts.append(f"{len(found.invalid)} invalid, which never rank ({', '.join(codes)})")
     if found.missing:
         words = sorted({row.status.value.replace("_", " ") for row in found.missing})
         parts.append(f"{len(found.missing)} without a number ({', '.join(words)})")
@@ -241,17 +240,17 @@ def _ranking(found: Recommendation) -> Iterator[Block]:
             (Column(""), lambda r: words.get(id(r), "")),
             *_identity(rows),
             *_figures(found, rows),
-            (Column("Breaks even (calls)", "right"), lambda r: _pays_cell(found.paybacks.get(id(r)))),
+            (Column("Pays after", "right"), lambda r: _pays_cell(found.paybacks.get(id(r)))),
             (Column("Verdict"), lambda r: MARKS[r.verdict] if r.verdict else DASH),
         ],
         rows,
     )
     more = len(found.ties) - len(ties)
     if more > 0:
-        yield Paragraph(f"And {more} more ties.")
+        yield Paragraph(f"And {_count(more, 'more tie')}.")
     if found.wanted.price_per_hour is not None:
         yield Paragraph(
-            f"Cost is {found.wanted.price_per_hour:g} an hour / ({unit_of(task)}s a second · 3,600) · 10⁶, of one machine that is "
+            f"Cost, of a million {unit_of(task)}s, is {found.wanted.price_per_hour:g} an hour / ({unit_of(task)}s a second · 3,600) · 10⁶, of one machine that is "
             "busy all the time."
         )
 
@@ -268,10 +267,10 @@ def _figures(found: Recommendation, rows: Sequence[Row]) -> list[Field]:
     price = found.wanted.price_per_hour
     accuracy = accuracy_of(task)
     asked: list[tuple[str, Measure]] = [
-        *((f"{name} (ms)", measure) for name, measure in timed.items()),
+        *((f"{name.removesuffix(' latency')} (ms)", measure) for name, measure in timed.items()),
         (f"Throughput ({unit_of(task)}s/s)", throughput_of(task)),
         (f"{accuracy.name} (%)", accuracy),
-        *([(f"Cost (per 10⁶ {unit_of(task)}s)", cost_of(task, price))] if price is not None else []),
+        *([("Cost (per 10⁶)", cost_of(task, price))] if price is not None else []),
         *([("Energy (J)", found.goal)] if found.goal.kind == "joules" else []),
     ]
     fields: list[Field] = [
@@ -297,8 +296,9 @@ def _quality(row: Row) -> str:
 def _cell(measure: Measure) -> Callable[[Row], str]:
     def show(row: Row) -> str:
         figure = measure.figure(row)
-        # A throughput's interval is the median's in other words.
-        return _number(figure if measure.kind != "per_s" else Figure(figure.value), measure.kind)
+        # A throughput's interval is the median's in other words, and so is a cost's.
+        is_rate = measure.kind in ("per_s", "money")
+        return _number(Figure(figure.value) if is_rate else figure, measure.kind)
 
     return show
 
@@ -314,7 +314,7 @@ def _number(figure: Figure, kind: Kind) -> str:
 def _told(measure: Measure, row: Row) -> str:
     """The figure with its unit: `4.12 [4.05, 4.20] ms`."""
     unit = {"ms": " ms", "bytes": " MB", "share": "%", "per_s": "/s", "joules": " J", "money": ""}
-    said = _number(measure.figure(row), measure.kind)
+    said = _cell(measure)(row)
     return said if said == DASH else said + unit[measure.kind]
 
 
@@ -361,7 +361,8 @@ def _near(limit: Limit, row: Row) -> str:
     """A near miss, and how far off it is."""
     beyond = limit.beyond(row)
     word = "by its interval" if limit.standing(row) is Standing.OPEN else "off"
-    far = f"{100 * beyond:.2g}% {word}" if limit.measure.kind != "share" else word
+    percent = f"{100 * beyond:.0f}%" if beyond >= 0.1 else f"{format_number(100 * beyond)}%"
+    far = f"{percent} {word}" if limit.measure.kind != "share" else word
     return f"{_short(row)}: {_told(limit.measure, row)}, {far}"
 
 
@@ -371,9 +372,7 @@ def _front(found: Recommendation) -> Iterator[Block]:
     rows = found.front[:MOST_FRONT]
     yield Heading(2, f"The Pareto front of {', '.join(found.front_aims)}")
     best = found.best
-    holds = {
-        id(row): all(limit.standing(row) is Standing.HOLDS for limit in found.limits) for row in rows
-    }
+    holds = {id(row): all(limit.standing(row) is Standing.HOLDS for limit in found.limits) for row in rows}
     fields: list[Field] = [
         (Column(""), lambda r: "ship" if r is best else ""),
         *_identity(rows),
@@ -401,7 +400,7 @@ def _gaps(gaps: Sequence[Gap], results_dir: Path) -> Iterator[Block]:
             yield Command(commands(gap, results_dir))
             more = len(gap.asks) - MOST_COMMANDS
             if more > 0:
-                yield Paragraph(f"And {more} more commands; --json has them.")
+                yield Paragraph(f"And {_count(more, 'more command')}; --json has them.")
 
 
 def commands(gap: Gap, results_dir: Path, most: int | None = MOST_COMMANDS) -> tuple[str, ...]:
