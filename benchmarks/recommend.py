@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from random import Random
 
 RECORDS, ROUNDS, LIMIT = 20_000, 7, 60
 ZOOBENCH = [sys.executable, "-m", "zoobench"]
@@ -41,6 +42,7 @@ def seconds(command: list[str]) -> float:
 
 def multiply(source: Path, target: Path) -> None:
     """A folder with many records, made of few: other models, batches and backends, and none of them fake."""
+    random = Random(0)
     (run,) = (source / "runs").iterdir()
     lines = (run / "records.jsonl").read_text().splitlines()
     copy = target / "runs" / run.name
@@ -56,6 +58,14 @@ def multiply(source: Path, target: Path) -> None:
             record["case"]["options"] = {}
             record["model"]["weights"] = "pretrained"
             record["measurement_key"] = f"{number:032x}"
+            # No two are alike: neither in time nor in memory.
+            scale, latency = 0.5 + random.random() * record["case"]["batch"], record["latency"]
+            for name in ("mean_ms", "p50_ms", "p95_ms"):
+                latency[name] = latency[name] and latency[name] * scale
+            for name in ("p50_interval_ms", "p95_interval_ms"):
+                latency[name] = latency[name] and [scale * edge for edge in latency[name]]
+            record["throughput_per_s"] = 1e3 * record["case"]["batch"] / latency["mean_ms"]
+            record["memory"] = {"peak_bytes": round(1e8 * (1 + random.random()))}
             out.write(json.dumps(record) + "\n")
 
 

@@ -17,16 +17,8 @@ from typing import TYPE_CHECKING, Any
 from zoobench._version import __version__
 
 if TYPE_CHECKING:
-    from zoobench.api import (
-        load_results,
-        pictures,
-        recommend,
-        run,
-        text_tasks,
-        tune,
-        tuned_entries,
-        tuned_options,
-    )
+    from zoobench.advice import recommend
+    from zoobench.api import load_results, pictures, run, text_tasks, tune, tuned_entries, tuned_options
     from zoobench.catalog import MODEL_REGISTRY
     from zoobench.driver import Settings
     from zoobench.judge.scope import Scope
@@ -57,7 +49,7 @@ _HOMES = {
     "run": "zoobench.api",
     "load_results": "zoobench.api",
     "pictures": "zoobench.api",
-    "recommend": "zoobench.api",
+    "recommend": "zoobench.advice",
     "text_tasks": "zoobench.api",
     "tune": "zoobench.api",
     "tuned_entries": "zoobench.api",

@@ -17,14 +17,8 @@ from zoobench.data.harness import text_tasks as text_tasks
 from zoobench.driver import Observer, Settings, exclusive, execute
 from zoobench.errors import PrepareError, UsageError
 from zoobench.executors import Executor, open_executor
-from zoobench.judge.asks import Carried
-from zoobench.judge.gaps import Offer
-from zoobench.judge.recommend import Recommendation
-from zoobench.judge.recommend import recommend as recommend_row
-from zoobench.judge.scope import Scope
-from zoobench.judge.wanted import Wanted
 from zoobench.plan import Data, Request, check
-from zoobench.results.query import Loaded, collector_paused, load_records, load_rows
+from zoobench.results.query import load_records
 from zoobench.scenarios.load import complete
 from zoobench.search.serving import MaxRate, at_rate, max_rates
 from zoobench.search.tune import tune as tune_backends
@@ -47,7 +41,6 @@ from zoobench.spec import (
 if TYPE_CHECKING:
     from zoobench.catalog import Entry
     from zoobench.results.record import Record
-    from zoobench.results.row import Row
 
 _E = TypeVar("_E", Precision, Effort, Goal)
 
@@ -593,36 +586,6 @@ def load_results(results_dir: Path | str = "results") -> list[Record]:
         UsageError: there is no such folder.
     """
     return load_records(Path(results_dir)).records
-
-
-def recommend(
-    results_dir: Path | str = "results", wanted: Wanted | None = None, scope: Scope | None = None
-) -> Recommendation:
-    """What to ship, from stored results: `recommend(wanted=Wanted(latency=(LatencyLimit(99, 20.0),)))`.
-
-    Args:
-        wanted: what must hold and what is minimized; None: the lowest median latency.
-        scope: of which results; None: all that go together.
-
-    Raises:
-        UsageError: there is no such folder, nothing in it goes together, or the wish cannot be meant.
-    """
-    return recommend_from(load_rows(Path(results_dir)), wanted or Wanted(), scope)
-
-
-def recommend_from(loaded: Loaded[Row], wanted: Wanted, scope: Scope | None = None) -> Recommendation:
-    """`recommend` for results that were loaded already."""
-    offers = {
-        name: Offer(row.device, row.precisions, row.tasks) for name, row in BACKENDS.items() if row.ranked
-    }
-    with collector_paused():
-        return recommend_row(
-            loaded.records,
-            wanted,
-            scope,
-            offers=offers,
-            carried={run.run_id: Carried.of(run.argv) for run in loaded.runs},
-        )
 
 
 def machine_name() -> str:

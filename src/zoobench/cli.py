@@ -29,7 +29,7 @@ COMMANDS = {
     "compare": "Compare two stored runs, or two backends, precisions or batches of one.",
     "explain": "Say why a cell is (not) fast: where its time goes, and what a precision gains or loses.",
     "guard": "Fail when head is slower than base, or a model slower than its limit.",
-    "recommend": "Say what to ship, from stored results, under limits on latency, memory, accuracy and cost.",
+    "recommend": "Say what to ship, under limits on latency, memory, accuracy and cost.",
     "report": "Write a report (Markdown, HTML or JSON) from stored results.",
     "doctor": "Say what is wrong with this machine for measuring, and what to do.",
     "schema": "Print the JSON Schema of a record.",

@@ -63,6 +63,21 @@ def share(text: object, where: str) -> float:
     return value
 
 
+def margin_of(said: str) -> float:
+    """`--max-drop` as a share.
+
+    Raises:
+        UsageError: it has no unit, or cannot be.
+    """
+    # "0.5" may be meant as half a point, and would be fifty.
+    if not said.strip().endswith("%"):
+        raise UsageError(f"--max-drop {said!r}: the unit is missing; write {said.strip()}%")
+    found = share(said, "--max-drop")
+    if not 0 < found < 1:
+        raise UsageError(f"--max-drop {said}: more than 0% and less than 100%")
+    return found
+
+
 def size_bytes(text: object, where: str) -> int:
     """Bytes of a size such as `500MB` (10⁶ bytes each) or `1.5 GiB` (2³⁰).
 

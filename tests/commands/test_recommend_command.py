@@ -50,7 +50,7 @@ def test_it_says_what_to_ship(capsys: Capture) -> None:
     )
     assert "What the limits left out" in out
     assert "The Pareto front of p95 latency, peak memory, throughput" in out
-    assert "Caution: 2 models are ranked together" in out
+    assert "Caution: 3 models are ranked together" in out
     assert err == ""
 
 

@@ -11,8 +11,9 @@ from tests.judge.rows import cell, speaker
 from tests.show.records import MACHINE, OTHER_MACHINE, make_accuracy, make_failure, make_record
 
 from zoobench.errors import UsageError
+from zoobench.judge.cautions import binding_licence
 from zoobench.judge.margin import judged_row
-from zoobench.judge.recommend import Recommendation, binding_licence, recommend
+from zoobench.judge.recommend import Recommendation, recommend
 from zoobench.judge.scope import Scope
 from zoobench.judge.wanted import Goal, LatencyLimit, Limit, Standing, Unstable, Wanted, limits_of
 from zoobench.outcome import DropDecision, VerdictValue

@@ -47,6 +47,7 @@ def explain(
         Print JSON.
     """
     from zoobench.show import explanation
+    from zoobench.show.console import console_blocks
     from zoobench.show.document import to_markdown
     from zoobench.show.report import write_text
 
@@ -71,7 +72,7 @@ def explain(
     if as_json:
         print_json(explanation.explanation_data(found))
     else:
-        for renderable in explanation.console_blocks(blocks):
+        for renderable in console_blocks(blocks):
             print_rich(renderable)
     return 0
 

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from zoobench import api
 from zoobench.errors import UsageError
 from zoobench.plan import Data
-from zoobench.units import share
+from zoobench.units import margin_of
 
 
 @Parameter(name="*")
@@ -100,21 +100,6 @@ class DataFlags:
             calibration_split=self.calibration_split,
             max_drop=margin_of(self.max_drop or "1%"),
         )
-
-
-def margin_of(said: str) -> float:
-    """`--max-drop` as a share.
-
-    Raises:
-        UsageError: it has no unit, or cannot be.
-    """
-    # "0.5" may be meant as half a point, and would be fifty.
-    if not said.strip().endswith("%"):
-        raise UsageError(f"--max-drop {said!r}: the unit is missing; write {said.strip()}%")
-    found = share(said, "--max-drop")
-    if not 0 < found < 1:
-        raise UsageError(f"--max-drop {said}: more than 0% and less than 100%")
-    return found
 
 
 Pictures = Annotated[DataFlags | None, Parameter(name="*")]

@@ -32,8 +32,8 @@ def print_rich(*renderables: Any) -> None:
 def print_blocks(blocks: Sequence[Block]) -> None:
     """A document on a terminal. A command is printed as it is, however wide: broken over lines it could not be copied."""
     from zoobench.errors import printable
+    from zoobench.show.console import console_blocks
     from zoobench.show.document import Command
-    from zoobench.show.explanation import console_blocks
 
     pending: list[Block] = []
     for block in (*blocks, Command(())):

@@ -6,17 +6,17 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoobench import api
+from zoobench.advice import recommend_from
 from zoobench.commands.flags import AsJson, Names
-from zoobench.commands.pictures import margin_of
 from zoobench.commands.printing import print_blocks, print_json, to_whoever_listens
 from zoobench.errors import UsageError, printable
+from zoobench.judge.measures import Timed
 from zoobench.judge.scope import Scope
-from zoobench.judge.wanted import FLAGS, Goal, LatencyLimit, Timed, Unstable, Wanted
+from zoobench.judge.wanted import FLAGS, Goal, LatencyLimit, Unstable, Wanted
 from zoobench.results.query import load_rows
 from zoobench.scenarios.load import parse_token_limit
 from zoobench.spec import OptionValue
-from zoobench.units import price_per_hour, rate_per_s, share, size_bytes
+from zoobench.units import margin_of, price_per_hour, rate_per_s, share, size_bytes
 
 if TYPE_CHECKING:
     from zoobench.show.document import Block
@@ -46,7 +46,7 @@ def recommend(
     output: Path | None = None,
     as_json: AsJson = False,
 ) -> int:
-    """Say what to ship, from stored results, under limits on latency, memory, accuracy and cost.
+    """Say what to ship, under limits on latency, memory, accuracy and cost. It goes by stored results and measures nothing.
 
     Exit codes: 0 something is recommended, 1 nothing holds every limit, 2 the wish cannot be meant.
 
@@ -122,7 +122,7 @@ def recommend(
     loaded = load_rows(results_dir)
     for problem in loaded.problems:
         print(f"zoobench: {printable(problem)}", file=sys.stderr)
-    found = api.recommend_from(loaded, wanted, Scope(tuple(models or ()), machine, task, scenario, load))
+    found = recommend_from(loaded, wanted, Scope(tuple(models or ()), machine, task, scenario, load))
     blocks = recommendation_blocks(found, results_dir)
     if output is not None:
         _write(output, blocks)

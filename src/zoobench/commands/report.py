@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from zoobench.commands.pictures import margin_of
 from zoobench.errors import UsageError
+from zoobench.units import margin_of
 
 _FORMATS: dict[str, Literal["md", "html", "json"]] = {
     "md": "md",

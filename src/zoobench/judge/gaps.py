@@ -9,10 +9,12 @@ import itertools
 import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from zoobench.judge.asks import Ask, Carried, Wish, cover, wish_of
+from zoobench.judge.measures import Measure
 from zoobench.judge.scope import own_options
-from zoobench.judge.wanted import Goal, Limit, Measure, Standing, Wanted
+from zoobench.judge.wanted import Goal, Limit, Standing, Wanted
 from zoobench.measure.effort import EFFORTS
 from zoobench.outcome import NOISE_CODES, VerdictValue
 from zoobench.results.row import Row
@@ -54,6 +56,7 @@ class Gap:
 def find_gaps(
     rows: Sequence[Row],
     believable: Sequence[Row],
+    stands: Sequence[Sequence[Standing]],
     best: Row | None,
     wanted: Wanted,
     goal: Measure,
@@ -65,11 +68,11 @@ def find_gaps(
 
     Args:
         rows: the latest of each cell, those without a number too.
-        believable: of these, the ones that may be ranked.
+        believable: of these, the ones that may be ranked; `stands` is how each of them stands to each limit.
     """
     could = _Could(best, goal, limits)
     found: list[Gap | None] = [
-        *_of_limits(believable, limits, could, carried),
+        *_of_limits(believable, stands, limits, could, carried),
         _of_goal(believable, wanted, goal, could, carried),
         _unstable(rows, best, could, carried),
         _disturbed(rows, could, carried),
@@ -90,26 +93,38 @@ class _Could:
 
     def win(self, row: Row, *, but: Limit | None = None) -> bool:
         """It holds every limit but one, or may, and nothing shows that its figure is higher than the best one's."""
-        others = (limit for limit in self.limits if limit is not but)
-        if any(limit.standing(row) is Standing.FAILS for limit in others):
+        if self.best is not None and row is not self.best and self._low(row) > self.reach:
             return False
-        if self.best is None or row is self.best:
-            return True
+        return not any(limit is not but and limit.standing(row) is Standing.FAILS for limit in self.limits)
+
+    @cached_property
+    def reach(self) -> float:
+        """Up to where a figure is not told apart from the best one's."""
+        return self.goal.figure(self.best).high if self.best else math.inf
+
+    def _low(self, row: Row) -> float:
         figure = self.goal.figure(row)
-        low = figure.low if figure.value is not None else 0.0
-        if figure.value is None and self.goal.kind == "ms":
-            # No percentile above the median lies below it.
-            low = row.p50_ms or 0.0
-        return low <= self.goal.figure(self.best).high
+        if figure.value is not None:
+            return figure.low
+        # No percentile above the median lies below it.
+        return (row.p50_ms or 0.0) if self.goal.kind == "ms" else 0.0
 
 
 def _of_limits(
-    rows: Sequence[Row], limits: Sequence[Limit], could: _Could, carried: Runs
+    rows: Sequence[Row],
+    stands: Sequence[Sequence[Standing]],
+    limits: Sequence[Limit],
+    could: _Could,
+    carried: Runs,
 ) -> Iterator[Gap | None]:
-    for limit in limits:
-        stands = [(row, limit.standing(row)) for row in rows]
-        unknown = [row for row, s in stands if s is Standing.UNKNOWN and could.win(row, but=limit)]
-        wide = [row for row, s in stands if s is Standing.OPEN and could.win(row, but=limit)]
+    for at, limit in enumerate(limits):
+        missed = [
+            (row, mine[at])
+            for row, mine in zip(rows, stands, strict=True)
+            if mine[at] in (Standing.UNKNOWN, Standing.OPEN) and could.win(row, but=limit)
+        ]
+        unknown = [row for row, standing in missed if standing is Standing.UNKNOWN]
+        wide = [row for row, standing in missed if standing is Standing.OPEN]
         if limit.measure.kind == "ms":
             near = [row for row in unknown if (row.p50_ms or 0.0) <= limit.bound]
             yield _gap(
@@ -143,7 +158,7 @@ def _of_limits(
 
 
 def _of_goal(rows: Sequence[Row], wanted: Wanted, goal: Measure, could: _Could, carried: Runs) -> Gap | None:
-    lacking = [row for row in rows if goal.figure(row).value is None and could.win(row)]
+    lacking = [row for row in rows if goal.value(row) is None and could.win(row)]
     if wanted.minimize is Goal.ENERGY:
         if not lacking:
             return None
@@ -160,7 +175,7 @@ def _of_goal(rows: Sequence[Row], wanted: Wanted, goal: Measure, could: _Could, 
 
 
 def _unstable(rows: Sequence[Row], best: Row | None, could: _Could, carried: Runs) -> Gap | None:
-    shaky = [row for row in rows if row.is_believable and row.verdict is VerdictValue.UNSTABLE]
+    shaky = [row for row in rows if row.verdict is VerdictValue.UNSTABLE and row.is_believable]
     found = [row for row in shaky if could.win(row) and all(_may_hold(limit, row) for limit in could.limits)]
     return _gap(
         "unstable",
@@ -179,8 +194,8 @@ def _disturbed(rows: Sequence[Row], could: _Could, carried: Runs) -> Gap | None:
     found = [
         row
         for row in rows
-        if row.is_measured
-        and row.verdict is VerdictValue.INVALID
+        if row.verdict is VerdictValue.INVALID
+        and row.is_measured
         and {reason.code for reason in row.reasons} & NOISE_CODES
     ]
     return _gap(
@@ -303,7 +318,7 @@ def _foremost(grid: Iterable[Row], believable: Iterable[Row], goal: Measure) -> 
     """The models by their lowest figure; those without any come last, by name."""
     figures: dict[str, float] = {row.model: math.inf for row in grid}
     for row in believable:
-        value = goal.figure(row).value
+        value = goal.value(row)
         if row.model in figures and value is not None:
             figures[row.model] = min(figures[row.model], value)
     return sorted(figures, key=lambda name: (figures[name], name))[:MOST_MODELS]
@@ -358,7 +373,7 @@ def _by(goal: Measure) -> Callable[[Row], tuple[float, float, str, str]]:
     """Where the figure is not known, the median tells who leads."""
 
     def key(row: Row) -> tuple[float, float, str, str]:
-        value = goal.figure(row).value
+        value = goal.value(row)
         return math.inf if value is None else value, row.median, row.model, row.measurement_key
 
     return key

@@ -11,30 +11,25 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from zoobench.judge.asks import Carried
+from zoobench.judge.cautions import cautions, is_known_faithful
 from zoobench.judge.front import Aim, pareto_front
 from zoobench.judge.gaps import Gap, Offer, find_gaps
-from zoobench.judge.margin import judged_row
+from zoobench.judge.measures import Measure, accuracy_of, latency_of, memory_bytes, throughput_of
 from zoobench.judge.payback import Payback, eager_rows, payback
 from zoobench.judge.scope import Question, Scope, own_options, ranked_together
 from zoobench.judge.wanted import (
-    Figure,
     Goal,
     Limit,
-    Measure,
     Standing,
     Unstable,
     Wanted,
-    accuracy_of,
     goal_of,
-    latency_of,
+    judged_at,
     limits_of,
-    memory_bytes,
-    throughput_of,
 )
-from zoobench.outcome import DropDecision, Status, VerdictValue
+from zoobench.outcome import Status, VerdictValue
 from zoobench.results.query import latest_cells
 from zoobench.results.row import Row, changed
-from zoobench.spec import TEXT, Precision
 
 MOST_RUNNERS_UP, MOST_NEAR = 5, 3
 
@@ -143,7 +138,7 @@ def recommend(
     cells = latest_cells(together)
     found = _with_shared_accuracy([cell.row for cell in cells], together)
     if wanted.max_drop is not None:
-        found = [judged_row(row, wanted.max_drop) for row in found]
+        found = [judged_at(row, wanted.max_drop) for row in found]
     later = {row.measurement_key for row, cell in zip(found, cells, strict=True) if cell.later is not None}
     goal, limits = goal_of(wanted, question.task), limits_of(wanted, question.task)
     believable = [row for row in found if row.is_believable]
@@ -151,7 +146,7 @@ def recommend(
         believable = [row for row in believable if row.verdict is VerdictValue.VALID]
     stands = [[limit.standing(row) for limit in limits] for row in believable]
     holding = [row for row, all_of in zip(believable, stands, strict=True) if set(all_of) == {Standing.HOLDS}]
-    order = _ranking(goal, [row for row in holding if goal.figure(row).value is not None])
+    order = _ranking(goal, holding)
     best, leader, ties = _chosen(order, goal)
     tied = {id(best), *map(id, ties)}
     rest = tuple(row for row in order if id(row) not in tied)
@@ -166,23 +161,23 @@ def recommend(
         limits=tuple(limits),
         asides=asides,
         judged=len(believable),
-        invalid=tuple(r for r in found if r.is_measured and r.verdict is VerdictValue.INVALID),
+        invalid=tuple(r for r in found if r.verdict is VerdictValue.INVALID and r.is_measured),
         missing=tuple(r for r in found if r.status is not Status.OK),
         best=best,
         leader=leader,
         ties=ties,
         decided_by=_decided_by(best, ties, goal) if best else None,
         runners_up=rest[:MOST_RUNNERS_UP],
-        cautions=tuple(_cautions(best, wanted, {r.model for r in order}, later)) if best else (),
+        cautions=tuple(cautions(best, wanted, {r.model for r in order}, later)) if best else (),
         better_if_steady=_better_if_steady(best, order, goal),
-        unranked=tuple(row for row in holding if goal.figure(row).value is None),
+        unranked=tuple(row for row in holding if goal.value(row) is None),
         exclusions=_exclusions(limits, believable, stands),
         relax=() if best else _relaxations(limits, believable, stands, goal),
         front=front,
         front_aims=aims,
         front_unplaced=unplaced,
         paybacks={id(row): pays for row in shown if (pays := payback(row, eager)) is not None},
-        gaps=find_gaps(found, believable, best, wanted, goal, limits, offers or {}, carried or {}),
+        gaps=find_gaps(found, believable, stands, best, wanted, goal, limits, offers or {}, carried or {}),
     )
 
 
@@ -224,17 +219,23 @@ def _taking_over(row: Row, source: Row | None, common: str | None) -> Row:
     return changed(row, **values)
 
 
-def _name(row: Row) -> tuple[str, ...]:
+_Name = tuple[str, str, str, int, int, str]
+
+
+def _name(row: Row) -> _Name:
     """Sets every row apart, so that no order of the records shows through."""
-    parts = (row.model, row.backend, row.precision, f"{row.batch:09d}", f"{row.threads:05d}", str(row.shape))
-    return (*parts, str(sorted((row.options or {}).items())), row.measurement_key)
+    return (row.model, row.backend, row.precision, row.batch, row.threads, row.measurement_key)
 
 
 def _ranking(goal: Measure, rows: Iterable[Row]) -> list[Row]:
-    return sorted(
-        rows,
-        key=lambda r: (r.verdict is not VerdictValue.VALID, goal.figure(r).value or 0.0, _name(r)),
-    )
+    """Those whose figure is known, valid ones first, the lowest first."""
+    placed = [
+        ((row.verdict is not VerdictValue.VALID, value, _name(row)), row)
+        for row in rows
+        if (value := goal.value(row)) is not None
+    ]
+    placed.sort(key=lambda one: one[0])
+    return [row for _, row in placed]
 
 
 TIE_BREAKERS: tuple[tuple[str, Callable[[Row], float]], ...] = (
@@ -246,21 +247,12 @@ TIE_BREAKERS: tuple[tuple[str, Callable[[Row], float]], ...] = (
 """What decides between rows whose intervals overlap, the first that tells them apart; sizes as they are written, to three digits."""
 
 
-def is_known_faithful(row: Row) -> bool:
-    """It computes what fp32 does, or was seen to lose no more than its margin."""
-    if row.task == TEXT:
-        return row.precision == Precision.FP32 or row.quality_passed is True
-    if row.drop_decision is not None:
-        return row.drop_decision is DropDecision.PASS
-    return row.precision == Precision.FP32
-
-
 def _as_written(value: float | None) -> float:
     return math.inf if not value else float(f"{value:.3g}")
 
 
 def _tie_key(row: Row, goal: Measure) -> tuple[float, ...]:
-    return (*(figure(row) for _, figure in TIE_BREAKERS), goal.figure(row).value or 0.0)
+    return (*(figure(row) for _, figure in TIE_BREAKERS), goal.value(row) or 0.0)
 
 
 def _chosen(order: Sequence[Row], goal: Measure) -> tuple[Row | None, Row | None, tuple[Row, ...]]:
@@ -286,10 +278,10 @@ def _decided_by(best: Row, ties: Sequence[Row], goal: Measure) -> str | None:
 def _better_if_steady(best: Row | None, order: Sequence[Row], goal: Measure) -> tuple[Row, ...]:
     if best is None or best.verdict is not VerdictValue.VALID:
         return ()
-    mine = goal.figure(best).value
+    mine = goal.value(best)
     assert mine is not None
     shaky = (row for row in order if row.verdict is not VerdictValue.VALID)
-    return tuple(row for row in shaky if (goal.figure(row).value or 0.0) < mine)
+    return tuple(row for row in shaky if (goal.value(row) or 0.0) < mine)
 
 
 def _exclusions(
@@ -320,12 +312,12 @@ def _relaxations(
     limits: Sequence[Limit], rows: Sequence[Row], stands: Sequence[Sequence[Standing]], goal: Measure
 ) -> tuple[Relaxation, ...]:
     """For each limit the least change of it alone that would do; if none would, the least change of several together."""
-    single: dict[int, tuple[float, tuple[str, ...], Relaxation]] = {}
-    several: list[tuple[float, tuple[str, ...], Relaxation]] = []
+    single: dict[int, tuple[float, _Name, Relaxation]] = {}
+    several: list[tuple[float, _Name, Relaxation]] = []
     for row, mine in zip(rows, stands, strict=True):
         missed = [at for at, standing in enumerate(mine) if standing is not Standing.HOLDS]
         values = [limits[at].relaxed(row) for at in missed]
-        if not missed or goal.figure(row).value is None or None in values:
+        if not missed or goal.value(row) is None or None in values:
             continue
         changes = tuple((limits[at], value) for at, value in zip(missed, values, strict=True) if value)
         far = sum(max(0.0, limits[at].beyond(row)) for at in missed)
@@ -344,60 +336,14 @@ def _front(rows: Sequence[Row], wanted: Wanted, task: str) -> tuple[tuple[Row, .
     latency = goal_of(wanted, task) if wanted.minimize is Goal.LATENCY else latency_of(50)
     accuracy = accuracy_of(task)
     aims = [_aim(latency), Aim[Row]("peak memory", memory_bytes)]
-    if any(accuracy.figure(row).value is not None for row in rows):
+    if any(accuracy.value(row) is not None for row in rows):
         aims.append(_aim(accuracy, more=True))
     if wanted.min_throughput is not None or wanted.minimize is Goal.COST:
         aims.append(_aim(throughput_of(task), more=True))
-    placed = [row for row in sorted(rows, key=_name) if all(aim.figure(row) is not None for aim in aims)]
-    front = pareto_front(placed, aims)
+    placed = [row for row in rows if all(aim.figure(row) is not None for aim in aims)]
+    front = sorted(pareto_front(placed, aims), key=lambda row: (latency.value(row), _name(row)))
     return tuple(front), tuple(aim.name for aim in aims), len(rows) - len(placed)
 
 
 def _aim(measure: Measure, *, more: bool = False) -> Aim[Row]:
-    def value(row: Row) -> float | None:
-        figure: Figure = measure.figure(row)
-        return figure.value
-
-    return Aim[Row](measure.name, value, more_is_better=more)
-
-
-def _cautions(best: Row, wanted: Wanted, models: set[str], later: set[str]) -> Iterable[str]:
-    if best.is_fake:
-        yield "it was made by the fake backend on a virtual clock; nothing was measured"
-    if best.verdict is not VerdictValue.VALID:
-        why = "; ".join(reason.message for reason in best.reasons) or "it was not judged"
-        yield f"its number is unstable and no valid one holds every limit: {why}"
-    if best.weights == "random":
-        yield "its weights are random: speed, memory and size are real, and what it gets right was not measured"
-    elif not is_known_faithful(best):
-        drop = (
-            "whether it loses too much against fp32 is open"
-            if best.drop_decision is DropDecision.INCONCLUSIVE
-            else "what it loses against fp32 was not measured"
-        )
-        yield drop
-    if len(models) > 1 and wanted.min_accuracy is None:
-        yield (
-            f"{len(models)} models are ranked together, and what they get right counts for nothing in it: give --min-accuracy, or "
-            "name the model with --models"
-            if best.task != TEXT
-            else f"{len(models)} models are ranked together, and how good their answers are counts for nothing in it: name the "
-            "model with --models"
-        )
-    if best.measurement_key in later:
-        yield "a later attempt to measure it brought no numbers; these are older ones"
-    if (binding := binding_licence(best.licence)) is not None:
-        yield f"its licence is {best.licence}: {binding}"
-
-
-_BINDING = (
-    (("agpl",), "copyleft, which binds who serves what is built on it, too"),
-    (("gpl",), "copyleft, which binds who passes on what is built on it"),
-    (("-nc", "noncommercial", "non-commercial", "research"), "not for commercial use"),
-)
-
-
-def binding_licence(licence: str | None) -> str | None:
-    """What a licence asks of who ships the model, where it is one of the kinds that do; told by its name alone."""
-    name = (licence or "").casefold()
-    return next((said for words, said in _BINDING if any(word in name for word in words)), None)
+    return Aim[Row](measure.name, measure.value, more_is_better=more)

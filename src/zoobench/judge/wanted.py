@@ -7,22 +7,29 @@ an accuracy. What holds by the figure and not by its interval is open; what was 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from enum import StrEnum
-from typing import Literal
 
 from zoobench.errors import UsageError
-from zoobench.judge.margin import judged_row
-from zoobench.outcome import DropDecision, Interval
+from zoobench.judge.measures import (
+    DROP,
+    MEMORY,
+    PERCENTILES,
+    SIZE,
+    Figure,
+    Measure,
+    Timed,
+    accuracy_of,
+    cost_of,
+    energy_of,
+    latency_of,
+    throughput_of,
+)
+from zoobench.outcome import DropDecision
 from zoobench.results.row import Row
-from zoobench.spec import DETECTION, TEXT, Precision
-
-PERCENTILES = {"call": (50, 95, 99), "ttft": (50, 95), "tpot": (50, 95)}
-"""Of what → the percentiles that are kept of it."""
-Timed = Literal["call", "ttft", "tpot"]
-Kind = Literal["ms", "bytes", "share", "per_s", "money", "joules"]
+from zoobench.spec import TEXT, Precision
 
 
 class Goal(StrEnum):
@@ -49,33 +56,6 @@ class Standing(StrEnum):
     OPEN = "open"
     FAILS = "fails"
     UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A number with its interval; None: not known."""
-
-    value: float | None
-    interval: Interval | None = None
-
-    @property
-    def low(self) -> float:
-        """The lower end, or the number where it has no interval; infinity where it is not known."""
-        return self.interval[0] if self.interval else math.inf if self.value is None else self.value
-
-    @property
-    def high(self) -> float:
-        """The upper end, likewise."""
-        return self.interval[1] if self.interval else math.inf if self.value is None else self.value
-
-
-@dataclass(frozen=True)
-class Measure:
-    """Something that is known of rows: its name, what its numbers are, and how to get them."""
-
-    name: str
-    kind: Kind
-    figure: Callable[[Row], Figure]
 
 
 @dataclass(frozen=True)
@@ -141,92 +121,6 @@ class Wanted:
 
 
 FLAGS: dict[Timed, str] = {"call": "--max-latency", "ttft": "--max-ttft", "tpot": "--max-tpot"}
-_NAMES: dict[Timed, str] = {"call": "latency", "ttft": "TTFT", "tpot": "TPOT"}
-
-
-def latency_of(percentile: int, of: Timed = "call") -> Measure:
-    """A percentile of a call's time (of a language model: of a whole request's), or of its tokens'."""
-    columns = {
-        ("call", 50): ("p50_ms", "p50_interval_ms"),
-        ("call", 95): ("p95_ms", "p95_interval_ms"),
-        ("call", 99): ("p99_ms", "p99_interval_ms"),
-        ("ttft", 50): ("ttft_p50_ms", "ttft_interval_ms"),
-        ("ttft", 95): ("ttft_p95_ms", None),
-        ("tpot", 50): ("tpot_p50_ms", None),
-        ("tpot", 95): ("tpot_p95_ms", None),
-    }
-    value, interval = columns[of, percentile]
-    return Measure(
-        f"p{percentile} {_NAMES[of]}",
-        "ms",
-        lambda row: Figure(getattr(row, value), getattr(row, interval) if interval else None),
-    )
-
-
-def memory_bytes(row: Row) -> int | None:
-    """The worker's peak resident memory; on a GPU what it held there, where that is more, and None where that is not known."""
-    if not row.device.startswith("cuda"):
-        return row.peak_bytes
-    return None if row.gpu_bytes is None else max(row.gpu_bytes, row.peak_bytes or 0)
-
-
-MEMORY = Measure("peak memory", "bytes", lambda row: Figure(memory_bytes(row)))
-SIZE = Measure("size on disk", "bytes", lambda row: Figure(row.size_bytes or None))
-TOP1 = Measure("top-1", "share", lambda row: Figure(row.top1, row.top1_interval))
-MAP = Measure("mAP", "share", lambda row: Figure(row.map, row.map_interval))
-DROP = Measure("drop against fp32", "share", lambda row: Figure(row.drop, row.drop_interval))
-
-
-def accuracy_of(task: str) -> Measure:
-    """What a task's models get right."""
-    return MAP if task == DETECTION else TOP1
-
-
-def unit_of(task: str) -> str:
-    """What throughput, energy and cost count: items, or of a language model the tokens that it makes."""
-    return "token" if task == TEXT else "item"
-
-
-def throughput_of(task: str) -> Measure:
-    """Units a second, of all clients together. It has no interval of its own: its relative width is that of the median."""
-
-    def figure(row: Row) -> Figure:
-        value = row.throughput_per_s
-        if task == TEXT:
-            value = row.tokens_per_s
-            if value is None and row.throughput_per_s is not None and row.new_tokens is not None:
-                value = row.throughput_per_s * row.new_tokens
-        if not value or row.p50_ms is None or row.p50_interval_ms is None or row.p50_interval_ms[0] <= 0:
-            return Figure(value)
-        low, high = row.p50_interval_ms
-        return Figure(value, (value * row.p50_ms / high, value * row.p50_ms / low))
-
-    return Measure("throughput", "per_s", figure)
-
-
-def energy_of(task: str) -> Measure:
-    """Joules a unit, of all that ran on the counted packages or the GPU meanwhile."""
-    if task == TEXT:
-        return Measure("energy a token", "joules", lambda row: Figure(row.joules_per_token))
-    return Measure("energy an item", "joules", lambda row: Figure(row.joules_per_item))
-
-
-def cost_of(task: str, price_per_hour: float) -> Measure:
-    """Money for a million units: price an hour / (units a second · 3,600) · 10⁶."""
-    rate = throughput_of(task)
-
-    def figure(row: Row) -> Figure:
-        found = rate.figure(row)
-        if not found.value:
-            return Figure(None)
-
-        def money(per_s: float) -> float:
-            return price_per_hour / (per_s * 3600) * 1e6
-
-        interval = (money(found.interval[1]), money(found.interval[0])) if found.interval else None
-        return Figure(money(found.value), interval)
-
-    return Measure(f"cost of a million {unit_of(task)}s", "money", figure)
 
 
 def goal_of(wanted: Wanted, task: str) -> Measure:
@@ -330,7 +224,7 @@ class DropLimit(Limit):
         """Whether the drop passes at this margin."""
         if row.drop is None or row.drop_interval is None:
             return Standing.HOLDS if row.precision == Precision.FP32 else Standing.UNKNOWN
-        return _STANDINGS[judged_row(row, self.bound).drop_decision]
+        return _STANDINGS[judged_at(row, self.bound).drop_decision]
 
     def needed(self, row: Row) -> float | None:
         """The upper end of the drop's interval: a margin must lie above it."""
@@ -358,6 +252,16 @@ class Faithful(Limit):
     def needed(self, row: Row) -> float | None:
         """As of a `DropLimit`; a language model's quality has no margin."""
         return row.drop_interval[1] if row.drop_interval else None
+
+
+def judged_at(row: Row, max_drop: float) -> Row:
+    """The row with its drop, if it has one, judged by this margin."""
+    if row.drop is None:
+        return row
+    # Its statistics take longer to import than all else of a recommendation, and most results hold no drop.
+    from zoobench.judge.margin import judged_row
+
+    return judged_row(row, max_drop)
 
 
 _STANDINGS = {

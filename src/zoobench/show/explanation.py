@@ -16,9 +16,9 @@ from zoobench.results.record import Record
 from zoobench.results.row import Row
 from zoobench.results.select import Selection
 from zoobench.results.store import RUNS
-from zoobench.show.document import Block, Column, Command, Heading, Items, Paragraph, Table, plain
+from zoobench.show.document import Block, Column, Command, Heading, Items, Paragraph, Table
 from zoobench.show.numbers import DASH, format_interval, format_ms, format_number, format_ratio, format_share
-from zoobench.show.tables import Field, case_fields, drop_word, make_table, rich_table
+from zoobench.show.tables import Field, case_fields, drop_word, make_table
 from zoobench.show.view import View
 from zoobench.show.why import paragraph, sentences
 from zoobench.spec import Precision
@@ -54,34 +54,6 @@ def explanation_data(found: Explanation) -> dict[str, Any]:
     if found.versus:
         data["versus"]["pays"] = found.versus.pays
     return {**data, "words": dict(sentences(found))}
-
-
-def console_blocks(blocks: Sequence[Block]) -> Iterator[Any]:
-    """What rich prints for `blocks`; a table's title is the heading before it. Commands are for who prints lines as they are."""
-    from rich.padding import Padding
-    from rich.text import Text
-
-    title = ""
-    for block in blocks:
-        match block:
-            case Heading(level=1):
-                yield Text(plain(block.text), style="bold")
-            case Heading():
-                title = block.text
-            case Paragraph():
-                if title:
-                    yield Text()
-                    yield Text(plain(title), style="italic")
-                    title = ""
-                yield Text(plain(block.text), style="bold" if block.strong else "")
-            case Items():
-                yield Text()
-                for term, said in block.items:
-                    yield Padding(Text.assemble((plain(term), "bold"), " ", plain(said)), (0, 0, 0, 2))
-                yield Text()
-            case Table():
-                yield rich_table(title, block)
-                title = ""
 
 
 def _facts(found: Explanation) -> str:

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from zoobench.judge.gaps import Gap
-from zoobench.judge.payback import Payback, Pays
-from zoobench.judge.recommend import Exclusion, Recommendation, Relaxation
-from zoobench.judge.wanted import (
-    Figure,
-    Kind,
-    Limit,
+from zoobench.judge.measures import (
     Measure,
-    Standing,
     accuracy_of,
     cost_of,
     latency_of,
@@ -22,15 +16,18 @@ from zoobench.judge.wanted import (
     throughput_of,
     unit_of,
 )
+from zoobench.judge.payback import Payback, Pays
+from zoobench.judge.recommend import Exclusion, Recommendation, Relaxation
+from zoobench.judge.wanted import Limit, Standing
 from zoobench.outcome import VerdictValue
 from zoobench.results.row import Row
 from zoobench.show.document import Block, Column, Command, Heading, Items, Paragraph, Table
+from zoobench.show.measures import cell_of, told
 from zoobench.show.numbers import (
     DASH,
     format_bytes,
     format_megabytes,
     format_number,
-    with_interval,
 )
 from zoobench.show.tables import (
     MARKS,
@@ -77,14 +74,14 @@ def answer(found: Recommendation) -> str:
     facts = [
         _told_measure(latency_of(50), best),
         *([_told_measure(found.goal, best)] if found.goal.name != "p50 latency" else []),
-        f"{format_number(throughput_of(task).figure(best).value)} {unit}",
+        f"{format_number(throughput_of(task).value(best))} {unit}",
         f"{format_bytes(memory_bytes(best))} peak memory",
         f"{format_bytes(best.size_bytes or None)} on disk",
     ]
     if best.drop is not None and best.drop_interval is not None:
         facts.append(f"drop against fp32 {_points(best)}")
     accuracy = accuracy_of(task)
-    if accuracy.figure(best).value is not None:
+    if accuracy.value(best) is not None:
         facts.append(_told_measure(accuracy, best))
     price = found.wanted.price_per_hour
     if price is not None and found.goal.kind != "money":
@@ -181,7 +178,7 @@ def _about_best(found: Recommendation, best: Row) -> Iterator[tuple[str, str]]:
         yield (
             "Unstable:",
             f"{_names(found.better_if_steady)} read{'s' if len(found.better_if_steady) == 1 else ''} better "
-            f"({_told(found.goal, first)}) and {'is' if len(found.better_if_steady) == 1 else 'are'} unstable, so valid ones come "
+            f"({told(found.goal, first)}) and {'is' if len(found.better_if_steady) == 1 else 'are'} unstable, so valid ones come "
             "first; measure again before you decide.",
         )
     pays = found.paybacks.get(id(best))
@@ -196,7 +193,7 @@ def _ties(found: Recommendation, best: Row) -> str:
         f"Of them this one {found.decided_by}"
     )
     if leader is not None and leader is not best:
-        said += f"; {_short(leader)} reads lower ({_told(found.goal, leader)})"
+        said += f"; {_short(leader)} reads lower ({told(found.goal, leader)})"
     return said + "."
 
 
@@ -274,9 +271,9 @@ def _figures(found: Recommendation, rows: Sequence[Row]) -> list[Field]:
         *([("Energy (J)", found.goal)] if found.goal.kind == "joules" else []),
     ]
     fields: list[Field] = [
-        (Column(_capital(head), "right"), _cell(measure))
+        (Column(_capital(head), "right"), cell_of(measure))
         for head, measure in asked
-        if any(measure.figure(row).value is not None for row in rows)
+        if any(measure.value(row) is not None for row in rows)
     ]
     if any(row.drop_decision for row in rows):
         fields.append((Column("Drop"), drop_word))
@@ -293,33 +290,8 @@ def _quality(row: Row) -> str:
     return DASH if row.quality_passed is None else "pass" if row.quality_passed else "❌ fail"
 
 
-def _cell(measure: Measure) -> Callable[[Row], str]:
-    def show(row: Row) -> str:
-        figure = measure.figure(row)
-        # A throughput's interval is the median's in other words, and so is a cost's.
-        is_rate = measure.kind in ("per_s", "money")
-        return _number(Figure(figure.value) if is_rate else figure, measure.kind)
-
-    return show
-
-
-def _number(figure: Figure, kind: Kind) -> str:
-    scale = {"share": 100.0, "bytes": 1e-6}.get(kind, 1.0)
-    if figure.value is None:
-        return DASH
-    interval = None if figure.interval is None else (figure.interval[0] * scale, figure.interval[1] * scale)
-    return with_interval(figure.value * scale, interval)
-
-
-def _told(measure: Measure, row: Row) -> str:
-    """The figure with its unit: `4.12 [4.05, 4.20] ms`."""
-    unit = {"ms": " ms", "bytes": " MB", "share": "%", "per_s": "/s", "joules": " J", "money": ""}
-    said = _cell(measure)(row)
-    return said if said == DASH else said + unit[measure.kind]
-
-
 def _told_measure(measure: Measure, row: Row) -> str:
-    return f"{measure.name} {_told(measure, row)}"
+    return f"{measure.name} {told(measure, row)}"
 
 
 def _points(row: Row) -> str:
@@ -363,7 +335,7 @@ def _near(limit: Limit, row: Row) -> str:
     word = "by its interval" if limit.standing(row) is Standing.OPEN else "off"
     percent = f"{100 * beyond:.0f}%" if beyond >= 0.1 else f"{format_number(100 * beyond)}%"
     far = f"{percent} {word}" if limit.measure.kind != "share" else word
-    return f"{_short(row)}: {_told(limit.measure, row)}, {far}"
+    return f"{_short(row)}: {told(limit.measure, row)}, {far}"
 
 
 def _front(found: Recommendation) -> Iterator[Block]:

@@ -6,9 +6,9 @@ import math
 from pathlib import Path
 from typing import Any
 
+from zoobench.judge.measures import accuracy_of, cost_of, latency_of, memory_bytes, throughput_of
 from zoobench.judge.payback import Payback
 from zoobench.judge.recommend import Recommendation
-from zoobench.judge.wanted import accuracy_of, cost_of, latency_of, memory_bytes, throughput_of
 from zoobench.results.row import Row
 from zoobench.show.recommendation import answer, commands
 

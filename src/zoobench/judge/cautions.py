@@ -1,0 +1,67 @@
+"""What to know of a configuration before it is shipped. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Set
+
+from zoobench.judge.wanted import Wanted
+from zoobench.outcome import DropDecision, VerdictValue
+from zoobench.results.row import Row
+from zoobench.spec import TEXT, Precision
+
+
+def cautions(best: Row, wanted: Wanted, models: Set[str], later: Set[str]) -> Iterator[str]:
+    """One sentence each.
+
+    Args:
+        models: that hold every limit.
+        later: measurement keys of rows after which another attempt brought no numbers.
+    """
+    if best.is_fake:
+        yield "it was made by the fake backend on a virtual clock; nothing was measured"
+    if best.verdict is not VerdictValue.VALID:
+        why = "; ".join(reason.message for reason in best.reasons) or "it was not judged"
+        yield f"its number is unstable and no valid one holds every limit: {why}"
+    if best.weights == "random":
+        yield "its weights are random: speed, memory and size are real, and what it gets right was not measured"
+    elif not is_known_faithful(best):
+        drop = (
+            "whether it loses too much against fp32 is open"
+            if best.drop_decision is DropDecision.INCONCLUSIVE
+            else "what it loses against fp32 was not measured"
+        )
+        yield drop
+    if len(models) > 1 and wanted.min_accuracy is None:
+        yield (
+            f"{len(models)} models are ranked together, and what they get right counts for nothing in it: give --min-accuracy, or "
+            "name the model with --models"
+            if best.task != TEXT
+            else f"{len(models)} models are ranked together, and how good their answers are counts for nothing in it: name the "
+            "model with --models"
+        )
+    if best.measurement_key in later:
+        yield "a later attempt to measure it brought no numbers; these are older ones"
+    if (binding := binding_licence(best.licence)) is not None:
+        yield f"its licence is {best.licence}: {binding}"
+
+
+_BINDING = (
+    (("agpl",), "copyleft, which binds who serves what is built on it, too"),
+    (("gpl",), "copyleft, which binds who passes on what is built on it"),
+    (("-nc", "noncommercial", "non-commercial", "research"), "not for commercial use"),
+)
+
+
+def binding_licence(licence: str | None) -> str | None:
+    """What a licence asks of who ships the model, where it is one of the kinds that do; told by its name alone."""
+    name = (licence or "").casefold()
+    return next((said for words, said in _BINDING if any(word in name for word in words)), None)
+
+
+def is_known_faithful(row: Row) -> bool:
+    """It computes what fp32 does, or was seen to lose no more than its margin."""
+    if row.task == TEXT:
+        return row.precision == Precision.FP32 or row.quality_passed is True
+    if row.drop_decision is not None:
+        return row.drop_decision is DropDecision.PASS
+    return row.precision == Precision.FP32

@@ -1,0 +1,147 @@
+"""What is known of a row, as numbers with their intervals and units. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Literal, NamedTuple
+
+from zoobench.outcome import Interval
+from zoobench.results.row import Row
+from zoobench.spec import DETECTION, TEXT
+
+Timed = Literal["call", "ttft", "tpot"]
+Kind = Literal["ms", "bytes", "share", "per_s", "money", "joules"]
+PERCENTILES: dict[Timed, tuple[int, ...]] = {"call": (50, 95, 99), "ttft": (50, 95), "tpot": (50, 95)}
+"""Of what → the percentiles that are kept of it."""
+
+
+class Figure(NamedTuple):
+    """A number with its interval; None: not known."""
+
+    value: float | None
+    interval: Interval | None = None
+
+    @property
+    def low(self) -> float:
+        """The lower end, or the number where it has no interval; infinity where it is not known."""
+        return self.interval[0] if self.interval else math.inf if self.value is None else self.value
+
+    @property
+    def high(self) -> float:
+        """The upper end, likewise."""
+        return self.interval[1] if self.interval else math.inf if self.value is None else self.value
+
+
+def _none(_: Row) -> None:
+    """There is no interval."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Something that is known of rows: its name, what its numbers are, and how to get them."""
+
+    name: str
+    kind: Kind
+    value: Callable[[Row], float | None]
+    interval: Callable[[Row], Interval | None] = _none
+
+    def figure(self, row: Row) -> Figure:
+        """The number with its interval."""
+        return Figure(self.value(row), self.interval(row))
+
+
+_NAMES: dict[Timed, str] = {"call": "latency", "ttft": "TTFT", "tpot": "TPOT"}
+_COLUMNS: dict[tuple[Timed, int], tuple[str, str | None]] = {
+    ("call", 50): ("p50_ms", "p50_interval_ms"),
+    ("call", 95): ("p95_ms", "p95_interval_ms"),
+    ("call", 99): ("p99_ms", "p99_interval_ms"),
+    ("ttft", 50): ("ttft_p50_ms", "ttft_interval_ms"),
+    ("ttft", 95): ("ttft_p95_ms", None),
+    ("tpot", 50): ("tpot_p50_ms", None),
+    ("tpot", 95): ("tpot_p95_ms", None),
+}
+
+
+def latency_of(percentile: int, of: Timed = "call") -> Measure:
+    """A percentile of a call's time (of a language model: of a whole request's), or of its tokens'."""
+    value, interval = _COLUMNS[of, percentile]
+    return Measure(
+        f"p{percentile} {_NAMES[of]}", "ms", attrgetter(value), attrgetter(interval) if interval else _none
+    )
+
+
+def memory_bytes(row: Row) -> int | None:
+    """The worker's peak resident memory; on a GPU what it held there, where that is more, and None where that is not known."""
+    if not row.device.startswith("cuda"):
+        return row.peak_bytes
+    return None if row.gpu_bytes is None else max(row.gpu_bytes, row.peak_bytes or 0)
+
+
+def _size_bytes(row: Row) -> int | None:
+    # A server's files are nobody's here.
+    return row.size_bytes or None
+
+
+MEMORY = Measure("peak memory", "bytes", memory_bytes)
+SIZE = Measure("size on disk", "bytes", _size_bytes)
+TOP1 = Measure("top-1", "share", attrgetter("top1"), attrgetter("top1_interval"))
+MAP = Measure("mAP", "share", attrgetter("map"), attrgetter("map_interval"))
+DROP = Measure("drop against fp32", "share", attrgetter("drop"), attrgetter("drop_interval"))
+
+
+def accuracy_of(task: str) -> Measure:
+    """What a task's models get right."""
+    return MAP if task == DETECTION else TOP1
+
+
+def unit_of(task: str) -> str:
+    """What throughput, energy and cost count: items, or of a language model the tokens that it makes."""
+    return "token" if task == TEXT else "item"
+
+
+def _tokens_per_s(row: Row) -> float | None:
+    if row.tokens_per_s is None and row.throughput_per_s is not None and row.new_tokens is not None:
+        return row.throughput_per_s * row.new_tokens
+    return row.tokens_per_s
+
+
+def throughput_of(task: str) -> Measure:
+    """Units a second, of all clients together. It has no interval of its own: its relative width is that of the median."""
+    rate: Callable[[Row], float | None]
+    rate = _tokens_per_s if task == TEXT else attrgetter("throughput_per_s")
+
+    def interval(row: Row) -> Interval | None:
+        value, of_median = rate(row), row.p50_interval_ms
+        if not value or row.p50_ms is None or of_median is None or of_median[0] <= 0:
+            return None
+        return value * row.p50_ms / of_median[1], value * row.p50_ms / of_median[0]
+
+    return Measure("throughput", "per_s", rate, interval)
+
+
+def energy_of(task: str) -> Measure:
+    """Joules a unit, of all that ran on the counted packages or the GPU meanwhile."""
+    if task == TEXT:
+        return Measure("energy a token", "joules", attrgetter("joules_per_token"))
+    return Measure("energy an item", "joules", attrgetter("joules_per_item"))
+
+
+def cost_of(task: str, price_per_hour: float) -> Measure:
+    """Money for a million units: price an hour / (units a second · 3,600) · 10⁶."""
+    rate = throughput_of(task)
+
+    def money(per_s: float) -> float:
+        return price_per_hour / (per_s * 3600) * 1e6
+
+    def value(row: Row) -> float | None:
+        per_s = rate.value(row)
+        return money(per_s) if per_s else None
+
+    def interval(row: Row) -> Interval | None:
+        per_s = rate.interval(row)
+        return (money(per_s[1]), money(per_s[0])) if per_s else None
+
+    return Measure(f"cost of a million {unit_of(task)}s", "money", value, interval)

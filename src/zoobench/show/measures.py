@@ -1,0 +1,36 @@
+"""Measures of a row, as tables and sentences show them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from zoobench.judge.measures import Figure, Kind, Measure
+from zoobench.results.row import Row
+from zoobench.show.numbers import DASH, with_interval
+
+
+def cell_of(measure: Measure) -> Callable[[Row], str]:
+    """What a table's cell shows of a row: `9.53 [9.41, 9.70]`, bytes in MB, shares in percent; `—` where it is not known."""
+
+    def show(row: Row) -> str:
+        figure = measure.figure(row)
+        # A throughput's interval is the median's in other words, and so is a cost's.
+        is_rate = measure.kind in ("per_s", "money")
+        return _number(Figure(figure.value) if is_rate else figure, measure.kind)
+
+    return show
+
+
+def _number(figure: Figure, kind: Kind) -> str:
+    scale = {"share": 100.0, "bytes": 1e-6}.get(kind, 1.0)
+    if figure.value is None:
+        return DASH
+    interval = None if figure.interval is None else (figure.interval[0] * scale, figure.interval[1] * scale)
+    return with_interval(figure.value * scale, interval)
+
+
+def told(measure: Measure, row: Row) -> str:
+    """The figure with its unit: `4.12 [4.05, 4.20] ms`."""
+    unit = {"ms": " ms", "bytes": " MB", "share": "%", "per_s": "/s", "joules": " J", "money": ""}
+    said = cell_of(measure)(row)
+    return said if said == DASH else said + unit[measure.kind]
