@@ -161,12 +161,12 @@ class Limit:
 
     def standing(self, row: Row) -> Standing:
         """Whether the row holds it."""
-        figure = self.measure.figure(row)
-        if figure.value is None:
+        value = self.measure.value(row)
+        if value is None:
             return Standing.UNKNOWN
-        if not self._holds(figure.value):
+        if not self._holds(value):
             return Standing.FAILS
-        return Standing.HOLDS if self._holds(self._worse(figure)) else Standing.OPEN
+        return Standing.HOLDS if self._holds(self._worse(self.measure.figure(row))) else Standing.OPEN
 
     def needed(self, row: Row) -> float | None:
         """The bound with which the row would hold it; None: no bound would do, as far as is known."""
