@@ -351,9 +351,11 @@ def _untried(
         return None
     pictures = wanted.max_drop is not None or wanted.min_accuracy is not None
     examples = (changed_pair(lead, *pair, carried, pictures=pictures) for pair in pairs)
-    backends = sorted({name for name, _ in pairs})
-    precisions = sorted({precision for _, precision in pairs})
-    what = f"never tried on {lead.model}: {', '.join(precisions)} of {', '.join(backends)}, where they run"
+    by_backend = {
+        name: ", ".join(precision for other, precision in pairs if other == name) for name, _ in pairs
+    }
+    told = ", ".join(f"{name} ({precisions})" for name, precisions in by_backend.items())
+    what = f"never tried on {lead.model}: {told}"
     return Gap("untried", what, len(pairs), cover(examples))
 
 

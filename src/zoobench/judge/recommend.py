@@ -340,9 +340,7 @@ def _front(rows: Sequence[Row], wanted: Wanted, task: str) -> tuple[tuple[Row, .
         aims.append(_aim(accuracy, more=True))
     if wanted.min_throughput is not None or wanted.minimize is Goal.COST:
         aims.append(_aim(throughput_of(task), more=True))
-    # Each figure is looked up once: there may be thousands of rows.
-    known = [(row, *(aim.figure(row) for aim in aims)) for row in rows]
-    placed = [row for row, *figures in known if None not in figures]
+    placed: list[Row] = [row for row in rows if None not in [aim.figure(row) for aim in aims]]
     front = sorted(pareto_front(placed, aims), key=lambda row: (latency.value(row), _name(row)))
     return tuple(front), tuple(aim.name for aim in aims), len(rows) - len(placed)
 

@@ -172,8 +172,8 @@ def _of_load(rows: list[Row], scope: Scope, asides: list[str]) -> list[Row]:
     if left := len(rows) - len(loads[chosen]):
         others = sorted({_load_name(key) for key in loads if key != chosen})
         asides.append(
-            f"{_records(left)} under another load ({_some(others)}), which {'is' if len(others) == 1 else 'are'} another question; "
-            f"ranked is {_load_name(chosen)}"
+            f"{_records(left)} under another load ({'; '.join(others[:3])}{'; …' if len(others) > 3 else ''}), which is another "
+            f"question; ranked is {_load_name(chosen)}"
         )
     return loads[chosen]
 
@@ -181,7 +181,7 @@ def _of_load(rows: list[Row], scope: Scope, asides: list[str]) -> list[Row]:
 def _load_name(key: tuple[str, Load]) -> str:
     scenario, load = key
     told = ", ".join(f"{name}={str(value)[:12]}" for name, value in load)
-    return f"{scenario} with {told}" if told else scenario
+    return printable(f"{scenario} with {told}" if told else scenario)
 
 
 def _counted(rows: Iterable[Row], of: Callable[[Row], _K]) -> Counter[_K]:

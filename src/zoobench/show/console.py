@@ -14,7 +14,7 @@ def console_blocks(blocks: Sequence[Block]) -> Iterator[Any]:
     from rich.padding import Padding
     from rich.text import Text
 
-    title = ""
+    title, before = "", ""
     for block in blocks:
         match block:
             case Heading(level=1):
@@ -33,5 +33,9 @@ def console_blocks(blocks: Sequence[Block]) -> Iterator[Any]:
                     yield Padding(Text.assemble((plain(term), "bold"), " ", plain(said)), (0, 0, 0, 2))
                 yield Text()
             case Table():
+                if before == "Paragraph":
+                    yield Text()
                 yield rich_table(title, block)
                 title = ""
+        if not isinstance(block, Heading):
+            before = type(block).__name__

@@ -18,7 +18,7 @@ from zoobench.judge.measures import (
 )
 from zoobench.judge.payback import Payback, Pays
 from zoobench.judge.recommend import Exclusion, Recommendation, Relaxation
-from zoobench.judge.wanted import Limit, Standing
+from zoobench.judge.wanted import Faithful, Limit, Standing
 from zoobench.outcome import VerdictValue
 from zoobench.results.row import Row
 from zoobench.show.document import Block, Column, Command, Heading, Items, Paragraph, Table
@@ -92,7 +92,7 @@ def answer(found: Recommendation) -> str:
 
 def _configuration(row: Row) -> str:
     """Everything that has to be set to run it so."""
-    clients = (row.options or {}).get("concurrency", 1)
+    clients = clients_of(row)
     parts = [
         f"{model_label(row)} on {backend_label(row)} in {row.precision}",
         f"batch {row.batch}",
@@ -103,7 +103,8 @@ def _configuration(row: Row) -> str:
 
 
 def _short(row: Row) -> str:
-    return f"{model_label(row)} · {backend_label(row)} · {row.precision} · batch {row.batch}"
+    clients = f" · {clients_of(row)} clients" if clients_of(row) > 1 else ""
+    return f"{model_label(row)} · {backend_label(row)} · {row.precision} · batch {row.batch}{clients}"
 
 
 def _no_answer(found: Recommendation) -> str:
@@ -132,7 +133,8 @@ def _no_answer(found: Recommendation) -> str:
 
 
 def _limits(found: Recommendation) -> str:
-    return ", ".join(limit.said for limit in found.limits)
+    asked = [limit.said for limit in found.limits if not isinstance(limit, Faithful)]
+    return ", ".join(asked) or "what fp32 answers"
 
 
 def _changes(one: Relaxation) -> str:
@@ -151,7 +153,7 @@ def _remarks(found: Recommendation) -> Iterator[tuple[str, str]]:
 
 
 def _under(found: Recommendation) -> str:
-    asked = [limit.said for limit in found.limits if limit.written != "of its run"]
+    asked = [limit.said for limit in found.limits if not isinstance(limit, Faithful)]
     return f", with {', '.join(asked)}" if asked else ""
 
 
@@ -212,10 +214,11 @@ def _payback(pays: Payback, row: Row, calls: int | None) -> str:
         case Pays.AT_ONCE:
             return f"at once against {base}: nothing takes longer, and a call saves {format_number(pays.saving_ms)} ms."
     parts = (("file", pays.made_s), ("load", pays.load_s), ("compile", pays.compile_s))
-    once = " + ".join(f"{name} {format_number(s)}" for name, s in parts if s is not None and abs(s) >= 5e-4)
+    told_s = [(name, s) for name, s in parts if s is not None and abs(s) > 0.01 * (pays.once_s or 0.0)]
+    once = ", ".join(f"{name} {format_number(s)}" for name, s in told_s)
     unit = "call" if row.batch == 1 else f"call of {row.batch}"
     said = (
-        f"after {pays.calls:,} calls against {base}: {format_number(pays.once_s)} s once ({once} s more), and each {unit} saves "
+        f"after {pays.calls:,} calls against {base}: {format_number(pays.once_s)} s once ({once}), and each {unit} saves "
         f"{format_number(pays.saving_ms)} ms"
     )
     if calls is not None and (saved := pays.saved_s(calls)) is not None:
@@ -253,7 +256,16 @@ def _ranking(found: Recommendation) -> Iterator[Block]:
 
 
 def _identity(rows: Sequence[Row]) -> list[Field]:
-    return [*case_fields(rows), _BATCH]
+    """What sets them apart; the load is the same of all, and stands above."""
+    fields = [(column, show) for column, show in case_fields(rows) if column.head != "Scenario"]
+    if len({clients_of(row) for row in rows}) > 1:
+        fields.append((Column("Clients", "right"), lambda r: str(clients_of(r))))
+    return [*fields, _BATCH]
+
+
+def clients_of(row: Row) -> int:
+    """How many ask a language model at once."""
+    return int((row.options or {}).get("concurrency", 1))
 
 
 def _figures(found: Recommendation, rows: Sequence[Row]) -> list[Field]:
@@ -265,7 +277,7 @@ def _figures(found: Recommendation, rows: Sequence[Row]) -> list[Field]:
     accuracy = accuracy_of(task)
     asked: list[tuple[str, Measure]] = [
         *((f"{name.removesuffix(' latency')} (ms)", measure) for name, measure in timed.items()),
-        (f"Throughput ({unit_of(task)}s/s)", throughput_of(task)),
+        (f"{unit_of(task)}s/s", throughput_of(task)),
         (f"{accuracy.name} (%)", accuracy),
         *([("Cost (per 10⁶)", cost_of(task, price))] if price is not None else []),
         *([("Energy (J)", found.goal)] if found.goal.kind == "joules" else []),
@@ -331,8 +343,10 @@ def _exclusion(one: Exclusion) -> tuple[str, ...]:
 
 def _near(limit: Limit, row: Row) -> str:
     """A near miss, and how far off it is."""
+    if limit.measure.value(row) is None:
+        return f"{_short(row)}: its quality gate failed"
     beyond = limit.beyond(row)
-    word = "by its interval" if limit.standing(row) is Standing.OPEN else "off"
+    word = "off by its interval" if limit.standing(row) is Standing.OPEN else "off"
     percent = f"{100 * beyond:.0f}%" if beyond >= 0.1 else f"{format_number(100 * beyond)}%"
     far = f"{percent} {word}" if limit.measure.kind != "share" else word
     return f"{_short(row)}: {told(limit.measure, row)}, {far}"
