@@ -68,7 +68,8 @@ class OnExisting(StrEnum):
 class Frozen(BaseModel):
     """Base of all nouns: immutable, strict about unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    # Most commands use few of them: each is built when it is first used.
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), defer_build=True)
 
 
 class Published(Frozen):

@@ -138,7 +138,8 @@ _ENDINGS = (".md", ".markdown", ".html")
 
 
 def _write(output: Path, blocks: list[Block]) -> None:
-    from zoobench.show.document import to_html, to_markdown
+    from zoobench.show.document import to_markdown
+    from zoobench.show.page import to_html
     from zoobench.show.report import write_text
 
     is_html = output.suffix.lower() == ".html"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter, le
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -17,11 +18,6 @@ class Aim(Generic[T]):
     figure: Callable[[T], float | None]
     more_is_better: bool = False
 
-    def cost(self, item: T) -> float | None:
-        """The figure with its sign such that less is better."""
-        figure = self.figure(item)
-        return None if figure is None else (-figure if self.more_is_better else figure)
-
 
 def pareto_front(items: Sequence[T], aims: Sequence[Aim[T]]) -> list[T]:
     """Those that no other dominates: no worse in any aim and better in one. Ordered by the first aim, the best first.
@@ -29,23 +25,36 @@ def pareto_front(items: Sequence[T], aims: Sequence[Aim[T]]) -> list[T]:
     Equals stay together. An item whose figure of an aim is not known cannot be placed and is left out. Intervals are not
     asked: where those of two items overlap, that one dominates the other is not proved; the caller says so.
     """
-    costs = [(tuple(aim.cost(item) for aim in aims), item) for item in items]
+    columns = [_costs(items, aim) for aim in aims]
     placed = sorted(
-        ((tuple(c for c in cost if c is not None), item) for cost, item in costs if None not in cost),
-        key=lambda pair: pair[0],
+        ((cost, item) for *cost, item in zip(*columns, items, strict=True) if None not in cost),
+        key=itemgetter(0),
     )
     front: list[T] = []
-    kept: list[tuple[float, ...]] = []
-    dominated: tuple[float, ...] | None = None
+    kept: list[list[float]] = []
+    before: list[float] | None = None
+    dominated = False
     for cost, item in placed:
         # Equals follow each other, and share what became of the first of them.
-        if cost == dominated:
-            continue
-        if not kept or kept[-1] != cost:
-            # In order of cost only one before can dominate.
-            if any(all(a <= b for a, b in zip(best, cost, strict=True)) for best in kept):
-                dominated = cost
-                continue
-            kept.append(cost)
-        front.append(item)
+        if cost != before:
+            before, dominated = cost, _is_dominated(cost, kept)
+            if not dominated:
+                kept.append(cost)
+        if not dominated:
+            front.append(item)
     return front
+
+
+def _costs(items: Sequence[T], aim: Aim[T]) -> list[float | None]:
+    """Figures with such a sign that less is better."""
+    figures = list(map(aim.figure, items))
+    return [None if f is None else -f for f in figures] if aim.more_is_better else figures
+
+
+def _is_dominated(cost: list[float], kept: list[list[float]]) -> bool:
+    """In order of cost only one before can dominate. Who did so last is asked first: a few dominate most."""
+    for at, best in enumerate(kept):
+        if all(map(le, best, cost)):
+            kept[0], kept[at] = best, kept[0]
+            return True
+    return False

@@ -121,7 +121,7 @@ def _of_limits(
         missed = [
             (row, mine[at])
             for row, mine in zip(rows, stands, strict=True)
-            if mine[at] in (Standing.UNKNOWN, Standing.OPEN) and could.win(row, but=limit)
+            if mine[at] is not Standing.HOLDS and mine[at] is not Standing.FAILS and could.win(row, but=limit)
         ]
         unknown = [row for row, standing in missed if standing is Standing.UNKNOWN]
         wide = [row for row, standing in missed if standing is Standing.OPEN]
@@ -273,8 +273,12 @@ def _without(flags: Sequence[str], name: str) -> tuple[str, ...]:
 
 def _grid(rows: Iterable[Row]) -> list[Row]:
     """The cells of the newest thread count without options of the runtime's own, of one client, whatever came of them."""
-    plain = [row for row in rows if not own_options(row) and (row.options or {}).get("concurrency", 1) == 1]
-    plain = [row for row in plain if row.device != "remote"]
+    plain = [
+        row
+        for row in rows
+        if not row.options
+        or (not own_options(row) and row.options.get("concurrency", 1) == 1 and row.device != "remote")
+    ]
     if not plain:
         return []
     threads = max(plain, key=lambda r: (r.recorded_at, r.threads)).threads
@@ -293,7 +297,11 @@ def _absent(
     if not _wants_rate(wanted):
         # A larger batch takes longer and more memory: it can only win where throughput counts.
         batches = batches[:1]
-    examples = {row.model: row for row in sorted(grid, key=lambda r: r.recorded_at)}
+    # Of each model the newest, whatever came of it.
+    examples: dict[str, Row] = {}
+    for row in grid:
+        if row.model not in examples or row.recorded_at > examples[row.model].recorded_at:
+            examples[row.model] = row
     wishes = [
         wish_of(examples[model], carried, backend=backend, precision=precision, batch=batch)
         for model in _foremost(grid, believable, goal)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 from zoobench.judge.asks import Carried
 from zoobench.judge.cautions import cautions, is_known_faithful
@@ -230,12 +231,14 @@ def _name(row: Row) -> _Name:
 def _ranking(goal: Measure, rows: Iterable[Row]) -> list[Row]:
     """Those whose figure is known, valid ones first, the lowest first."""
     placed = [
-        ((row.verdict is not VerdictValue.VALID, value, _name(row)), row)
+        (row.verdict is not VerdictValue.VALID, value, row)
         for row in rows
         if (value := goal.value(row)) is not None
     ]
-    placed.sort(key=lambda one: one[0])
-    return [row for _, row in placed]
+    if len({value for _, value, _ in placed}) < len(placed):
+        placed.sort(key=lambda one: _name(one[2]))
+    placed.sort(key=itemgetter(0, 1))
+    return [row for *_, row in placed]
 
 
 TIE_BREAKERS: tuple[tuple[str, Callable[[Row], float]], ...] = (
@@ -261,9 +264,14 @@ def _chosen(order: Sequence[Row], goal: Measure) -> tuple[Row | None, Row | None
         return None, None, ()
     leader = order[0]
     reach = goal.figure(leader).high
-    tied = [r for r in order if r.verdict is leader.verdict and goal.figure(r).low <= reach]
+    tied = [row for row in order if row.verdict is leader.verdict and _low(goal, row) <= reach]
     best = min(tied, key=lambda r: (_tie_key(r, goal), _name(r)))
     return best, leader, tuple(row for row in tied if row is not best)
+
+
+def _low(goal: Measure, row: Row) -> float:
+    interval = goal.interval(row)
+    return interval[0] if interval else goal.value(row) or 0.0
 
 
 def _decided_by(best: Row, ties: Sequence[Row], goal: Measure) -> str | None:
@@ -340,9 +348,9 @@ def _front(rows: Sequence[Row], wanted: Wanted, task: str) -> tuple[tuple[Row, .
         aims.append(_aim(accuracy, more=True))
     if wanted.min_throughput is not None or wanted.minimize is Goal.COST:
         aims.append(_aim(throughput_of(task), more=True))
-    placed: list[Row] = [row for row in rows if None not in [aim.figure(row) for aim in aims]]
-    front = sorted(pareto_front(placed, aims), key=lambda row: (latency.value(row), _name(row)))
-    return tuple(front), tuple(aim.name for aim in aims), len(rows) - len(placed)
+    front = sorted(pareto_front(rows, aims), key=lambda row: (latency.value(row), _name(row)))
+    unplaced = sum(None in figures for figures in zip(*(map(aim.figure, rows) for aim in aims), strict=True))
+    return tuple(front), tuple(aim.name for aim in aims), unplaced
 
 
 def _aim(measure: Measure, *, more: bool = False) -> Aim[Row]:

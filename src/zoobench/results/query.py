@@ -152,25 +152,22 @@ def _read_lines(
             return
         with file.open("rb") as lines:
             for number, line in enumerate(lines, 1):
-                if not line.isspace() and (batches is None or _names(line, batches)):
-                    _read_line(line, f"{file}:{number}", reader, loaded)
+                if batches is not None and not _names(line, batches):
+                    continue
+                # Today's schema goes straight through pydantic's own parser; the rest goes the way that explains.
+                try:
+                    record = reader.from_json(line)
+                    is_todays = reader.version(record) == SCHEMA_VERSION
+                except ValidationError:
+                    is_todays = False
+                if is_todays:
+                    loaded.records.append(record)
+                elif not line.isspace():
+                    _read_other_line(line, f"{file}:{number}", reader, loaded)
     except FileNotFoundError:
         return
     except OSError as error:
         loaded.problems.append(f"{file}: cannot be read: {error.strerror}")
-
-
-def _read_line(line: bytes, where: str, reader: _Reader[T], loaded: Loaded[T]) -> None:
-    """Today's schema goes straight through pydantic's own parser; the rest goes the way that explains."""
-    try:
-        record = reader.from_json(line)
-        is_todays = reader.version(record) == SCHEMA_VERSION
-    except ValidationError:
-        is_todays = False
-    if is_todays:
-        loaded.records.append(record)
-    else:
-        _read_other_line(line, where, reader, loaded)
 
 
 def _read_other_line(line: bytes, where: str, reader: _Reader[T], loaded: Loaded[T]) -> None:
