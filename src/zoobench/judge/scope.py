@@ -138,7 +138,7 @@ def _of_machine(rows: list[Row], asked: str | None, asides: list[str]) -> list[R
     else:
         fitting = [name for name in known if name.startswith(asked)]
         if len(fitting) != 1 or not asked:
-            what = "no machine's" if not fitting else f"{len(fitting)} machines'"
+            what = "no machine's" if not fitting or not asked else f"{len(fitting)} machines'"
             raise UsageError(
                 f"--machine {asked!r} begins {what} fingerprint here; there is {_some(name[:8] for name in known)}"
             )

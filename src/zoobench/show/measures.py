@@ -1,4 +1,4 @@
-"""Measures of a row, as tables and sentences show them."""
+"""A configuration and its measures, as tables and sentences show them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from zoobench.judge.measures import Figure, Kind, Measure
 from zoobench.results.row import Row
 from zoobench.show.numbers import DASH, with_interval
+from zoobench.show.tables import backend_label, model_label
 
 
 def cell_of(measure: Measure) -> Callable[[Row], str]:
@@ -34,3 +35,14 @@ def told(measure: Measure, row: Row) -> str:
     unit = {"ms": " ms", "bytes": " MB", "share": "%", "per_s": "/s", "joules": " J", "money": ""}
     said = cell_of(measure)(row)
     return said if said == DASH else said + unit[measure.kind]
+
+
+def clients_of(row: Row) -> int:
+    """How many ask a language model at once."""
+    return int((row.options or {}).get("concurrency", 1))
+
+
+def short_name(row: Row) -> str:
+    """A configuration within a sentence or a cell: `resnet18 · onnx_cpu · int8 · batch 8`."""
+    clients = f" · {clients_of(row)} clients" if clients_of(row) > 1 else ""
+    return f"{model_label(row)} · {backend_label(row)} · {row.precision} · batch {row.batch}{clients}"

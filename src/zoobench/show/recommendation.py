@@ -8,6 +8,8 @@ from pathlib import Path
 
 from zoobench.judge.gaps import Gap
 from zoobench.judge.measures import (
+    MEMORY,
+    SIZE,
     Measure,
     accuracy_of,
     cost_of,
@@ -22,7 +24,7 @@ from zoobench.judge.wanted import Faithful, Limit, Standing
 from zoobench.outcome import VerdictValue
 from zoobench.results.row import Row
 from zoobench.show.document import Block, Column, Command, Heading, Items, Paragraph, Table
-from zoobench.show.measures import cell_of, told
+from zoobench.show.measures import cell_of, clients_of, short_name, told
 from zoobench.show.numbers import (
     DASH,
     format_bytes,
@@ -75,8 +77,8 @@ def answer(found: Recommendation) -> str:
         _told_measure(latency_of(50), best),
         *([_told_measure(found.goal, best)] if found.goal.name != "p50 latency" else []),
         f"{format_number(throughput_of(task).value(best))} {unit}",
-        f"{format_bytes(memory_bytes(best))} peak memory",
-        f"{format_bytes(best.size_bytes or None)} on disk",
+        *([f"{format_bytes(memory_bytes(best))} peak memory"] if found.goal is not MEMORY else []),
+        *([f"{format_bytes(best.size_bytes or None)} on disk"] if found.goal is not SIZE else []),
     ]
     if best.drop is not None and best.drop_interval is not None:
         facts.append(f"drop against fp32 {_points(best)}")
@@ -102,11 +104,6 @@ def _configuration(row: Row) -> str:
     return ", ".join(parts)
 
 
-def _short(row: Row) -> str:
-    clients = f" · {clients_of(row)} clients" if clients_of(row) > 1 else ""
-    return f"{model_label(row)} · {backend_label(row)} · {row.precision} · batch {row.batch}{clients}"
-
-
 def _no_answer(found: Recommendation) -> str:
     if found.unranked:
         return (
@@ -124,11 +121,11 @@ def _no_answer(found: Recommendation) -> str:
     if len(first.changes) == 1:
         return (
             f"None of {_count(found.judged, 'configuration')} holds {_limits(found)}. Relax one: "
-            f"{_changes(first)} would recommend {_short(first.row)}."
+            f"{_changes(first)} would recommend {short_name(first.row)}."
         )
     return (
         f"None of {_count(found.judged, 'configuration')} holds {_limits(found)}, and no single limit is to blame: "
-        f"{_changes(first)} together would recommend {_short(first.row)}."
+        f"{_changes(first)} together would recommend {short_name(first.row)}."
     )
 
 
@@ -149,7 +146,7 @@ def _remarks(found: Recommendation) -> Iterator[tuple[str, str]]:
     if found.best is not None:
         yield from _about_best(found, found.best)
     for one in found.relax[1:]:
-        yield "Or relax:", f"{_changes(one)} would recommend {_short(one.row)}."
+        yield "Or relax:", f"{_changes(one)} would recommend {short_name(one.row)}."
 
 
 def _under(found: Recommendation) -> str:
@@ -190,22 +187,23 @@ def _about_best(found: Recommendation, best: Row) -> Iterator[tuple[str, str]]:
 
 def _ties(found: Recommendation, best: Row) -> str:
     leader = found.leader
+    why = "the intervals overlap" if found.goal.interval(best) else "the figures are equal"
     said = (
-        f"{_names(found.ties)} {'is' if len(found.ties) == 1 else 'are'} not told apart from it: the intervals overlap. "
+        f"{_names(found.ties)} {'is' if len(found.ties) == 1 else 'are'} not told apart from it: {why}. "
         f"Of them this one {found.decided_by}"
     )
     if leader is not None and leader is not best:
-        said += f"; {_short(leader)} reads lower ({told(found.goal, leader)})"
+        said += f"; {short_name(leader)} reads lower ({told(found.goal, leader)})"
     return said + "."
 
 
 def _names(rows: Sequence[Row]) -> str:
     more = len(rows) - MOST_NAMED
-    return ", ".join(_short(row) for row in rows[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(short_name(row) for row in rows[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _payback(pays: Payback, row: Row, calls: int | None) -> str:
-    base = _short(pays.base)
+    base = short_name(pays.base)
     match pays.pays:
         case Pays.UNDECIDED | Pays.UNKNOWN:
             return f"not told against {base}: {pays.why}."
@@ -261,11 +259,6 @@ def _identity(rows: Sequence[Row]) -> list[Field]:
     if len({clients_of(row) for row in rows}) > 1:
         fields.append((Column("Clients", "right"), lambda r: str(clients_of(r))))
     return [*fields, _BATCH]
-
-
-def clients_of(row: Row) -> int:
-    """How many ask a language model at once."""
-    return int((row.options or {}).get("concurrency", 1))
 
 
 def _figures(found: Recommendation, rows: Sequence[Row]) -> list[Field]:
@@ -344,12 +337,12 @@ def _exclusion(one: Exclusion) -> tuple[str, ...]:
 def _near(limit: Limit, row: Row) -> str:
     """A near miss, and how far off it is."""
     if limit.measure.value(row) is None:
-        return f"{_short(row)}: its quality gate failed"
+        return f"{short_name(row)}: its quality gate failed"
     beyond = limit.beyond(row)
     word = "off by its interval" if limit.standing(row) is Standing.OPEN else "off"
     percent = f"{100 * beyond:.0f}%" if beyond >= 0.1 else f"{format_number(100 * beyond)}%"
     far = f"{percent} {word}" if limit.measure.kind != "share" else word
-    return f"{_short(row)}: {told(limit.measure, row)}, {far}"
+    return f"{short_name(row)}: {told(limit.measure, row)}, {far}"
 
 
 def _front(found: Recommendation) -> Iterator[Block]:
