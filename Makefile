@@ -14,8 +14,8 @@ PYTHON := .venv/bin/python
 INSTALLED := .venv/.installed
 
 MAIN_JOB := --models resnet18 resnet50 mobilenetv2_100 efficientnet_b0 --batch-sizes 1 4 8 --max-case-time 15
-BENCHMARKS := start_up report run_cost parity placement serving postprocessing
-EXTRAS ?= cpu openvino loadgen data nncf genai openvino_genai coco ultralytics
+BENCHMARKS := start_up report recommend dashboard run_cost parity placement serving postprocessing
+EXTRAS ?= cpu openvino loadgen data nncf genai openvino_genai coco ultralytics dashboard
 EXPORT := $(UV) export --locked --quiet --extra cpu --no-dev --no-emit-project --no-hashes --no-annotate --no-header
 
 define REQUIREMENTS_HEADER

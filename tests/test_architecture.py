@@ -101,6 +101,7 @@ def imports_of(module: str, tree: ast.Module) -> Iterator[Import]:
         yield from (Import(module, target, node.lineno, id(node) in guarded) for target in targets)
 
 
+PAGES = "show.dashboard"
 _LAZY = re.compile(r"zoobench\.[\w.]+:\w+")
 
 TABLE = table()
@@ -186,6 +187,20 @@ def test_runtimes_are_imported_only_where_the_table_says() -> None:
         str(found)
         for found in IMPORTS
         if layer_of(found.target) in RUNTIMES and not covered(found.module, allowed)
+    ]
+    assert wrong == []
+
+
+def test_streamlit_stays_in_the_dashboard() -> None:
+    wrong = [
+        str(found)
+        for found in IMPORTS
+        if (
+            layer_of(found.target) in ("streamlit", "pandas")
+            or covered(inner(found) or "", frozenset({PAGES}))
+        )
+        and not covered(found.module, frozenset({PAGES}))
+        and str(found.target) != f"zoobench.{PAGES}"
     ]
     assert wrong == []
 

@@ -165,6 +165,8 @@ def test_outputs_that_mean_nothing_are_invalid(tmp_path: Path, fault: str) -> No
 def test_a_skip_is_a_record_with_its_reason(tmp_path: Path) -> None:
     records = measure(tmp_path, backends=["fake"], precisions=["fp32", "tf32"])
     assert {r.case.precision.value: r.status for r in records} == {"fp32": Status.OK, "tf32": Status.SKIPPED}
+    # Who looks on while it runs is told how many will come, skips and all.
+    assert json.loads((runs(tmp_path)[0] / "manifest.json").read_text())["cells"] == 2
 
 
 class Interrupter(api.Quiet):

@@ -78,6 +78,7 @@ def test_help_and_version_import_next_to_nothing(tmp_path: Path) -> None:
         ["models", "--json"],
         ["schema"],
         ["run", "--help"],
+        ["dashboard", "--help"],
         ["cache", "ls"],
         ["init"],
         ["run", "--models", "resnet18", "--backends", "fake", "--dry-run"],
@@ -88,7 +89,7 @@ def test_help_and_version_import_next_to_nothing(tmp_path: Path) -> None:
 def test_a_command_imports_no_runtime(words: list[str], tmp_path: Path) -> None:
     seen = command(tmp_path, *words)
     assert seen.code == 0, seen.stderr
-    assert not seen.imported & RUNTIMES
+    assert not seen.imported & {*RUNTIMES, "streamlit", "pandas"}
 
 
 def test_a_run_imports_no_runtime(measured: tuple[Path, Outcome]) -> None:

@@ -31,6 +31,7 @@ COMMANDS = {
     "guard": "Fail when head is slower than base, or a model slower than its limit.",
     "recommend": "Say what to ship, under limits on latency, memory, accuracy and cost.",
     "report": "Write a report (Markdown, HTML or JSON) from stored results.",
+    "dashboard": "Show stored results in the browser.",
     "doctor": "Say what is wrong with this machine for measuring, and what to do.",
     "schema": "Print the JSON Schema of a record.",
     "init": "Write a commented zoobench.toml.",

@@ -254,3 +254,20 @@ def test_machines_are_kept_apart() -> None:
         here.machine.fingerprint: [here],
         there.machine.fingerprint: [there],
     }
+
+
+def test_a_manifest_tells_commit_and_cells_where_it_knows_them(tmp_path: Path) -> None:
+    folder = write_results(tmp_path, [make_record(), make_record(run_id="run-2")])
+    told = {"argv": ["zoobench"], "git_commit": "c0ffee", "cells": 12}
+    (folder / "runs/run-1/manifest.json").write_text(json.dumps(told))
+    odd = {"argv": ["zoobench"], "git_commit": 7, "cells": "many"}
+    (folder / "runs/run-2/manifest.json").write_text(json.dumps(odd))
+    first, second = load_rows(folder).runs
+    assert (first.git_commit, first.cells) == ("c0ffee", 12)
+    assert (second.git_commit, second.cells) == (None, None)
+
+
+def test_records_of_a_newer_schema_are_counted(tmp_path: Path) -> None:
+    folder = write_lines(tmp_path, line(), line(schema_version=SCHEMA_VERSION + 1), b"{torn\n")
+    loaded = load_rows(folder)
+    assert (len(loaded.records), len(loaded.problems), loaded.newer) == (1, 2, 1)

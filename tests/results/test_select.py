@@ -133,11 +133,11 @@ def test_nothing_recorded_is_said_with_the_reason(tmp_path: Path) -> None:
     [
         b"",
         b"no gzip",
-        gzip.compress(b"not json"),
-        gzip.compress(b"[]"),
-        gzip.compress(b'{"slots": [{"fork": 0}]}'),
-        gzip.compress(b'{"slots": []}' * 99)[:40],
-        gzip.compress(b"x" * 999)[:10] + b"\xff" * 40,
+        gzip.compress(b"not json", mtime=0),
+        gzip.compress(b"[]", mtime=0),
+        gzip.compress(b'{"slots": [{"fork": 0}]}', mtime=0),
+        gzip.compress(b'{"slots": []}' * 99, mtime=0)[:40],
+        gzip.compress(b"x" * 999, mtime=0)[:10] + b"\xff" * 40,
     ],
 )
 def test_samples_that_are_damaged_are_a_problem_and_no_end(results: Path, damage: bytes) -> None:

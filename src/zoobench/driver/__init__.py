@@ -138,7 +138,9 @@ def _measure(
     executor: Executor,
     observer: Observer,
 ) -> Iterator[Record]:
-    writer = RunWriter.create(recorder.settings.results_dir, recorder.manifest(request))
+    # Who looks on while it runs can say how far it is.
+    cells = {"cells": len(refused) + sum(map(len, groups))}
+    writer = RunWriter.create(recorder.settings.results_dir, recorder.manifest(request) | cells)
     recorder.run_id = writer.run_id
     try:
         for record in refused:

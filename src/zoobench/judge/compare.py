@@ -44,6 +44,22 @@ VARYING: dict[str, frozenset[str]] = {
     "precision": frozenset({"precision", "artifact"}),
     # A model whose batch is fixed is exported for each.
     "batch": frozenset({"batch", "artifact"}),
+    # Any two cells that somebody may choose between: all of what is run, nothing of how or where it is measured.
+    "cell": frozenset(
+        {
+            "model",
+            "revision",
+            "weights",
+            "artifact",
+            "shape",
+            "batch",
+            "precision",
+            "backend",
+            "device",
+            "versions",
+            "options",
+        }
+    ),
 }
 """What is compared → what is meant to differ. Any other hard difference refuses."""
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -19,18 +20,27 @@ from pydantic import ValidationError
 
 from zoobench.errors import UsageError
 from zoobench.outcome import Status
-from zoobench.results.record import SCHEMA_VERSION, Record, SchemaError, upgrade
+from zoobench.results.record import SCHEMA_VERSION, NewerSchemaError, Record, SchemaError, upgrade
 from zoobench.results.row import Row, row_from_data, row_from_json, row_of
 
 T = TypeVar("T")
 
+_BUFFER_BYTES = 1 << 16
+
 
 @dataclass(frozen=True)
 class Run:
-    """One run as its manifest tells it; what the manifest does not say is empty."""
+    """One run as its manifest tells it; what the manifest does not say is empty.
+
+    Attributes:
+        git_commit: of the folder in which the command was typed.
+        cells: how many cells it set out to record; None: not written down.
+    """
 
     run_id: str
     argv: tuple[str, ...] = ()
+    git_commit: str | None = None
+    cells: int | None = None
 
 
 @dataclass
@@ -41,11 +51,13 @@ class Loaded(Generic[T]):
         records: oldest first.
         problems: one line for each thing that could not be read, naming file and line.
         runs: the runs that hold records, oldest first.
+        newer: how many of the problems are records of a newer schema.
     """
 
     records: list[T] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
+    newer: int = 0
 
 
 @dataclass(frozen=True)
@@ -76,7 +88,7 @@ def load_records(results_dir: Path) -> Loaded[Record]:
     Raises:
         UsageError: `results_dir` is not there, is not a folder, or cannot be listed.
     """
-    return _load(_run_folders(results_dir), _RECORDS)
+    return _load(run_folders(results_dir), _RECORDS)
 
 
 def load_run(folder: Path, batches: Collection[int] | None = None) -> Loaded[Record]:
@@ -93,7 +105,12 @@ def load_rows(results_dir: Path) -> Loaded[Row]:
 
     Only what a row holds is validated. Raises as `load_records` does.
     """
-    return _load(_run_folders(results_dir), _ROWS)
+    return _load(run_folders(results_dir), _ROWS)
+
+
+def load_run_rows(folder: Path) -> Loaded[Row]:
+    """`load_rows` of one run's folder."""
+    return _load([folder], _ROWS)
 
 
 def _load(folders: Iterable[Path], reader: _Reader[T], batches: Collection[int] | None = None) -> Loaded[T]:
@@ -104,7 +121,7 @@ def _load(folders: Iterable[Path], reader: _Reader[T], batches: Collection[int] 
             _read_lines(folder / "records.jsonl", reader, loaded, batches)
             if len(loaded.records) > before:
                 loaded.runs.append(_read_manifest(folder, loaded.problems))
-        loaded.records.sort(key=lambda record: reader.when(record)[0])
+        loaded.records.sort(key=attrgetter("recorded_at"))
         first = {run_id: at for at, run_id in map(reader.when, reversed(loaded.records))}
         loaded.runs.sort(key=lambda run: first.get(run.run_id, ""))
     return loaded
@@ -115,14 +132,19 @@ def _written_version(record: Record) -> int | None:
 
 
 _RECORDS = _Reader[Record](
-    Record.model_validate_json, Record.model_validate, _written_version, lambda r: (r.recorded_at, r.run_id)
+    Record.model_validate_json, Record.model_validate, _written_version, attrgetter("recorded_at", "run_id")
 )
 _ROWS = _Reader[Row](
-    row_from_json, row_from_data, lambda r: r.schema_version, lambda r: (r.recorded_at, r.run_id)
+    row_from_json, row_from_data, attrgetter("schema_version"), attrgetter("recorded_at", "run_id")
 )
 
 
-def _run_folders(results_dir: Path) -> list[Path]:
+def run_folders(results_dir: Path) -> list[Path]:
+    """The folder of every run, oldest first.
+
+    Raises:
+        UsageError: `results_dir` is not there, is not a folder, or cannot be listed.
+    """
     if not results_dir.exists():
         raise UsageError(
             f"no results folder '{results_dir}'; measure first with `zoobench run` or name another"
@@ -145,24 +167,26 @@ def _names(line: bytes, batches: Collection[int]) -> bool:
 def _read_lines(
     file: Path, reader: _Reader[T], loaded: Loaded[T], batches: Collection[int] | None = None
 ) -> None:
+    from_json, version, keep = reader.from_json, reader.version, loaded.records.append
     try:
         if file.exists() and not file.is_file():
             # Opening a pipe would wait for ever.
             loaded.problems.append(f"{file}: is not a regular file; left out")
             return
-        with file.open("rb") as lines:
+        # Lines are longer than the usual buffer.
+        with file.open("rb", buffering=_BUFFER_BYTES) as lines:
             for number, line in enumerate(lines, 1):
                 if batches is not None and not _names(line, batches):
                     continue
                 # Today's schema goes straight through pydantic's own parser; the rest goes the way that explains.
                 try:
-                    record = reader.from_json(line)
-                    is_todays = reader.version(record) == SCHEMA_VERSION
+                    record = from_json(line)
+                    if version(record) == SCHEMA_VERSION:
+                        keep(record)
+                        continue
                 except ValidationError:
-                    is_todays = False
-                if is_todays:
-                    loaded.records.append(record)
-                elif not line.isspace():
+                    pass
+                if not line.isspace():
                     _read_other_line(line, f"{file}:{number}", reader, loaded)
     except FileNotFoundError:
         return
@@ -182,6 +206,7 @@ def _read_other_line(line: bytes, where: str, reader: _Reader[T], loaded: Loaded
         loaded.problems.append(f"{where}: not a record ({place}: {first['msg']}); left out")
     except SchemaError as error:
         loaded.problems.append(f"{where}: {error}; left out")
+        loaded.newer += isinstance(error, NewerSchemaError)
     except (ValueError, RecursionError):
         why = "not a JSON object" if line.endswith(b"\n") else "cut short by an interruption"
         loaded.problems.append(f"{where}: {why}; left out")
@@ -199,7 +224,13 @@ def _read_manifest(folder: Path, problems: list[str]) -> Run:
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         problems.append(f"{file}: cannot be read ({type(error).__name__}); the run's command is unknown")
         return Run(folder.name)
-    return Run(folder.name, tuple(argv))
+    commit, cells = data.get("git_commit"), data.get("cells")
+    return Run(
+        folder.name,
+        tuple(argv),
+        commit if isinstance(commit, str) else None,
+        cells if isinstance(cells, int) and cells > 0 else None,
+    )
 
 
 def latest_attempts(

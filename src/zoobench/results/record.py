@@ -182,6 +182,10 @@ class SchemaError(ZoobenchError):
     """A stored record cannot be read by this version."""
 
 
+class NewerSchemaError(SchemaError):
+    """It was written by a later version."""
+
+
 UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """`UPGRADES[n]` lifts a record of schema version n to n + 1. One function a step, never removed."""
 
@@ -198,7 +202,7 @@ def upgrade(data: dict[str, Any]) -> dict[str, Any]:
             f"a record has no usable schema_version ({version!r}); it was not written by zoobench"
         )
     if version > SCHEMA_VERSION:
-        raise SchemaError(
+        raise NewerSchemaError(
             f"a record has schema version {version}, this zoobench reads up to {SCHEMA_VERSION}; upgrade zoobench"
         )
     while version < SCHEMA_VERSION:

@@ -14,7 +14,7 @@ from zoobench.show.numbers import format_ms
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
-    from zoobench.judge.compare import Comparison
+    from zoobench.judge.compare import Change, Comparison
 
 _MARKS = {
     Decision.PASS: "✓",
@@ -203,6 +203,11 @@ _ERRORS = (Decision.INVALID, Decision.NOT_COMPARABLE, Decision.INCONCLUSIVE)
 _CHANGE_MARKS = {"faster": "▼", "slower": "▲", "same": "=", "inconclusive": "?", "not_comparable": "≠"}
 
 
+def change_word(change: Change) -> str:
+    """What became of a case, a mark beside the word, so that colour is never needed."""
+    return f"{_CHANGE_MARKS.get(change.value, '!')} {change.value.replace('_', ' ')}"
+
+
 def comparisons_table(found: Sequence[Comparison], names: tuple[str, str]) -> RichTable:
     """Two results side by side, for the terminal.
 
@@ -219,10 +224,9 @@ def comparisons_table(found: Sequence[Comparison], names: tuple[str, str]) -> Ri
         table.add_column(head, justify="left" if number < 2 else "right", overflow="fold")
     for one in found:
         interval = "—" if one.interval is None else f"[{one.interval[0]:.3f}, {one.interval[1]:.3f}]"
-        mark = _CHANGE_MARKS.get(one.change.value, "!")
         table.add_row(
             Text(plain(one.name)),
-            f"{mark} {one.change.value.replace('_', ' ')}",
+            change_word(one.change),
             "—" if one.ratio is None else f"{one.ratio:.3f}",
             interval,
             format_ms(one.a_ms),

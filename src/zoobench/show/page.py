@@ -43,6 +43,18 @@ def to_html(title: str, blocks: Sequence[Block]) -> str:
     )
 
 
+def fragment(blocks: Sequence[Block]) -> str:
+    """The blocks as HTML for a page that somebody else makes, with a style of its own: no ids, no contents."""
+    return "\n".join(
+        f"<h{block.level}>{_text(block.text)}</h{block.level}>"
+        if isinstance(block, Heading)
+        else _table(block, "")
+        if isinstance(block, Table)
+        else _simple(block)
+        for block in blocks
+    )
+
+
 @lru_cache(maxsize=2)
 def _part(name: str) -> str:
     return Path(__file__).with_name(name).read_text("utf-8")

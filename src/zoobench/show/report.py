@@ -281,13 +281,13 @@ def _run_commands(loaded: Loaded[Row], views: Iterable[View]) -> list[str]:
     """The commands of the runs whose numbers are shown, newest first."""
     shown = {row.run_id for view in views for row in view.rows}
     runs: list[Run] = [run for run in reversed(loaded.runs) if run.run_id in shown and run.argv]
-    commands = list(dict.fromkeys(_typed(run.argv) for run in runs))
+    commands = list(dict.fromkeys(typed(run.argv) for run in runs))
     if len(commands) > MOST_COMMANDS:
         commands[MOST_COMMANDS:] = [f"# and {len(commands) - MOST_COMMANDS} other commands"]
     return commands
 
 
-def _typed(argv: Sequence[str]) -> str:
+def typed(argv: Sequence[str]) -> str:
     """What was typed to get this argv; where the program lies on that machine is left out."""
     program, *words = argv
     if program.endswith("__main__.py"):

@@ -1,0 +1,38 @@
+"""Everything about one record."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from zoobench.errors import UsageError
+from zoobench.results.explore import find_record, milliseconds, slots_of
+from zoobench.show.charts.distributions import distribution_chart
+from zoobench.show.dashboard.markup import show_blocks, show_chart, show_notice, show_text
+from zoobench.show.dashboard.place import Place
+from zoobench.show.one_record import environment_blocks, headline, latency_blocks
+from zoobench.show.tables import in_order
+
+
+def show(place: Place) -> None:
+    """Draw the page."""
+    cells = in_order(place.filtered())
+    if not cells:
+        show_text("No cell fits these filters.")
+        return
+    row = place.pick(cells, "record", "Record")
+    show_blocks(headline(row))
+    folder = place.holdings.run_folder(row.run_id)
+    assert folder is not None, row.run_id
+    try:
+        record = find_record(folder, row.measurement_key)
+    except UsageError as error:
+        show_notice(str(error), "warning")
+        return
+    slots, why = slots_of(folder, record)
+    st.subheader("Its calls", anchor=False)
+    show_chart(
+        distribution_chart([(row, milliseconds(slots))]),
+        f"There is nothing to draw: {why or 'no call was timed'}.",
+    )
+    show_blocks(latency_blocks(record))
+    show_blocks(environment_blocks(row, record, place.holdings.run(row.run_id)))

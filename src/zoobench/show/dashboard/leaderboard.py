@@ -1,0 +1,84 @@
+"""The documented table of one machine, filtered and sorted; rows lead to the other pages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from zoobench.outcome import Status
+from zoobench.results.explore import ORDERS, in_order_of
+from zoobench.results.query import Cell
+from zoobench.results.watch import reference
+from zoobench.show.dashboard.grid import show_grid
+from zoobench.show.dashboard.markup import show_blocks, show_text
+from zoobench.show.dashboard.place import FILTERS, Place
+from zoobench.show.sections import notes_section
+from zoobench.show.tables import Notes, documented_table, in_order, machine_label
+
+MOST_ROWS = 300
+AS_REPORTED = "model, then latency"
+
+
+def show(place: Place) -> None:
+    """Draw the page."""
+    show_text(f"{machine_label(place.machine.newest)}. Two machines are never ranked together.")
+    found = place.filtered()
+    order = place.address.one("sort", "Sort by", [AS_REPORTED, *ORDERS])
+    cells = in_order(found) if order == AS_REPORTED else in_order_of(found, order)
+    notes = Notes()
+    ranked = [cell for cell in cells if cell.row.is_believable]
+    others = [cell for cell in cells if not cell.row.is_believable and cell.row.status is not Status.SKIPPED]
+    _tell_how_many(place, cells, len(ranked))
+    if not cells and st.button("Clear the filters"):
+        place.address.clear(FILTERS)
+    picked = _grid(ranked, notes, "leaderboard", "Cells with latency, throughput, size and verdict")
+    if others:
+        st.markdown("**Not ranked**: no number, or none to be believed")
+        picked += _grid(others, notes, "unranked", "Cells that are invalid or have no number")
+    if ranked or others:
+        _leads(place, picked)
+    if notes.notes:
+        with st.expander("What the notes say"):
+            show_blocks(notes_section(notes)[1:])
+
+
+def _grid(cells: Sequence[Cell], notes: Notes, key: str, alt: str) -> list[str]:
+    """The first cells as a table; what names the chosen ones."""
+    shown = cells[:MOST_ROWS]
+    if not shown:
+        return []
+    names = [reference(cell.row) for cell in shown]
+    several = len({cell.row.batch for cell in shown}) > 1
+    table = documented_table(shown, notes, narrow=True, batches=several)
+    chosen = show_grid(table, names, key, alt)
+    if len(cells) > MOST_ROWS:
+        show_text(f"The first {MOST_ROWS} of {len(cells)} are shown; sort or filter for the others.")
+    return chosen
+
+
+def _tell_how_many(place: Place, cells: Sequence[Cell], ranked: int) -> None:
+    of = len(place.machine.cells)
+    skipped = sum(cell.row.status is Status.SKIPPED for cell in cells)
+    text = f"{len(cells)} of {of} cells fit the filters, {ranked} of them with a number to be believed."
+    if not cells:
+        text = f"None of the {of} cells fits these filters."
+    if skipped:
+        text += f" Skipped, and under Failures: {skipped}."
+    show_text(text)
+
+
+def _leads(place: Place, picked: list[str]) -> None:
+    """Where chosen rows lead."""
+    left, middle, right = st.columns(3)
+    with left:
+        if st.button("Open the record", disabled=len(picked) != 1, width="stretch"):
+            place.go("detail", record=picked)
+    with middle:
+        if st.button("Show its history", disabled=len(picked) != 1, width="stretch"):
+            place.go("history", record=picked)
+    with right:
+        if st.button("Compare", disabled=len(picked) < 2, width="stretch"):
+            place.go("compare", cells=picked)
+    if not picked:
+        st.caption("Choose rows by their boxes on the left: one to open it, two or more to compare.")

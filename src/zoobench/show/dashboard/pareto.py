@@ -1,0 +1,57 @@
+"""What nothing else beats in two figures at once."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from zoobench.results.explore import values_of
+from zoobench.results.query import Cell
+from zoobench.results.watch import reference
+from zoobench.show.charts.plane import MEASURES, comparable, known_measures, plane_chart, plane_front
+from zoobench.show.dashboard.grid import show_grid
+from zoobench.show.dashboard.markup import show_chart, show_text
+from zoobench.show.dashboard.place import Place
+from zoobench.show.tables import Notes, documented_table, machine_label
+
+_FIRST_UP = ("top-1", "mAP", "size", "memory")
+
+
+def show(place: Place) -> None:
+    """Draw the page."""
+    show_text(machine_label(place.machine.newest))
+    cells = [cell for cell in place.filtered() if cell.row.is_believable]
+    known = known_measures([cell.row for cell in cells]) or ["latency"]
+    up = next((name for name in _FIRST_UP if name in known), known[0])
+    left, right = st.columns(2)
+    with left:
+        x = place.address.one("x", "Across", list(MEASURES), default="latency", said=_title)
+    with right:
+        y = place.address.one("y", "Up", list(MEASURES), default=up, said=_title)
+    # A classifier does not compete with a detector.
+    tasks = values_of(cells, "task")
+    if not tasks:
+        show_text("No believable cell fits these filters.")
+    for task in tasks:
+        of_task = [cell for cell in cells if cell.row.task == task]
+        if len(tasks) > 1:
+            st.subheader(task.replace("_", " "), anchor=False)
+        _show_plane(place, of_task, x, y, task)
+
+
+def _show_plane(place: Place, cells: list[Cell], x: str, y: str, task: str) -> None:
+    rows = [cell.row for cell in cells]
+    across, up = MEASURES[x], MEASURES[y]
+    missing = f"Fewer than two of the {len(rows)} cells have both {across.title} and {up.title}."
+    show_chart(plane_chart(rows, across, up), missing)
+    front = plane_front(comparable(rows, across, up)[0], across, up)
+    if not front:
+        return
+    st.markdown("**On the front**")
+    table = documented_table([Cell(row) for row in front], Notes(), narrow=True, batches=True)
+    picked = show_grid(table, list(map(reference, front)), f"front:{task}", "The cells on the front")
+    if st.button("Compare the chosen", key=f"compare:{task}", disabled=len(picked) < 2):
+        place.go("compare", cells=picked)
+
+
+def _title(name: str) -> str:
+    return MEASURES[name].title

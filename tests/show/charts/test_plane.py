@@ -1,0 +1,79 @@
+"""Cells in a plane: the front, its marks, and what is said of it."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from typing import Any
+
+import pytest
+from tests.show.records import make_accuracy, make_record
+
+from zoobench.outcome import Memory, VerdictValue
+from zoobench.results.row import Row, changed, row_of
+from zoobench.show.charts.bars import Chart
+from zoobench.show.charts.plane import MEASURES, known_measures, plane_chart, plane_front
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def row(model: str, p50: float, memory: int, **more: Any) -> Row:
+    return row_of(make_record(model, p50=p50, memory=Memory(peak_bytes=memory), **more))
+
+
+ROWS = [row("fast", 1.0, 300_000_000), row("small", 9.0, 100_000_000), row("beaten", 9.5, 310_000_000)]
+
+
+def shapes(chart: Chart | None, shape: str) -> list[ElementTree.Element]:
+    assert chart is not None
+    return list(ElementTree.fromstring(chart.svg).iter(f"{SVG}{shape}"))
+
+
+def test_the_front_is_joined_and_named_in_bold() -> None:
+    x, y = MEASURES["latency"], MEASURES["memory"]
+    assert [r.model for r in plane_front(ROWS, x, y)] == ["fast", "small"]
+    chart = plane_chart(ROWS, x, y)
+    bold = {e.text for e in shapes(chart, "text") if e.get("font-weight") == "bold"}
+    assert bold == {"fast", "small"}
+    assert len(shapes(chart, "circle")) == 3
+    assert chart is not None
+    assert "less peak memory and less p50 is better" in chart.caption
+
+
+def test_which_way_is_better_goes_by_the_figure() -> None:
+    front = plane_front(ROWS, MEASURES["throughput"], MEASURES["memory"])
+    assert [r.model for r in front] == ["fast", "small"]
+
+
+def test_an_unstable_cell_is_hollow_and_the_caption_says_so() -> None:
+    rows = [*ROWS, row("shaky", 0.5, 90_000_000, verdict=VerdictValue.UNSTABLE)]
+    chart = plane_chart(rows, MEASURES["latency"], MEASURES["memory"])
+    assert [e.get("fill") for e in shapes(chart, "circle")].count("white") == 1
+    assert chart is not None
+    assert "Hollow points are unstable" in chart.caption
+
+
+def test_only_what_two_cells_have_can_be_an_axis() -> None:
+    assert known_measures(ROWS) == ["latency", "throughput", "size", "memory"]
+    assert plane_chart(ROWS, MEASURES["latency"], MEASURES["mAP"]) is None
+    right = [row(f"m{n}", 1.0 + n, 10, accuracy=make_accuracy(700 + n)) for n in range(2)]
+    assert "top-1" in known_measures(right)
+
+
+def test_accuracies_of_other_pictures_do_not_compare() -> None:
+    rows = [row(f"m{n}", 1.0 + n, 10, accuracy=make_accuracy(700 + n)) for n in range(3)]
+    rows[0] = changed(rows[0], data_sha256="other", top1=0.99)
+    chart = plane_chart(rows, MEASURES["latency"], MEASURES["top-1"])
+    assert len(shapes(chart, "circle")) == 2
+    assert chart is not None
+    assert "on other pictures, which do not compare: 1." in chart.caption
+
+
+@pytest.mark.parametrize("x", MEASURES)
+@pytest.mark.parametrize("y", MEASURES)
+def test_any_pair_can_be_drawn(x: str, y: str) -> None:
+    rows = [*ROWS, row("odd", 2.0, 10, p95=None), row("exact", 3.0, 10, accuracy=make_accuracy(1000))]
+    rows.append(row("none", 3.5, 11, accuracy=make_accuracy(0)))
+    chart = plane_chart(rows, MEASURES[x], MEASURES[y])
+    if chart is not None:
+        ElementTree.fromstring(chart.svg)
+        assert "nan" not in chart.svg

@@ -1,0 +1,343 @@
+"""Every page, as Streamlit runs it: what it says, where a click leads, and what a link restores."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.show.records import (
+    OTHER_MACHINE,
+    full_run,
+    make_accuracy,
+    make_failure,
+    make_record,
+    write_results,
+)
+
+from zoobench.outcome import Slot, VerdictValue
+from zoobench.results.record import Record
+from zoobench.results.row import row_of
+from zoobench.results.store import write_samples
+from zoobench.results.watch import reference
+
+pytest.importorskip("streamlit")
+from streamlit.testing.v1 import AppTest
+
+from zoobench.show import dashboard
+
+SCRIPT = Path(dashboard.__file__).with_name("script.py")
+HOSTILE = "<img src=x onerror=alert(1)>|**x**"
+FINGERPRINT = "0f3a9c21b7d84e66"
+
+
+class App:
+    """One visitor of the dashboard over some folders."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *folders: Path) -> None:
+        monkeypatch.setattr(sys, "argv", ["script.py", *map(str, folders)])
+        self.test = AppTest.from_file(SCRIPT, default_timeout=60)
+
+    def open(self, page: str = "leaderboard", **values: str | list[str]) -> App:
+        for name, value in values.items():
+            self.test.query_params[name] = value
+        self.test.switch_page(f"{page}.py")
+        return self.run()
+
+    def run(self) -> App:
+        self.test.run()
+        assert not self.test.exception, self.test.exception
+        return self
+
+    @property
+    def html(self) -> str:
+        return "\n".join(element.proto.body for element in self.test.get("html"))
+
+    @property
+    def text(self) -> str:
+        """All that is not in a table that is drawn on a canvas."""
+        others = [*self.test.title, *self.test.markdown, *self.test.caption, *self.test.subheader]
+        return "\n".join([self.html, *(str(element.value) for element in others)])
+
+    def grid(self, at: int = 0) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = self.test.dataframe[at].value.to_dict("records")
+        return rows
+
+    def choose(self, name: str, value: Any) -> App:
+        widgets = [
+            *self.test.selectbox,
+            *self.test.multiselect,
+            *self.test.text_input,
+            *self.test.number_input,
+        ]
+        (widget,) = [widget for widget in widgets if widget.key == f"choose:{name}"]
+        widget.set_value(value)
+        return self.run()
+
+    def value(self, name: str) -> Any:
+        return self.test.session_state[f"choose:{name}"]
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    return write_results(tmp_path / "results", full_run())
+
+
+@pytest.fixture
+def app(results: Path, monkeypatch: pytest.MonkeyPatch) -> App:
+    return App(monkeypatch, results)
+
+
+def named(record: Record) -> str:
+    return reference(row_of(record))
+
+
+def test_the_leaderboard_shows_the_smallest_batch_ranked_and_the_rest_apart(app: App) -> None:
+    app.open()
+    assert [row["Model"] for row in app.grid()][:2] == ["mobilenetv2_100", "mobilenetv2_100"]
+    assert "Batch" not in app.grid()[0]
+    assert "9 of 25 cells fit the filters, 8 of them with a number to be believed" in app.html
+    assert "Skipped, and under Failures: 1." in app.html
+    app.choose("batch", "8")
+    (lie,) = app.grid(1)
+    assert lie["Model"] == "resnet50"
+    assert lie["Latency (ms)"] == 190.0
+    assert "190" not in {row["Latency (ms)"] for row in app.grid()}
+
+
+def test_filters_and_sorting_go_into_the_address_and_come_back(app: App, results: Path) -> None:
+    app.open().choose("backend", ["onnx_cpu"])
+    app.choose("sort", "latency")
+    app.choose("model", "NET")
+    app.choose("size", 50.0)
+    assert app.test.query_params == {
+        "machine": FINGERPRINT,
+        "backend": "onnx_cpu",
+        "model": "NET",
+        "size": "50",
+        "sort": "latency",
+    }
+    shown = app.grid()
+    assert [row["Latency (ms)"] for row in shown] == sorted(row["Latency (ms)"] for row in shown)
+    visitor = App(pytest.MonkeyPatch(), results)
+    visitor.open(**app.test.query_params)
+    assert visitor.grid() == shown
+    assert visitor.value("sort") == "latency"
+    assert visitor.value("backend") == ["onnx_cpu"]
+
+
+def test_a_hostile_link_changes_nothing_and_says_so(app: App) -> None:
+    app.open(
+        machine=HOSTILE,
+        backend=["onnx_cpu", "<script>alert(1)</script>"],
+        batch="-1",
+        size="nan",
+        record="../../etc/passwd",
+        sort="'; drop table",
+        x=["1"] * 300,
+    )
+    assert "Ignored in the address" in app.html
+    assert "&lt;img src=x onerror=alert(1)&gt;|**x**" in app.html
+    assert "<script>alert(1)" not in app.text
+    assert "<img src=x" not in app.text
+    assert app.value("backend") == ["onnx_cpu"]
+    assert app.value("batch") == "1"
+    assert app.run().html.count("Ignored in the address") == 0
+
+
+def test_two_machines_are_never_in_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = make_record("vit", machine=OTHER_MACHINE, run_id="run-2", at="2026-11-29T00:00:00+00:00")
+    folder = write_results(tmp_path, [make_record(), other])
+    app = App(monkeypatch, folder).open()
+    assert [row["Model"] for row in app.grid()] == ["vit"]
+    app.choose("machine", FINGERPRINT)
+    assert [row["Model"] for row in app.grid()] == ["resnet18"]
+    assert app.test.query_params["machine"] == FINGERPRINT
+
+
+def test_each_folder_can_be_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = write_results(tmp_path / "one", [make_record()])
+    two = write_results(tmp_path / "two", [make_record("resnet50", run_id="run-2")])
+    app = App(monkeypatch, one, two).open()
+    assert {row["Model"] for row in app.grid()} == {"resnet18", "resnet50"}
+    app.choose("results", [str(two)])
+    assert [row["Model"] for row in app.grid()] == ["resnet50"]
+
+
+def test_pareto_takes_any_two_figures(app: App) -> None:
+    app.open("pareto")
+    assert "Up: size of the file (MB); across: p50 (ms)" in app.html
+    assert {row["Backend"] for row in app.grid()} == {"onnx_cpu"}
+    app.choose("x", "memory")
+    app.choose("y", "size")
+    assert "Up: size of the file (MB); across: peak memory (MB)" in app.html
+    app.choose("y", "top-1")
+    assert "Fewer than two of the 8 cells have both" in app.html
+
+
+def test_cells_are_compared_by_the_judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = []
+    for backend, ns in (("pytorch", 20_000_000), ("onnx_cpu", 10_000_000)):
+        record = make_record("resnet18", backend, ns / 1e6, samples_file="samples/case.json.gz")
+        records.append(record.model_copy(update={"samples_file": f"samples/{backend}.json.gz"}))
+    write_results(tmp_path, records)
+    (tmp_path / "runs/run-1/samples").mkdir()
+    for record, ns in zip(records, (20_000_000, 10_000_000), strict=True):
+        slots = [
+            Slot(fork=0, round=n, position=0, settling_ns=1, samples_ns=(ns + n * 1000, ns + 9000))
+            for n in range(8)
+        ]
+        assert record.samples_file is not None
+        write_samples(tmp_path / "runs/run-1" / record.samples_file, record, slots)
+    app = App(monkeypatch, tmp_path).open("compare", cells=[named(record) for record in records])
+    assert "they took turns in one run" in app.html
+    assert "▼ faster" in app.html
+    assert ">0.500<" in app.html
+    assert "20.0 [19.7, 20.3]" in app.html
+    assert "Every timed call" in app.html
+
+
+def test_comparing_needs_two_and_tells_what_it_cannot_compare(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two, three = make_record(threads=1), make_record("resnet50", threads=2), make_record("vit", p50=4.0)
+    app = App(monkeypatch, write_results(tmp_path, [one, two, three])).open("compare")
+    assert "Choose two or more cells" in app.html
+    app.choose("cells", [named(one), named(two)])
+    assert "≠ not comparable" in app.html
+    assert "threads 1 → 2" in app.html
+    app.choose("cells", [named(two), named(three)])
+    assert "measured apart: from the two medians" in app.html
+    assert "model resnet50 → vit" in app.html
+
+
+def test_history_has_every_record_of_a_cell_with_what_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = make_record(run_id="run-1", at="2026-11-01T10:00:00+00:00")
+    new = make_record(
+        run_id="run-2", at="2026-11-02T10:00:00+00:00", p50=8.0, versions={"onnxruntime": "1.33.0"}
+    )
+    app = App(monkeypatch, write_results(tmp_path, [old, new])).open("history")
+    assert "2 records on this machine" in app.html
+    newest, first = app.grid()
+    assert newest["Changed"] == "onnxruntime 1.32.0 → 1.33.0"
+    assert first["Changed"] == "first record"
+    assert newest["Latency (ms)"] == 8.0
+
+
+def test_a_record_is_shown_with_all_that_is_known_of_it(app: App) -> None:
+    unstable = full_run()[4]
+    app.open("detail", record=named(unstable))
+    for text in (
+        "the second half was 4.1% slower",
+        "one_fork (a warning)",
+        "zoobench run --models",
+        FINGERPRINT,
+    ):
+        assert text in app.html, text
+    assert "There is nothing to draw: no samples were kept of this record" in app.html
+
+
+def test_failures_say_why(app: App, results: Path) -> None:
+    app.open("failures")
+    assert "the worker was killed for memory at 7.4 GB; use a smaller batch" in app.html
+    assert "no CUDA device" in app.html
+
+
+def test_without_failures_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = App(monkeypatch, write_results(tmp_path, [make_record()])).open("failures")
+    assert "All 1 cells of this machine have a number" in app.html
+
+
+@pytest.mark.parametrize("page", ["leaderboard", "pareto", "compare", "history", "detail", "failures"])
+def test_a_hostile_name_is_text_on_every_page(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = [
+        make_record(
+            HOSTILE,
+            p50=5.0,
+            accuracy=make_accuracy(),
+            reasons=[("drift", HOSTILE)],
+            verdict=VerdictValue.UNSTABLE,
+        ),
+        make_record(HOSTILE, "pytorch", p50=9.0, options={HOSTILE: HOSTILE}),
+        make_failure(HOSTILE, "openvino", message=HOSTILE),
+    ]
+    app = App(monkeypatch, write_results(tmp_path, records, argv=["zoobench", "run", HOSTILE]))
+    app.open(page, cells=[named(record) for record in records[:2]], record=named(records[0]))
+    assert "<img src=x" not in app.text
+    unescaped = [*app.test.title, *app.test.markdown, *app.test.caption, *app.test.subheader]
+    assert not any("onerror" in str(element.value) for element in unescaped)
+    if page not in ("leaderboard", "pareto"):
+        assert "&lt;img src=x onerror=alert(1)&gt;" in app.html
+    else:
+        assert app.grid()[0]["Model"] == HOSTILE
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("missing", "There is no such folder"),
+        ("file", "A file, not a results folder"),
+        ("foreign", "Not a results folder"),
+        ("empty", "No results yet"),
+        ("damaged", "No record can be read"),
+        ("newer", "Written by a newer zoobench"),
+        ("run", "One run, not a results folder"),
+    ],
+)
+def test_a_folder_without_results_gets_a_page_that_helps(
+    kind: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "there"
+    if kind == "file":
+        folder.write_text("x")
+    elif kind == "foreign":
+        (folder / "holiday").mkdir(parents=True)
+    elif kind == "empty":
+        (folder / "runs").mkdir(parents=True)
+    elif kind in ("damaged", "newer"):
+        write_results(folder, [make_record()])
+        line = {**make_record().model_dump(mode="json"), "schema_version": 99}
+        (folder / "runs/run-1/records.jsonl").write_text(
+            '{"to' if kind == "damaged" else json.dumps(line) + "\n"
+        )
+    elif kind == "run":
+        folder = write_results(folder, [make_record()]) / "runs/run-1"
+    app = App(monkeypatch, folder).open("pareto")
+    assert said in app.html
+    assert str(folder) in app.html
+
+
+def test_damaged_lines_and_odd_numbers_leave_the_others_alone(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = make_record("odd").model_dump(mode="json")
+    odd["latency"]["p50_ms"] = float("nan")
+    odd["throughput_per_s"] = float("inf")
+    with (results / "runs/run-1/records.jsonl").open("a") as file:
+        file.write(json.dumps(odd) + "\n" + '{"schema_version": 1, "torn')
+    for page in ("leaderboard", "pareto", "failures", "history", "compare", "detail"):
+        app = App(monkeypatch, results).open(page)
+        assert "cut short by an interruption" in app.html
+        assert app.test.expander
+
+
+def test_a_run_that_comes_while_the_page_is_open_is_shown(app: App, results: Path) -> None:
+    app.open()
+    before = len(app.grid())
+    write_results(results, [make_record("newcomer", run_id="run-2")])
+    assert len(app.run().grid()) == before + 1
+
+
+def test_filters_that_fit_nothing_can_be_cleared(app: App) -> None:
+    app.open(model="nobody")
+    assert "None of the 25 cells fits these filters" in app.html
+    app.test.button[0].click()
+    app.run()
+    assert app.value("model") == ""
+    assert app.grid()
