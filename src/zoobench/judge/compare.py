@@ -10,12 +10,10 @@ from typing import Any
 
 import numpy as np
 
-# scipy.stats holds the same distribution but takes most of a second to import.
-from scipy.special import stdtrit
-
 from zoobench.judge import NOT_COMPARABLE_EXIT, REGRESSION_EXIT, UNDECIDED_EXIT
 from zoobench.judge.ratio import MIN_FORKS, paired_ratio
 from zoobench.machine import comparable, soft_differences
+from zoobench.measure.distributions import student_quantile
 from zoobench.outcome import BoxDrop, Interval, Slot, Status, VerdictValue
 from zoobench.results.record import Record
 
@@ -290,7 +288,7 @@ def _over_forks(a: Sequence[Slot], b: Sequence[Slot]) -> tuple[float, Interval, 
     reach = 0.0
     if spread > 0:
         freedom = spread**2 / (shares[0] ** 2 / (len(first) - 1) + shares[1] ** 2 / (len(second) - 1))
-        reach = float(stdtrit(freedom, 1 - ALPHA)) * math.sqrt(spread)
+        reach = student_quantile(freedom, 1 - ALPHA) * math.sqrt(spread)
     return math.exp(centre), (math.exp(centre - reach), math.exp(centre + reach)), "forks"
 
 

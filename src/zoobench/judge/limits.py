@@ -11,10 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# scipy.stats holds the same distribution but takes most of a second to import.
-from scipy.special import bdtr
-
 from zoobench.judge import Decision, Finding
+from zoobench.measure.distributions import binomial_cdf
 from zoobench.measure.stats import cautious_count, percentile, quantile_interval, vif
 from zoobench.outcome import Slot
 from zoobench.spec import OptionValue, Precision
@@ -105,15 +103,15 @@ def judge_limit(limit: Limit, attempts: Sequence[Sequence[Slot]], *, last: bool)
     seen = f"{limit.percentile} {percentile(ordered, p):.3g} ms"
     seen += f" [{low:.3g}, {high:.3g}]" if interval else ""
     evidence = f"{over} of {len(samples)} calls took longer than {limit.limit_ms:g} ms"
-    if bdtr(k_eff, int(n_eff), beyond) <= ERROR:
+    if binomial_cdf(k_eff, int(n_eff), beyond) <= ERROR:
         return Finding(
             limit.name, Decision.PASS, f"{seen}, within the limit of {limit.limit_ms:g} ms", figures
         )
-    if k_eff > 0 and 1 - bdtr(math.ceil(k_eff) - 1, int(n_eff), beyond) <= ERROR:
+    if k_eff > 0 and 1 - binomial_cdf(math.ceil(k_eff) - 1, int(n_eff), beyond) <= ERROR:
         message = f"{seen}, over the limit of {limit.limit_ms:g} ms: {evidence}"
         return Finding(limit.name, Decision.FAIL, message, figures)
     decision = Decision.INCONCLUSIVE if last else Decision.MORE
-    if not over and bdtr(0, int(n_eff), beyond) > ERROR:
+    if not over and binomial_cdf(0, int(n_eff), beyond) > ERROR:
         message = (
             f"{seen}: {len(samples)} calls are too few for {limit.percentile}, though none took longer than "
             f"{limit.limit_ms:g} ms; use --effort standard"

@@ -14,9 +14,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-# scipy.stats holds the same distribution but takes most of a second to import.
-from scipy.special import stdtrit
-
+from zoobench.measure.distributions import student_quantile
 from zoobench.outcome import Interval, Slot
 
 MIN_FORKS = 3
@@ -78,7 +76,7 @@ def paired_ratio(base: Sequence[Slot], other: Sequence[Slot], alpha: float = 0.0
 def student_reach(values: npt.NDArray[np.float64], alpha: float) -> float:
     """Half the width of Student's t interval of the mean of `values` (at least two), one-sided error `alpha`."""
     count = len(values)
-    return float(stdtrit(count - 1, 1 - alpha)) * float(values.std(ddof=1)) / math.sqrt(count)
+    return student_quantile(count - 1, 1 - alpha) * float(values.std(ddof=1)) / math.sqrt(count)
 
 
 def _by_fork(

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 
-from scipy.special import bdtr
-
+from zoobench.measure.distributions import binomial_cdf
 from zoobench.outcome import Drop, DropDecision, Share
 
 Z95 = 1.959963984540054
@@ -37,7 +36,7 @@ def share(k: int, n: int) -> Share:
 def mcnemar(lost: int, won: int) -> float:
     """Two-sided exact p-value of `lost` against `won` disagreements, were both equally likely; 1 without any."""
     n, smaller = lost + won, min(lost, won)
-    return min(1.0, 2 * float(bdtr(smaller, n, 0.5))) if n else 1.0
+    return min(1.0, 2 * float(binomial_cdf(smaller, n, 0.5))) if n else 1.0
 
 
 def drop(lost: int, won: int, n: int, max_drop: float) -> Drop:

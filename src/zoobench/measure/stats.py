@@ -12,9 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-# scipy.stats holds the same distributions but takes most of a second to import.
-from scipy.special import bdtr, ndtri, stdtrit
-
+from zoobench.measure.distributions import binomial_cdf, normal_quantile, student_quantile
 from zoobench.measure.effort import EffortPlan
 from zoobench.outcome import Interval, Latency, Slot
 
@@ -84,8 +82,8 @@ def cautious_count(n: int, inflation: float | None) -> float:
     """
     if inflation is None or inflation <= 1.0:
         return float(n)
-    z = float(ndtri((1 + CONFIDENCE) / 2))
-    t = float(stdtrit(n // block_size(n) - 1, (1 + CONFIDENCE) / 2))
+    z = normal_quantile((1 + CONFIDENCE) / 2)
+    t = student_quantile(n // block_size(n) - 1, (1 + CONFIDENCE) / 2)
     return effective_count(n, inflation) / (t / z) ** 2
 
 
@@ -131,7 +129,7 @@ def quantile_interval(
 
 
 def _binomial_ranks(m: int, p: float, tail: float) -> tuple[int, int]:
-    below = np.asarray(bdtr(np.arange(m, dtype=np.float64), m, p))
+    below = np.asarray(binomial_cdf(np.arange(m, dtype=np.float64), m, p))
     low = int(np.searchsorted(below, tail, side="right"))
     high = int(np.searchsorted(below, 1 - tail, side="left")) + 1
     return low, min(high, m)
@@ -154,7 +152,7 @@ def early_stop_bound(sorted_samples: Samples, p: float) -> float | None:
 
 def early_stop_discard(n: int, p: float) -> int | None:
     """LoadGen's t for n queries, None when n is too small for t = 1."""
-    at_most = np.asarray(bdtr(np.arange(n, dtype=np.float64), n, 1 - p))
+    at_most = np.asarray(binomial_cdf(np.arange(n, dtype=np.float64), n, 1 - p))
     t = int(np.searchsorted(at_most, 1 - LOADGEN_CONFIDENCE, side="left")) - 1
     return t if t >= 1 else None
 
@@ -165,11 +163,11 @@ def early_stop_queries(p: float, over: int) -> int:
     P(Bin(n, 1 − p) ≤ over) < 0.01: 459 for p99 and none over, 662 for one.
     """
     low, high = over, over + 1
-    while bdtr(over, high, 1 - p) >= 1 - LOADGEN_CONFIDENCE:
+    while binomial_cdf(over, high, 1 - p) >= 1 - LOADGEN_CONFIDENCE:
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        if bdtr(over, middle, 1 - p) >= 1 - LOADGEN_CONFIDENCE:
+        if binomial_cdf(over, middle, 1 - p) >= 1 - LOADGEN_CONFIDENCE:
             low = middle
         else:
             high = middle
@@ -287,7 +285,7 @@ def _percentile_with_interval(
 
 def _student_interval(values: Samples, confidence: float = CONFIDENCE) -> Interval:
     mean, count = float(values.mean()), len(values)
-    reach = float(stdtrit(count - 1, (1 + confidence) / 2)) * float(values.std(ddof=1)) / math.sqrt(count)
+    reach = student_quantile(count - 1, (1 + confidence) / 2) * float(values.std(ddof=1)) / math.sqrt(count)
     return max(0.0, mean - reach), mean + reach
 
 
