@@ -48,7 +48,7 @@ def recommend(
 ) -> int:
     """Say what to ship, under limits on latency, memory, accuracy and cost. It goes by stored results and measures nothing.
 
-    Exit codes: 0 something is recommended, 1 nothing holds every limit, 2 the wish cannot be meant.
+    Exit codes: 0 something is recommended, 1 nothing holds every limit, 2 bad usage.
 
     Parameters
     ----------
@@ -59,25 +59,25 @@ def recommend(
     machine
         The beginning of its fingerprint; default: the machine that measured last. Two are never ranked together.
     task
-        Where the results are of several: image_classification, object_detection, text_generation.
+        Which task to answer for, where results hold several: image_classification, object_detection, text_generation.
     scenario
-        Where the results are of several; default: the closed loop.
+        Which scenario to answer for, where results hold several; default: one call after another.
     prompt_tokens
-        Of a language model's prompts; default: as measured last.
+        Length of a language model's prompts; default: as measured last.
     new_tokens
-        That a language model made of each prompt; default: as measured last.
+        Tokens that a language model makes of each prompt; default: as measured last.
     minimize
         What is to be as small as can be: latency (at the percentile of --max-latency, else the median), memory, size, energy, cost.
     max_latency
         A percentile and its limit, p99:20ms, or several; without a percentile the median. The upper end of its interval counts.
     max_ttft
-        Of a language model's first token, likewise.
+        Limit on the time to a language model's first token, written like --max-latency.
     max_tpot
-        Of each further token, likewise.
+        Limit on the time of each further token, likewise.
     max_memory
-        Peak memory of the process, 500MB; of a GPU what was held there.
+        Peak memory of the process, 500MB; on a GPU the larger of that and what was held on the device.
     max_size
-        Of the file, 100MB.
+        Size of the file, 100MB.
     max_drop
         How much of top-1, or of mAP, may be lost against fp32: 1%. What was not measured is not known, and does not pass.
     min_accuracy
@@ -87,9 +87,9 @@ def recommend(
     price
         What the machine costs an hour, 0.40/h: gives the cost of a million items.
     calls
-        How many will be made: whether making a file pays by then.
+        How many calls will be made: says whether making the file pays by then.
     unstable
-        Cells whose number may move come last, after every valid one, or never.
+        last: rank unstable cells after every valid one; never: leave them out.
     output
         Also write it to this file (.md or .html).
     as_json

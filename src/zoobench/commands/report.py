@@ -31,7 +31,7 @@ def report(
     results_dir
         Where the results are.
     output
-        The file to write; results.csv and the charts go beside it.
+        The file to write; results.csv goes beside .md and .html, the charts beside .md.
     format
         Default: told from the ending of --output.
     max_drop

@@ -73,7 +73,7 @@ def tune(
     output
         The file of tuned options, for `zoobench run --options`; entries about other cells stay in it.
     effort
-        How much evidence is bought.
+        quick, standard or thorough: how much evidence is bought.
     options
         Runtime options that all configurations share, name=value.
     weights
@@ -87,7 +87,7 @@ def tune(
     allow_pickle
         Accept a model that has only a pickle (loaded with weights_only).
     seed
-        Of the order of turns.
+        Seed of the random order of turns.
     wait
         Wait for another measurement on this machine to end.
     dry_run
