@@ -43,7 +43,7 @@ def test_it_writes_what_run_then_uses_beside_the_defaults(capsys: pytest.Capture
     assert [r["case"]["options"] for r in records] == [{}, {"fake_slowdown": 0.8}]
     assert records[1]["case"]["threads"] == entry.threads
     # In the folder of the search both stand already.
-    assert main([*RUN, "--options", "tuned.toml"]) == 0
+    assert main([*RUN, "--options", "tuned.toml", "--results-dir", "tune-results"]) == 0
     assert "2 measured before" in capsys.readouterr().err
 
 

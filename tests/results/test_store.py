@@ -213,3 +213,26 @@ def test_a_journal_of_rubbish_is_set_aside_and_reported_once(tmp_path: Path) -> 
     writer.close()
     assert [len(list(cases)) for _, cases in unfinished(tmp_path)] == [0]
     assert not list(unfinished(tmp_path))
+
+
+def test_samples_of_a_stranger_stay_inside_their_run_and_within_bounds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import gzip
+
+    from zoobench.results import store
+
+    run, secret = tmp_path / "runs" / "a", tmp_path / "secret.json.gz"
+    (run / "samples").mkdir(parents=True)
+    secret.write_bytes(gzip.compress(b'{"slots": []}'))
+    (run / "samples" / "link.json.gz").symlink_to(secret)
+    for name in ("../../secret.json.gz", str(secret), "samples/link.json.gz"):
+        with pytest.raises(store.StoreError, match="outside the run"):
+            store.samples_of(run, name)
+    (run / "samples" / "deep.json.gz").write_bytes(gzip.compress(b"[" * 200_000))
+    with pytest.raises(store.StoreError, match="cannot be read"):
+        store.samples_of(run, "samples/deep.json.gz")
+    monkeypatch.setattr(store, "MOST_SAMPLES_BYTES", 1000)
+    (run / "samples" / "bomb.json.gz").write_bytes(gzip.compress(b" " * 100_000))
+    with pytest.raises(store.StoreError, match="unpack to more"):
+        store.samples_of(run, "samples/bomb.json.gz")

@@ -284,3 +284,14 @@ def test_where_not_even_two_fit_nothing_is_decided(tmp_path: Path, monkeypatch: 
     found = search(tmp_path, SLOWDOWNS)
     assert "not memory enough for two" in found.cells[0].message
     assert api.tuned_entries([found]) == []
+
+
+def test_a_long_last_rung_is_not_taken_for_the_fresh_measurement(tmp_path: Path) -> None:
+    """Of many that are hardly told apart the last two are measured for long in one process each, longer than afresh."""
+    alike = tuple(1.0 - 0.0001 * n for n in range(18))
+    found = search(
+        tmp_path, Axis("fake_slowdown", 1.0, alike[1:]), options={"fake_p50_ms": 30.0, "fake_sigma": 0.2}
+    )
+    [cell] = found.cells
+    assert cell.rungs >= 4 and cell.fresh is not None and cell.fresh.ratio is not None
+    assert len(cell.fresh.ratio.by_fork) == 5

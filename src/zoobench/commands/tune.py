@@ -46,7 +46,7 @@ def tune(
     effort: Effort = Effort.QUICK,
     options: Names = None,
     weights: WeightsPolicy = WeightsPolicy.AUTO,
-    results_dir: Path = Path("results"),
+    results_dir: Path = Path("tune-results"),
     on_existing: Annotated[OnExisting, Parameter(show_choices=False)] = OnExisting.RESUME,
     registry: Path | None = None,
     allow_pickle: Flag = False,
@@ -79,7 +79,7 @@ def tune(
     weights
         auto falls back to seeded random weights when the Hub cannot be reached; pretrained makes that an error.
     results_dir
-        Where everything that is measured is kept.
+        Where everything that is measured is kept, apart from what is reported and recommended from.
     on_existing
         resume takes what an earlier search measured; rerun measures again.
     registry
@@ -114,7 +114,8 @@ def tune(
         return _dry_run(asked, as_json=as_json)
     file = check_writable(output)
     # Before anything is measured: what stands there is kept, or must not be overwritten.
-    old = read_tuned(file, "--output") if file.exists() else []
+    if file.exists():
+        read_tuned(file, "--output")
     settings = Settings(
         results_dir=results_dir,
         on_existing=on_existing,
@@ -129,6 +130,8 @@ def tune(
         found = list(search(asked, settings, executor, observer, goal=minimize, batches_given=given))
     entries = api.tuned_entries(found)
     if entries:
+        # Another search may have written there meanwhile.
+        old = read_tuned(file, "--output") if file.exists() else []
         write_tuned(file, merged(old, entries))
     _print(found, as_json=as_json)
     if not entries:

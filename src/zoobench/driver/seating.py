@@ -176,6 +176,10 @@ def _is_settled(record: Record, recorder: Recorder) -> bool:
     from zoobench.measure.effort import at_least
 
     disturbed = record.verdict is not None and record.verdict.value is VerdictValue.INVALID
+    evidence = recorder.settings.evidence
+    # A long last rung of a search is one process, and no fresh measurement of several.
+    if record.status is Status.OK and evidence is not None and record.forks < evidence.forks:
+        return False
     return (
         record.status not in (Status.INTERRUPTED, Status.SKIPPED)
         and at_least(Effort(record.effort), recorder.effort)

@@ -14,7 +14,7 @@ from zoobench.outcome import Slot, Status
 from zoobench.results.query import Cell
 from zoobench.results.record import Record, SchemaError, upgrade
 from zoobench.results.row import Row
-from zoobench.results.store import RECORDS, StoreError, read_samples
+from zoobench.results.store import RECORDS, StoreError, samples_of
 
 ANY = "all"
 
@@ -165,7 +165,7 @@ def slots_of(run_folder: Path, record: Record) -> tuple[Sequence[Slot], str | No
     if record.samples_file is None:
         return (), "no samples were kept of this record"
     try:
-        return read_samples(run_folder / record.samples_file), None
+        return samples_of(run_folder, record.samples_file), None
     except StoreError as error:
         return (), str(error)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path, PurePath
 
 from zoobench.results.row import Row
-from zoobench.results.store import RUNS, StoreError, read_samples
+from zoobench.results.store import RUNS, StoreError, samples_of
 
 
 def call_times_ms(results_dir: Path, row: Row, problems: list[str]) -> list[float]:
@@ -24,7 +24,7 @@ def call_times_ms(results_dir: Path, row: Row, problems: list[str]) -> list[floa
         problems.append(f"{row.label}: its samples file {row.samples_file!r} lies outside the run; left out")
         return []
     try:
-        slots = read_samples(results_dir / RUNS / parts)
+        slots = samples_of(results_dir / RUNS / row.run_id, row.samples_file)
     except StoreError as error:
         problems.append(str(error))
         return []

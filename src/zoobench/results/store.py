@@ -152,6 +152,10 @@ def write_samples(file: Path, record: Record, slots: Sequence[Slot]) -> None:
         )
 
 
+MOST_SAMPLES_BYTES = 256 << 20
+"""A samples file that unpacks to more is not read: a hundred times what a thorough run of a language model keeps."""
+
+
 def read_samples(file: Path) -> tuple[Slot, ...]:
     """The slots of a samples file.
 
@@ -162,10 +166,26 @@ def read_samples(file: Path) -> tuple[Slot, ...]:
         # Opening a pipe would wait for ever.
         if file.exists() and not file.is_file():
             raise StoreError(f"{file}: the samples are not a regular file")
-        body = json.loads(gzip.decompress(file.read_bytes()))
+        with gzip.open(file) as packed:
+            text = packed.read(MOST_SAMPLES_BYTES + 1)
+        if len(text) > MOST_SAMPLES_BYTES:
+            raise ValueError(f"they unpack to more than {MOST_SAMPLES_BYTES >> 20} MiB")
+        body = json.loads(text)
         return tuple(Slot.model_validate(slot) for slot in body["slots"])
-    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
+    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, RecursionError) as error:
         raise StoreError(f"{file}: the samples cannot be read ({error})") from error
+
+
+def samples_of(run_folder: Path, samples_file: str) -> tuple[Slot, ...]:
+    """The slots that a record of this run names.
+
+    Raises:
+        StoreError: the file lies outside the run's folder (a results folder may come from anybody), is missing or damaged.
+    """
+    file = (run_folder / samples_file).resolve()
+    if not file.is_relative_to(run_folder.resolve()):
+        raise StoreError(f"the samples file {samples_file!r} lies outside the run")
+    return read_samples(file)
 
 
 def unfinished(results_dir: Path) -> Iterator[tuple[RunWriter, list[Unfinished]]]:

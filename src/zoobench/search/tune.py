@@ -22,7 +22,7 @@ from zoobench.measure.effort import EFFORTS, SLOT_MIN_CALLS, SLOT_MIN_S, SLOT_SL
 from zoobench.outcome import NOISE_CODES, Slot, Status, VerdictValue, wrong_answers
 from zoobench.plan import Inventory, Request, Variant
 from zoobench.results.record import Record
-from zoobench.results.store import read_samples
+from zoobench.results.store import samples_of
 from zoobench.search.halving import Standing, advance, rung_time, rungs
 from zoobench.search.once import Once, Unrepeated
 from zoobench.search.space import SPACE, Axis, Configuration, configurations
@@ -313,7 +313,7 @@ class _Tuner:
     def _slots(self, record: Record) -> Sequence[Slot]:
         if record.samples_file is None:
             return ()
-        return read_samples(self.settings.results_dir / "runs" / record.run_id / record.samples_file)
+        return samples_of(self.settings.results_dir / "runs" / record.run_id, record.samples_file)
 
     def _at(self, batch: int) -> str:
         return f"{self.model} · {self.backend} · {self.precision} · batch {batch}"

@@ -51,7 +51,11 @@ def recommendation_data(found: Recommendation, results_dir: Path) -> dict[str, A
                 "unknown": one.unknown,
                 "open": [_case_data(row) for row in one.open],
                 "nearest": [
-                    {**_case_data(row), "needed": one.limit.needed(row), "beyond": one.limit.beyond(row)}
+                    {
+                        **_case_data(row),
+                        "needed": one.limit.needed(row),
+                        "beyond": _finite(one.limit.beyond(row)),
+                    }
                     for row in one.nearest
                 ],
             }

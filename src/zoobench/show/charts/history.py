@@ -102,7 +102,7 @@ def _when(text: str) -> tuple[str, str]:
     """`2026-11-26` and `09:47` of an ISO time; what is none as it stands."""
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        moment = moment.astimezone(UTC) if moment.tzinfo else moment
+    except (ValueError, OverflowError):
         return text[:10], ""
-    moment = moment.astimezone(UTC) if moment.tzinfo else moment
     return f"{moment:%Y-%m-%d}", f"{moment:%H:%M}"

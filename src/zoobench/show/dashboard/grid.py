@@ -59,7 +59,8 @@ def _in_sight(heads: list[str]) -> list[str]:
 def _styled(table: Table) -> Any:
     """Streamlit shows a Styler's text and sorts by what stands below it."""
     columns = {
-        column.head: _column([cells[at] for cells in table.rows]) for at, column in enumerate(table.columns)
+        column.head: _column([cells[at] for cells in table.rows], numbers=column.align == "right")
+        for at, column in enumerate(table.columns)
     }
     # As objects: pandas would keep the number of a figure and forget its text.
     frame = pd.DataFrame({head: pd.Series(values, dtype=object) for head, values in columns.items()})
@@ -67,10 +68,10 @@ def _styled(table: Table) -> Any:
     return Styler(frame).format(lambda figure: figure.text, subset=numeric, na_rep=DASH) if numeric else frame
 
 
-def _column(cells: Sequence[str]) -> list[Any]:
+def _column(cells: Sequence[str], *, numbers: bool) -> list[Any]:
     if any(isinstance(cell, Keyed) and isinstance(cell.key, float | int) for cell in cells):
         return [_figure(cell) for cell in cells]
-    if all(cell.isdecimal() for cell in cells):
+    if numbers and all(cell.isdecimal() for cell in cells):
         return [int(cell) for cell in cells]
     return [plain(cell) for cell in cells]
 

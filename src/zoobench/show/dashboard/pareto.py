@@ -9,8 +9,9 @@ from zoobench.results.query import Cell
 from zoobench.results.watch import reference
 from zoobench.show.charts.plane import MEASURES, comparable, known_measures, plane_chart, plane_front
 from zoobench.show.dashboard.grid import show_grid
-from zoobench.show.dashboard.markup import show_chart, show_text
+from zoobench.show.dashboard.markup import show_blocks, show_chart, show_text
 from zoobench.show.dashboard.place import Place
+from zoobench.show.document import Heading
 from zoobench.show.tables import Notes, documented_table, machine_label
 
 _FIRST_UP = ("top-1", "mAP", "size", "memory")
@@ -34,7 +35,7 @@ def show(place: Place) -> None:
     for task in tasks:
         of_task = [cell for cell in cells if cell.row.task == task]
         if len(tasks) > 1:
-            st.subheader(task.replace("_", " "), anchor=False)
+            show_blocks([Heading(3, task.replace("_", " "))])
         _show_plane(place, of_task, x, y, task)
 
 

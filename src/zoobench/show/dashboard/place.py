@@ -74,7 +74,8 @@ class Place:
     def _options(self, cells: Sequence[Cell], name: str) -> dict[str, Row]:
         known = self.holdings.by_reference
         asked = [o for o in self.address.asked(name) if o in known]
-        mine = [o for o in asked if known[o].fingerprint == self.machine.newest.fingerprint]
+        newest, fake = self.machine.newest, self.machine.fake
+        mine = [o for o in asked if (known[o].fingerprint, known[o].is_fake) == (newest.fingerprint, fake)]
         shown = [reference(cell.row) for cell in cells[:MOST_OPTIONS]]
         return {o: known[o] for o in dict.fromkeys([*mine, *shown])}
 
