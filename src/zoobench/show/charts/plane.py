@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from zoobench.judge.front import Aim, pareto_front
+from zoobench.judge.measures import memory_bytes
 from zoobench.results.row import Row
 from zoobench.show.charts.axes import Axis, Labels, left_axis, legend, lower_axis, padded_log
 from zoobench.show.charts.bars import Chart, in_series_order, series_colours, series_of
@@ -35,7 +36,7 @@ MEASURES: dict[str, Measure] = {
     "memory": Measure(
         "memory",
         "peak memory (MB)",
-        lambda r: r.peak_bytes / 1e6 if r.peak_bytes else None,
+        lambda r: held / 1e6 if (held := memory_bytes(r)) else None,
         lambda _: None,
         more_is_better=False,
         of_pictures=False,
