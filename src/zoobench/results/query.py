@@ -16,12 +16,13 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import msgspec
 from pydantic import ValidationError
 
 from zoobench.errors import UsageError
 from zoobench.outcome import Status
 from zoobench.results.record import SCHEMA_VERSION, NewerSchemaError, Record, SchemaError, upgrade
-from zoobench.results.row import Row, row_from_data, row_from_json, row_of
+from zoobench.results.row import ROWS, Row, row_of
 
 T = TypeVar("T")
 
@@ -135,7 +136,7 @@ _RECORDS = _Reader[Record](
     Record.model_validate_json, Record.model_validate, _written_version, attrgetter("recorded_at", "run_id")
 )
 _ROWS = _Reader[Row](
-    row_from_json, row_from_data, attrgetter("schema_version"), attrgetter("recorded_at", "run_id")
+    ROWS.from_json, ROWS.from_data, attrgetter("schema_version"), attrgetter("recorded_at", "run_id")
 )
 
 
@@ -178,13 +179,14 @@ def _read_lines(
             for number, line in enumerate(lines, 1):
                 if batches is not None and not _names(line, batches):
                     continue
-                # Today's schema goes straight through pydantic's own parser; the rest goes the way that explains.
+                # Today's schema goes straight through the reader's own parser; the rest goes the way that explains.
                 try:
                     record = from_json(line)
                     if version(record) == SCHEMA_VERSION:
                         keep(record)
                         continue
-                except ValidationError:
+                except (ValueError, RecursionError):
+                    # Both parsers' own errors are ValueErrors.
                     pass
                 if not line.isspace():
                     _read_other_line(line, f"{file}:{number}", reader, loaded)
@@ -204,6 +206,8 @@ def _read_other_line(line: bytes, where: str, reader: _Reader[T], loaded: Loaded
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "record"
         loaded.problems.append(f"{where}: not a record ({place}: {first['msg']}); left out")
+    except msgspec.ValidationError as error:
+        loaded.problems.append(f"{where}: not a record ({error}); left out")
     except SchemaError as error:
         loaded.problems.append(f"{where}: {error}; left out")
         loaded.newer += isinstance(error, NewerSchemaError)

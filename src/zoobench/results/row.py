@@ -6,32 +6,31 @@ times what reading its line costs. Every attribute says where in the record its 
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from typing import Annotated, Any
 
-from pydantic import AliasChoices, AliasPath, ConfigDict, Field
-from pydantic.dataclasses import dataclass
+import msgspec
 
 from zoobench.outcome import DropDecision, Interval, Reason, Status, TaskScore, VerdictValue
+from zoobench.results.columns import At, Columns
 from zoobench.results.record import Record
 from zoobench.spec import DETECTION, OptionValue, asked_label
 
 
-def _at(*path: str) -> Any:
+def _at(*path: str) -> At:
     """Where the value stands in a record's JSON."""
-    return Field(validation_alias=AliasPath(*path))
+    *part, key = path
+    return At(tuple(part), key)
 
 
-def _of_drop(name: str) -> Any:
+def _of_drop(key: str) -> At:
     """Of a classifier's drop of top-1, or of a detector's of mAP: a record has one of them."""
-    paths = (AliasPath("accuracy", "fidelity", kind, name) for kind in ("drop", "box_drop"))
-    return Field(validation_alias=AliasChoices(*paths))
+    return At(("accuracy", "fidelity", ("drop", "box_drop")), key)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="ignore"))
-class Row:
+# Rows hold no cycles, so Python's collector need not know of them.
+class Row(msgspec.Struct, frozen=True, gc=False):
     """One record as tables show it. What the record does not know is None."""
 
     schema_version: int
@@ -48,6 +47,7 @@ class Row:
     threads: Annotated[int, _at("case", "threads")]
     scenario: Annotated[str, _at("case", "scenario")]
     arm: Annotated[str, _at("case", "arm")]
+    fingerprint: Annotated[str, _at("machine", "fingerprint")]
     shape: Annotated[tuple[int, ...] | None, _at("case", "shape")] = None
     options: Annotated[dict[str, OptionValue] | None, _at("case", "options")] = None
     hf_id: Annotated[str | None, _at("model", "hf_id")] = None
@@ -55,7 +55,6 @@ class Row:
     weights: Annotated[str | None, _at("model", "weights")] = None
     task: Annotated[str, _at("model", "task")] = "image_classification"
     licence: Annotated[str | None, _at("model", "licence")] = None
-    fingerprint: Annotated[str, _at("machine", "fingerprint")]
     cpu_model: Annotated[str | None, _at("machine", "cpu_model")] = None
     cpus_usable: Annotated[int | None, _at("machine", "cpus_usable")] = None
     cpus_host: Annotated[int | None, _at("machine", "cpus_host")] = None
@@ -68,6 +67,11 @@ class Row:
     load_s: float | None = None
     compile_s: float | None = None
     first_call_ms: float | None = None
+    throughput_per_s: float | None = None
+    joules_per_item: float | None = None
+    roofline_fraction: float | None = None
+    roofline_bound: str | None = None
+    samples_file: str | None = None
     warm_up_calls: Annotated[int | None, _at("warm_up", "calls")] = None
     warm_up_s: Annotated[float | None, _at("warm_up", "seconds")] = None
     warm_up_steady: Annotated[bool | None, _at("warm_up", "steady")] = None
@@ -80,8 +84,6 @@ class Row:
     p99_ms: Annotated[float | None, _at("latency", "p99_ms")] = None
     p99_interval_ms: Annotated[Interval | None, _at("latency", "p99_interval_ms")] = None
     interval_kind: Annotated[str | None, _at("latency", "interval_kind")] = None
-    throughput_per_s: float | None = None
-    joules_per_item: float | None = None
     load_tests: Annotated[int | None, _at("load", "tests")] = None
     load_valid_tests: Annotated[int | None, _at("load", "valid_tests")] = None
     load_percentile: Annotated[float | None, _at("load", "latency_percentile")] = None
@@ -128,43 +130,41 @@ class Row:
     perplexity: Annotated[float | None, _at("quality", "perplexity")] = None
     kl_mean: Annotated[float | None, _at("quality", "kl_mean")] = None
     kl_p99: Annotated[float | None, _at("quality", "kl_p99")] = None
-    token_agreement: Annotated[float | None, _at("quality", "agreement", "value")] = None
     quality_gate: Annotated[str | None, _at("quality", "gate")] = None
     quality_passed: Annotated[bool | None, _at("quality", "passed")] = None
     quality_tokens: Annotated[int | None, _at("quality", "tokens")] = None
     quality_source: Annotated[str | None, _at("quality", "source")] = None
     scores: Annotated[tuple[TaskScore, ...], _at("quality", "scores")] = ()
+    token_agreement: Annotated[float | None, _at("quality", "agreement", "value")] = None
     after_import_bytes: Annotated[int | None, _at("memory", "after_import_bytes")] = None
     after_load_bytes: Annotated[int | None, _at("memory", "after_load_bytes")] = None
     kv_used_bytes: Annotated[int | None, _at("memory", "kv_used_bytes")] = None
     kv_reserved_bytes: Annotated[int | None, _at("memory", "kv_reserved_bytes")] = None
-    made_s: Annotated[float | None, _at("artifact", "made_s")] = None
-    size_bytes: Annotated[int | None, _at("artifact", "size_bytes")] = None
     peak_bytes: Annotated[int | None, _at("memory", "peak_bytes")] = None
     gpu_bytes: Annotated[int | None, _at("memory", "gpu_bytes")] = None
-    roofline_fraction: float | None = None
-    roofline_bound: str | None = None
+    made_s: Annotated[float | None, _at("artifact", "made_s")] = None
+    size_bytes: Annotated[int | None, _at("artifact", "size_bytes")] = None
     artifact_sha256: Annotated[str | None, _at("artifact", "sha256")] = None
     pictures: Annotated[int | None, _at("accuracy", "images")] = None
     undecodable: Annotated[int | None, _at("accuracy", "undecodable")] = None
-    data_label: Annotated[str | None, _at("accuracy", "data", "label")] = None
-    data_sha256: Annotated[str | None, _at("accuracy", "data", "content_sha256")] = None
     outputs: Annotated[int | None, _at("accuracy", "outputs")] = None
     data_classes: Annotated[int | None, _at("accuracy", "classes")] = None
+    published_top1: Annotated[float | None, _at("accuracy", "published_top1")] = None
+    unclaimed: Annotated[str | None, _at("accuracy", "unclaimed")] = None
+    images_per_s: Annotated[float | None, _at("accuracy", "images_per_s")] = None
+    data_label: Annotated[str | None, _at("accuracy", "data", "label")] = None
+    data_sha256: Annotated[str | None, _at("accuracy", "data", "content_sha256")] = None
     top1: Annotated[float | None, _at("accuracy", "top1", "value")] = None
     top1_interval: Annotated[Interval | None, _at("accuracy", "top1", "interval")] = None
     top5: Annotated[float | None, _at("accuracy", "top5", "value")] = None
     top1_masked: Annotated[float | None, _at("accuracy", "top1_masked", "value")] = None
-    published_top1: Annotated[float | None, _at("accuracy", "published_top1")] = None
-    unclaimed: Annotated[str | None, _at("accuracy", "unclaimed")] = None
-    images_per_s: Annotated[float | None, _at("accuracy", "images_per_s")] = None
     agreement: Annotated[float | None, _at("accuracy", "fidelity", "agreement", "value")] = None
     cosine_min: Annotated[float | None, _at("accuracy", "fidelity", "cosine_min")] = None
     drop: Annotated[float | None, _of_drop("value")] = None
     drop_interval: Annotated[Interval | None, _of_drop("interval")] = None
-    drop_lost: Annotated[int | None, _at("accuracy", "fidelity", "drop", "lost")] = None
-    drop_won: Annotated[int | None, _at("accuracy", "fidelity", "drop", "won")] = None
-    mcnemar_p: Annotated[float | None, _at("accuracy", "fidelity", "drop", "mcnemar_p")] = None
+    drop_lost: Annotated[int | None, _of_drop("lost")] = None
+    drop_won: Annotated[int | None, _of_drop("won")] = None
+    mcnemar_p: Annotated[float | None, _of_drop("mcnemar_p")] = None
     drop_decision: Annotated[DropDecision | None, _of_drop("decision")] = None
     max_drop: Annotated[float | None, _of_drop("max_drop")] = None
     images_needed: Annotated[int | None, _of_drop("images_needed")] = None
@@ -190,7 +190,6 @@ class Row:
     verdict: Annotated[VerdictValue | None, _at("verdict", "value")] = None
     reasons: Annotated[tuple[Reason, ...], _at("verdict", "reasons")] = ()
     warnings: Annotated[tuple[Reason, ...], _at("verdict", "warnings")] = ()
-    samples_file: str | None = None
     error_stage: Annotated[str | None, _at("error", "stage")] = None
     error_message: Annotated[str | None, _at("error", "message")] = None
 
@@ -243,23 +242,14 @@ class Row:
 
 
 def changed(row: Row, **values: Any) -> Row:
-    """A copy with other values; `dataclasses.replace` would look for them where they stand in a record."""
-    fresh = copy.copy(row)
-    for name, value in values.items():
-        object.__setattr__(fresh, name, value)
-    return fresh
+    """A copy with other values."""
+    return msgspec.structs.replace(row, **values)
 
 
-row_from_json: Callable[[bytes], Row] = Row.__pydantic_validator__.validate_json  # type: ignore[attr-defined]
-"""A record's line, read. Raises pydantic.ValidationError."""
-
-
-def row_from_data(data: Any) -> Row:
-    """From a record's JSON, parsed. Raises pydantic.ValidationError."""
-    row: Row = Row.__pydantic_validator__.validate_python(data)  # type: ignore[attr-defined]
-    return row
+ROWS = Columns(Row)
+"""Reads rows from records' lines."""
 
 
 def row_of(record: Record) -> Row:
     """The row of a record that is at hand."""
-    return row_from_data(record.model_dump(exclude={"evidence", "check", "noise"}))
+    return ROWS.from_data(record.model_dump(mode="json", exclude={"evidence", "check", "noise"}))

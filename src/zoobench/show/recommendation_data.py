@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def recommendation_data(found: Recommendation, results_dir: Path) -> dict[str, A
         "better_if_steady": [of(row) for row in found.better_if_steady],
         "unranked": [of(row) for row in found.unranked],
         "invalid": [
-            {**_case_data(row), "reasons": [reason.model_dump() for reason in row.reasons]}
+            {**_case_data(row), "reasons": [asdict(reason) for reason in row.reasons]}
             for row in found.invalid
         ],
         "without_number": [{**_case_data(row), "status": row.status.value} for row in found.missing],
