@@ -21,7 +21,7 @@ from tests.show.records import (
 
 from zoobench.errors import UsageError
 from zoobench.outcome import LoadSummary, Status, VerdictValue
-from zoobench.results import record as record_module
+from zoobench.results import schema as schema_module
 from zoobench.results.query import (
     Cell,
     Loaded,
@@ -32,8 +32,9 @@ from zoobench.results.query import (
     load_records,
     load_rows,
 )
-from zoobench.results.record import SCHEMA_VERSION, ModelInfo, Record
+from zoobench.results.record import ModelInfo, Record
 from zoobench.results.row import Row, row_of
+from zoobench.results.schema import SCHEMA_VERSION
 
 Load = Callable[[Path], Loaded[Any]]
 
@@ -104,9 +105,9 @@ def test_an_older_record_is_lifted_on_reading(tmp_path: Path, monkeypatch: pytes
     def lift(data: dict[str, Any]) -> dict[str, Any]:
         return {**data, "effort": "lifted", "schema_version": 2}
 
-    monkeypatch.setattr(record_module, "SCHEMA_VERSION", 2)
+    monkeypatch.setattr(schema_module, "SCHEMA_VERSION", 2)
     monkeypatch.setattr("zoobench.results.query.SCHEMA_VERSION", 2)
-    monkeypatch.setitem(record_module.UPGRADES, 1, lift)
+    monkeypatch.setitem(schema_module.UPGRADES, 1, lift)
     loaded = load_records(write_lines(tmp_path, line(schema_version=1), line(schema_version=2)))
     assert [r.effort for r in loaded.records] == ["lifted", "quick"]
 

@@ -14,7 +14,6 @@ from typing import Any, Generic, TypeVar, get_type_hints
 
 import msgspec
 from msgspec.structs import FieldInfo, astuple, fields
-from pydantic import BaseModel
 
 T = TypeVar("T", bound=msgspec.Struct)
 Fill = Callable[[msgspec.Struct, list[Any]], None]
@@ -45,7 +44,7 @@ class Columns(Generic[T]):
 
     def from_data(self, data: Any) -> T:
         """From JSON that was parsed already. Raises msgspec.ValidationError."""
-        return self._flat(msgspec.convert(data, self._top.type, dec_hook=_from_data))
+        return self._flat(msgspec.convert(data, self._top.type))
 
     def _flat(self, nested: msgspec.Struct) -> T:
         values: list[Any] = []
@@ -56,7 +55,7 @@ class Columns(Generic[T]):
 
     @cached_property
     def _decode(self) -> Callable[[bytes], Any]:
-        return msgspec.json.Decoder(self._top.type, dec_hook=_from_data).decode
+        return msgspec.json.Decoder(self._top.type).decode
 
     @cached_property
     def _fill(self) -> Fill:
@@ -144,10 +143,3 @@ def _fill(part: _Part) -> Fill:
                 deeper(each, values)
 
     return fill
-
-
-def _from_data(kind: type, data: Any) -> Any:
-    """What msgspec does not know: models of pydantic, whose ValueError it turns into its own."""
-    if issubclass(kind, BaseModel):
-        return kind.model_validate(data)
-    raise NotImplementedError(kind)

@@ -12,8 +12,9 @@ from pathlib import Path
 from zoobench.errors import UsageError
 from zoobench.outcome import Slot, Status
 from zoobench.results.query import Cell
-from zoobench.results.record import Record, SchemaError, upgrade
+from zoobench.results.record import Record
 from zoobench.results.row import Row
+from zoobench.results.schema import SchemaError, upgrade
 from zoobench.results.store import RECORDS, StoreError, samples_of
 
 ANY = "all"

@@ -14,15 +14,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Generic, TypeVar
-
-import msgspec
-from pydantic import ValidationError
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from zoobench.errors import UsageError
 from zoobench.outcome import Status
-from zoobench.results.record import SCHEMA_VERSION, NewerSchemaError, Record, SchemaError, upgrade
-from zoobench.results.row import ROWS, Row, row_of
+from zoobench.results.row import Row, row_from_data, row_from_json, row_of
+from zoobench.results.schema import SCHEMA_VERSION, NewerSchemaError, NotARecordError, SchemaError, upgrade
+
+if TYPE_CHECKING:
+    from zoobench.results.record import Record
 
 T = TypeVar("T")
 
@@ -89,7 +89,7 @@ def load_records(results_dir: Path) -> Loaded[Record]:
     Raises:
         UsageError: `results_dir` is not there, is not a folder, or cannot be listed.
     """
-    return _load(run_folders(results_dir), _RECORDS)
+    return _load(run_folders(results_dir), _of_records())
 
 
 def load_run(folder: Path, batches: Collection[int] | None = None) -> Loaded[Record]:
@@ -98,7 +98,7 @@ def load_run(folder: Path, batches: Collection[int] | None = None) -> Loaded[Rec
     Args:
         batches: pass over lines that name none of these batch sizes: to validate a line takes far longer than to look at it.
     """
-    return _load([folder], _RECORDS, batches)
+    return _load([folder], _of_records(), batches)
 
 
 def load_rows(results_dir: Path) -> Loaded[Row]:
@@ -128,15 +128,20 @@ def _load(folders: Iterable[Path], reader: _Reader[T], batches: Collection[int] 
     return loaded
 
 
-def _written_version(record: Record) -> int | None:
-    return record.schema_version if "schema_version" in record.model_fields_set else None
+def _of_records() -> _Reader[Record]:
+    # Who reads rows alone is answered before the record's many classes are made.
+    from zoobench.results.record import Record, record_from_data
+
+    def written_version(record: Record) -> int | None:
+        return record.schema_version if "schema_version" in record.model_fields_set else None
+
+    return _Reader(
+        Record.model_validate_json, record_from_data, written_version, attrgetter("recorded_at", "run_id")
+    )
 
 
-_RECORDS = _Reader[Record](
-    Record.model_validate_json, Record.model_validate, _written_version, attrgetter("recorded_at", "run_id")
-)
 _ROWS = _Reader[Row](
-    ROWS.from_json, ROWS.from_data, attrgetter("schema_version"), attrgetter("recorded_at", "run_id")
+    row_from_json, row_from_data, attrgetter("schema_version"), attrgetter("recorded_at", "run_id")
 )
 
 
@@ -202,13 +207,7 @@ def _read_other_line(line: bytes, where: str, reader: _Reader[T], loaded: Loaded
         if not isinstance(data, dict):
             raise ValueError("not a JSON object")
         loaded.records.append(reader.from_data(upgrade(data)))
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "record"
-        loaded.problems.append(f"{where}: not a record ({place}: {first['msg']}); left out")
-    except msgspec.ValidationError as error:
-        loaded.problems.append(f"{where}: not a record ({error}); left out")
-    except SchemaError as error:
+    except (SchemaError, NotARecordError) as error:
         loaded.problems.append(f"{where}: {error}; left out")
         loaded.newer += isinstance(error, NewerSchemaError)
     except (ValueError, RecursionError):

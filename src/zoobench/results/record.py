@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, ValidationError
 
-from zoobench.errors import ZoobenchError
 from zoobench.outcome import (
     CONTENDED_CPU,
     Accuracy,
@@ -26,9 +24,9 @@ from zoobench.outcome import (
     WarmUp,
     apart,
 )
+from zoobench.results.schema import SCHEMA_VERSION, NotARecordError
 from zoobench.spec import Case, Frozen, Validation
 
-SCHEMA_VERSION = 1
 PROTOCOL_VERSION = 1
 """Version of the measuring protocol; part of the measurement key, so results of two protocols never mix."""
 
@@ -178,37 +176,14 @@ class Record(Part):
     )
 
 
-class SchemaError(ZoobenchError):
-    """A stored record cannot be read by this version."""
-
-
-class NewerSchemaError(SchemaError):
-    """It was written by a later version."""
-
-
-UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
-"""`UPGRADES[n]` lifts a record of schema version n to n + 1. One function a step, never removed."""
-
-
-def upgrade(data: dict[str, Any]) -> dict[str, Any]:
-    """Lift a stored record, step by step, to `SCHEMA_VERSION`.
-
-    Raises:
-        SchemaError: the record is newer than this program, or carries no version.
-    """
-    version = data.get("schema_version")
-    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise SchemaError(
-            f"a record has no usable schema_version ({version!r}); it was not written by zoobench"
-        )
-    if version > SCHEMA_VERSION:
-        raise NewerSchemaError(
-            f"a record has schema version {version}, this zoobench reads up to {SCHEMA_VERSION}; upgrade zoobench"
-        )
-    while version < SCHEMA_VERSION:
-        data = UPGRADES[version](data)
-        version += 1
-    return data
+def record_from_data(data: Any) -> Record:
+    """From a line's JSON, parsed. Raises NotARecordError."""
+    try:
+        return Record.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "record"
+        raise NotARecordError(f"not a record ({place}: {first['msg']})") from None
 
 
 def summarise_noise(noises: list[Noise]) -> NoiseSummary:

@@ -7,15 +7,18 @@ times what reading its line costs. Every attribute says where in the record its 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
-from typing import Annotated, Any
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
-from zoobench.outcome import DropDecision, Interval, Reason, Status, TaskScore, VerdictValue
+from zoobench.outcome import DropDecision, Interval, Reason, Status, VerdictValue
 from zoobench.results.columns import At, Columns
-from zoobench.results.record import Record
+from zoobench.results.schema import NotARecordError
 from zoobench.spec import DETECTION, OptionValue, asked_label
+
+if TYPE_CHECKING:
+    from zoobench.results.record import Record
 
 
 def _at(*path: str) -> At:
@@ -27,6 +30,34 @@ def _at(*path: str) -> At:
 def _of_drop(key: str) -> At:
     """Of a classifier's drop of top-1, or of a detector's of mAP: a record has one of them."""
     return At(("accuracy", "fidelity", ("drop", "box_drop")), key)
+
+
+class AskedTask(msgspec.Struct, frozen=True):
+    """See `TextTask`."""
+
+    name: str
+    limit: int | None = None
+    sha256: str | None = None
+
+
+class Score(msgspec.Struct, frozen=True):
+    """One metric of one task; see `TaskScore`."""
+
+    asked: AskedTask
+    task: str
+    metric: str
+    lm_eval: str
+    filter: str = "none"
+    value: float | None = None
+    stderr: float | None = None
+    samples: int | None = None
+    version: str | None = None
+
+    @property
+    def question(self) -> tuple[Hashable, ...]:
+        """Equal where the same was asked, wherever the task's file lies."""
+        content = self.asked.sha256 or self.asked.name
+        return content, self.asked.limit, self.task, self.metric, self.filter, self.samples, self.version
 
 
 # Rows hold no cycles, so Python's collector need not know of them.
@@ -134,7 +165,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     quality_passed: Annotated[bool | None, _at("quality", "passed")] = None
     quality_tokens: Annotated[int | None, _at("quality", "tokens")] = None
     quality_source: Annotated[str | None, _at("quality", "source")] = None
-    scores: Annotated[tuple[TaskScore, ...], _at("quality", "scores")] = ()
+    scores: Annotated[tuple[Score, ...], _at("quality", "scores")] = ()
     token_agreement: Annotated[float | None, _at("quality", "agreement", "value")] = None
     after_import_bytes: Annotated[int | None, _at("memory", "after_import_bytes")] = None
     after_load_bytes: Annotated[int | None, _at("memory", "after_load_bytes")] = None
@@ -246,10 +277,20 @@ def changed(row: Row, **values: Any) -> Row:
     return msgspec.structs.replace(row, **values)
 
 
-ROWS = Columns(Row)
-"""Reads rows from records' lines."""
+_COLUMNS = Columns(Row)
+
+row_from_json: Callable[[bytes], Row] = _COLUMNS.from_json
+"""A record's line, read. Raises ValueError or RecursionError; `row_from_data` says why."""
+
+
+def row_from_data(data: Any) -> Row:
+    """From a record's JSON, parsed. Raises NotARecordError."""
+    try:
+        return _COLUMNS.from_data(data)
+    except msgspec.ValidationError as error:
+        raise NotARecordError(f"not a record ({error})") from None
 
 
 def row_of(record: Record) -> Row:
     """The row of a record that is at hand."""
-    return ROWS.from_data(record.model_dump(mode="json", exclude={"evidence", "check", "noise"}))
+    return row_from_data(record.model_dump(mode="json", exclude={"evidence", "check", "noise"}))

@@ -25,7 +25,8 @@ from filelock import FileLock, Timeout
 
 from zoobench.errors import UsageError, ZoobenchError
 from zoobench.outcome import Slot
-from zoobench.results.record import SCHEMA_VERSION, Record
+from zoobench.results.record import Record
+from zoobench.results.schema import SCHEMA_VERSION
 
 RUNS, MANIFEST, RECORDS, SAMPLES, JOURNAL, LOCK = (
     "runs",

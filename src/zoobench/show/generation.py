@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from zoobench.outcome import TaskScore
-from zoobench.results.row import Row
+from zoobench.results.row import Row, Score
 from zoobench.show.document import Block, Column, Heading, Items, Paragraph, Table
 from zoobench.show.numbers import DASH, format_megabytes, format_ms, format_number, with_interval
 from zoobench.show.tables import Field, case_fields, good_cell, make_table
@@ -134,10 +133,10 @@ def clients_section(rows: Sequence[Row]) -> list[Block]:
     ]
 
 
-def _scores(scored: Sequence[tuple[Row, TaskScore]]) -> list[Block]:
+def _scores(scored: Sequence[tuple[Row, Score]]) -> list[Block]:
     """A line a metric of a task, with what fp32 of the same runtime got of the same questions."""
     whole = {
-        (row.model, row.backend, *_question(score)): score for row, score in scored if row.precision == "fp32"
+        (row.model, row.backend, *score.question): score for row, score in scored if row.precision == "fp32"
     }
     columns = (
         *(column for column, _ in case_fields([row for row, _ in scored])),
@@ -150,7 +149,7 @@ def _scores(scored: Sequence[tuple[Row, TaskScore]]) -> list[Block]:
     )
     lines = []
     for row, score in scored:
-        beside = None if row.precision == "fp32" else whole.get((row.model, row.backend, *_question(score)))
+        beside = None if row.precision == "fp32" else whole.get((row.model, row.backend, *score.question))
         lines.append(
             (
                 *(show(row) for _, show in case_fields([row for row, _ in scored])),
@@ -172,11 +171,7 @@ def _scores(scored: Sequence[tuple[Row, TaskScore]]) -> list[Block]:
     ]
 
 
-def _question(score: TaskScore) -> tuple[object, ...]:
-    return score.asked.identity, score.task, score.metric, score.filter, score.samples, score.version
-
-
-def _with_error(score: TaskScore) -> str:
+def _with_error(score: Score) -> str:
     if score.value is None:
         return DASH
     half = "" if not score.stderr else f" ± {format_number(1.96 * score.stderr)}"

@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 
 from zoobench.outcome import UNSTABLE_CODES, DropDecision, Interval, Reason, Status, VerdictValue
 from zoobench.results.query import Cell, latest_cells
-from zoobench.results.record import Record
 from zoobench.results.row import Row, row_of
 from zoobench.show.document import Column, Table, plain
 from zoobench.show.numbers import (
@@ -26,6 +25,8 @@ from zoobench.spec import CLIENT_OPTIONS, LOAD_OPTIONS, TOKEN_OPTIONS, TOKENS, O
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
+
+    from zoobench.results.record import Record
 
 _DROPS = {
     DropDecision.PASS: "pass",
