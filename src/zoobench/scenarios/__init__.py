@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Callable
-from typing import Any, NotRequired, Protocol, TypedDict, cast
+from typing import TYPE_CHECKING, Any, NotRequired, Protocol, TypedDict, cast
 
-from zoobench.spec import Case
+if TYPE_CHECKING:
+    from zoobench.spec import Case
 
 
 class SlotBudget(TypedDict):
