@@ -96,6 +96,8 @@ def entry(*words: str) -> NoReturn:
     A polite kill is an interruption like Ctrl-C: what was measured is written first.
     """
     _open_streams()
+    # Pydantic would look for plugins of its own in every installed package; workers inherit this.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main([*words, *sys.argv[1:]]))
 

@@ -17,7 +17,6 @@ from zoobench.driver.text_tasks import TextTasks
 from zoobench.errors import UsageError
 from zoobench.executors import Collected, Executor
 from zoobench.judge.margin import judged_record
-from zoobench.measure.verdict import with_accuracy
 from zoobench.outcome import Accuracy, Status
 from zoobench.plan import Data
 from zoobench.results.record import Record
@@ -134,6 +133,9 @@ class Accuracies:
         found = self.known.get(self._key(record, artifact.sha256, artifact.meaning_sha256))
         if found is None or record.verdict is None:
             return record
+        # With it comes numpy, which a run that measures nothing does without.
+        from zoobench.measure.verdict import with_accuracy
+
         verdict = with_accuracy(record.verdict, record.case, record.check, found)
         return record.model_copy(update={"accuracy": found, "verdict": verdict})
 
