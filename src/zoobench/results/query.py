@@ -166,14 +166,11 @@ def run_folders(results_dir: Path) -> list[Path]:
         raise UsageError(f"cannot read '{runs}': {error.strerror}; check its permissions") from None
 
 
-def _names(line: bytes, batches: Collection[int]) -> bool:
-    return any(int(number) in batches for number in re.findall(rb'"batch":\s*(\d{1,9})', line))
-
-
 def _read_lines(
     file: Path, reader: _Reader[T], loaded: Loaded[T], batches: Collection[int] | None = None
 ) -> None:
     from_json, version, keep = reader.from_json, reader.version, loaded.records.append
+    names_one = re.compile(rf'"batch":\s*(?:{"|".join(map(str, batches or ()))})\b'.encode()).search
     try:
         if file.exists() and not file.is_file():
             # Opening a pipe would wait for ever.
@@ -182,7 +179,7 @@ def _read_lines(
         # Lines are longer than the usual buffer.
         with file.open("rb", buffering=_BUFFER_BYTES) as lines:
             for number, line in enumerate(lines, 1):
-                if batches is not None and not _names(line, batches):
+                if batches is not None and not names_one(line):
                     continue
                 # Today's schema goes straight through the reader's own parser; the rest goes the way that explains.
                 try:

@@ -51,7 +51,9 @@ def backend_label(row: Row) -> str:
 
     What says the load stands with the scenario. Of a server its address is what sets it apart.
     """
-    told = dict(sorted((row.options or {}).items()))
+    if not row.options:
+        return row.backend
+    told = dict(sorted(row.options.items()))
     where = [urlsplit(str(told.pop("endpoint"))).netloc] if "endpoint" in told else []
     loads = (*LOAD_OPTIONS, *TOKEN_OPTIONS, *CLIENT_OPTIONS)
     options = [f"{name}={str(value)[:12]}" for name, value in told.items() if name not in loads]
