@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from operator import itemgetter
-from typing import Any, Generic, TypeVar, get_type_hints
+from typing import Annotated, Any, Generic, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
-from msgspec.structs import FieldInfo, astuple, fields
+from msgspec.structs import astuple
 
 T = TypeVar("T", bound=msgspec.Struct)
 Fill = Callable[[msgspec.Struct, list[Any]], None]
@@ -26,14 +26,19 @@ class At:
     Attributes:
         within: the objects around it, outermost first; several names where it stands in the first of them that is there.
         key: its name there.
+        absent: the value where there is none; None: by the column's type.
     """
 
     within: tuple[str | tuple[str, ...], ...]
     key: str
+    absent: Any = None
 
 
 class Columns(Generic[T]):
-    """Reads objects of a `msgspec.Struct` whose columns are annotated with `At`; without it they stand at the top under their name."""
+    """Reads objects of a `msgspec.Struct` without defaults, whose columns are annotated with `At`, or stand at the top under their name.
+
+    A value that is not there is None, or an empty tuple, where the column's type has that; else it has to be there.
+    """
 
     def __init__(self, row: type[T]) -> None:
         self.row = row
@@ -49,7 +54,7 @@ class Columns(Generic[T]):
     def _flat(self, nested: msgspec.Struct) -> T:
         values: list[Any] = []
         self._fill(nested, values)
-        return self.row(*self._in_order(values))
+        return self.row(*(self._in_order(values) if self._in_order else values))
 
     # All of this is made at the first reading: most commands read nothing.
 
@@ -62,21 +67,38 @@ class Columns(Generic[T]):
         return _fill(self._top)
 
     @cached_property
-    def _in_order(self) -> Callable[[list[Any]], tuple[Any, ...]]:
-        given = list(self._top.columns())
-        return itemgetter(*(given.index(column) for column in self.row.__struct_fields__))
+    def _in_order(self) -> Callable[[list[Any]], tuple[Any, ...]] | None:
+        """None where the columns stand as they are read: an object's own first, then those of the objects in it."""
+        given, columns = tuple(self._top.columns()), self.row.__struct_fields__
+        return None if given == columns else itemgetter(*map(given.index, columns))
 
     @cached_property
     def _top(self) -> _Part:
         top, hints = _Part(self.row.__name__), get_type_hints(self.row, include_extras=True)
-        for column in fields(self.row):
-            said = getattr(hints[column.name], "__metadata__", ())
-            place = next((each for each in said if isinstance(each, At)), At((), column.name))
+        for name in self.row.__struct_fields__:
+            said = getattr(hints[name], "__metadata__", ())
+            place = next((each for each in said if isinstance(each, At)), At((), name))
             part = top
             for names in place.within:
                 part = part.below((names,) if isinstance(names, str) else names)
-            part.own[place.key] = column
+            part.own[place.key] = _Column(name, hints[name], _absent(hints[name], place))
         return top
+
+
+def _absent(kind: Any, place: At) -> Any:
+    if place.absent is not None:
+        return place.absent
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    if type(None) in get_args(kind):
+        return None
+    return () if get_origin(kind) is tuple else msgspec.NODEFAULT
+
+
+class _Column(NamedTuple):
+    name: str
+    type: Any
+    default: Any
 
 
 @dataclass
@@ -84,7 +106,7 @@ class _Part:
     """One object of the JSON: the columns that stand in it, and the objects in it that hold more of them."""
 
     name: str
-    own: dict[str, FieldInfo] = field(default_factory=dict)
+    own: dict[str, _Column] = field(default_factory=dict)
     parts: dict[tuple[str, ...], _Part] = field(default_factory=dict)
 
     def below(self, names: tuple[str, ...]) -> _Part:

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from zoobench.results.record import Record
 
 
-def _at(*path: str) -> At:
-    """Where the value stands in a record's JSON."""
-    *part, key = path
-    return At(tuple(part), key)
+def _at(*path: str, absent: str | None = None) -> At:
+    """Where the value stands in a record's JSON, and what it is in a record that does not say."""
+    *within, key = path
+    return At(tuple(within), key, absent)
 
 
 def _of_drop(key: str) -> At:
@@ -70,6 +70,16 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     status: Status
     effort: str
     measurement_key: str
+    versions: dict[str, str] | None
+    worker_start_s: float | None
+    load_s: float | None
+    compile_s: float | None
+    first_call_ms: float | None
+    throughput_per_s: float | None
+    joules_per_item: float | None
+    roofline_fraction: float | None
+    roofline_bound: str | None
+    samples_file: str | None
     model: Annotated[str, _at("case", "model")]
     backend: Annotated[str, _at("case", "backend")]
     device: Annotated[str, _at("case", "device")]
@@ -78,151 +88,141 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     threads: Annotated[int, _at("case", "threads")]
     scenario: Annotated[str, _at("case", "scenario")]
     arm: Annotated[str, _at("case", "arm")]
+    shape: Annotated[tuple[int, ...] | None, _at("case", "shape")]
+    options: Annotated[dict[str, OptionValue] | None, _at("case", "options")]
     fingerprint: Annotated[str, _at("machine", "fingerprint")]
-    shape: Annotated[tuple[int, ...] | None, _at("case", "shape")] = None
-    options: Annotated[dict[str, OptionValue] | None, _at("case", "options")] = None
-    hf_id: Annotated[str | None, _at("model", "hf_id")] = None
-    revision: Annotated[str | None, _at("model", "revision")] = None
-    weights: Annotated[str | None, _at("model", "weights")] = None
-    task: Annotated[str, _at("model", "task")] = "image_classification"
-    licence: Annotated[str | None, _at("model", "licence")] = None
-    cpu_model: Annotated[str | None, _at("machine", "cpu_model")] = None
-    cpus_usable: Annotated[int | None, _at("machine", "cpus_usable")] = None
-    cpus_host: Annotated[int | None, _at("machine", "cpus_host")] = None
-    memory_bytes: Annotated[int | None, _at("machine", "memory_bytes")] = None
-    gpus: Annotated[tuple[str, ...], _at("machine", "gpus")] = ()
-    kernel: Annotated[str | None, _at("machine", "kernel")] = None
-    python: Annotated[str | None, _at("machine", "python")] = None
-    versions: dict[str, str] | None = None
-    worker_start_s: float | None = None
-    load_s: float | None = None
-    compile_s: float | None = None
-    first_call_ms: float | None = None
-    throughput_per_s: float | None = None
-    joules_per_item: float | None = None
-    roofline_fraction: float | None = None
-    roofline_bound: str | None = None
-    samples_file: str | None = None
-    warm_up_calls: Annotated[int | None, _at("warm_up", "calls")] = None
-    warm_up_s: Annotated[float | None, _at("warm_up", "seconds")] = None
-    warm_up_steady: Annotated[bool | None, _at("warm_up", "steady")] = None
-    calls: Annotated[int | None, _at("latency", "n")] = None
-    mean_ms: Annotated[float | None, _at("latency", "mean_ms")] = None
-    p50_ms: Annotated[float | None, _at("latency", "p50_ms")] = None
-    p50_interval_ms: Annotated[Interval | None, _at("latency", "p50_interval_ms")] = None
-    p95_ms: Annotated[float | None, _at("latency", "p95_ms")] = None
-    p95_interval_ms: Annotated[Interval | None, _at("latency", "p95_interval_ms")] = None
-    p99_ms: Annotated[float | None, _at("latency", "p99_ms")] = None
-    p99_interval_ms: Annotated[Interval | None, _at("latency", "p99_interval_ms")] = None
-    interval_kind: Annotated[str | None, _at("latency", "interval_kind")] = None
-    load_tests: Annotated[int | None, _at("load", "tests")] = None
-    load_valid_tests: Annotated[int | None, _at("load", "valid_tests")] = None
-    load_percentile: Annotated[float | None, _at("load", "latency_percentile")] = None
-    load_percentile_ms: Annotated[float | None, _at("load", "percentile_ms")] = None
-    load_ttft_ms: Annotated[float | None, _at("load", "ttft_percentile_ms")] = None
-    load_tpot_ms: Annotated[float | None, _at("load", "tpot_percentile_ms")] = None
-    load_scheduled_qps: Annotated[float | None, _at("load", "scheduled_qps")] = None
-    load_mean_in_flight: Annotated[float | None, _at("load", "mean_in_flight")] = None
-    ttft_p50_ms: Annotated[float | None, _at("generation", "ttft", "p50_ms")] = None
-    ttft_p95_ms: Annotated[float | None, _at("generation", "ttft", "p95_ms")] = None
-    ttft_interval_ms: Annotated[Interval | None, _at("generation", "ttft", "p50_interval_ms")] = None
-    tpot_p50_ms: Annotated[float | None, _at("generation", "tpot", "p50_ms")] = None
-    tpot_p95_ms: Annotated[float | None, _at("generation", "tpot", "p95_ms")] = None
-    itl_p50_ms: Annotated[float | None, _at("generation", "itl", "p50_ms")] = None
-    itl_interval_ms: Annotated[Interval | None, _at("generation", "itl", "p50_interval_ms")] = None
-    itl_p95_ms: Annotated[float | None, _at("generation", "itl", "p95_ms")] = None
-    itl_p99_ms: Annotated[float | None, _at("generation", "itl", "p99_ms")] = None
-    prefill_tokens_per_s: Annotated[float | None, _at("generation", "prefill_tokens_per_s")] = None
-    decode_tokens_per_s: Annotated[float | None, _at("generation", "decode_tokens_per_s")] = None
-    concurrency: Annotated[int | None, _at("generation", "concurrency")] = None
-    requests_per_s: Annotated[float | None, _at("generation", "requests_per_s")] = None
-    tokens_per_s: Annotated[float | None, _at("generation", "tokens_per_s")] = None
-    mean_in_flight: Annotated[float | None, _at("generation", "mean_in_flight")] = None
-    joules_per_token: Annotated[float | None, _at("generation", "joules_per_token")] = None
-    good: Annotated[int | None, _at("generation", "good")] = None
-    goodput_per_s: Annotated[float | None, _at("generation", "goodput_per_s")] = None
-    chunks: Annotated[float | None, _at("generation", "chunks")] = None
-    itl_by_position_ms: Annotated[tuple[float, ...], _at("generation", "itl_by_position_ms")] = ()
-    requests: Annotated[int | None, _at("generation", "requests")] = None
-    prompt_tokens: Annotated[int | None, _at("generation", "prompt_tokens")] = None
-    new_tokens: Annotated[int | None, _at("generation", "new_tokens")] = None
-    preprocessing_p50_ms: Annotated[float | None, _at("stages", "preprocessing", "p50_ms")] = None
-    stage_model_p50_ms: Annotated[float | None, _at("stages", "model", "p50_ms")] = None
-    postprocessing_p50_ms: Annotated[float | None, _at("stages", "postprocessing", "p50_ms")] = None
-    postprocessing_p95_ms: Annotated[float | None, _at("stages", "postprocessing", "p95_ms")] = None
-    end_to_end_p50_ms: Annotated[float | None, _at("stages", "end_to_end", "p50_ms")] = None
-    end_to_end_interval_ms: Annotated[Interval | None, _at("stages", "end_to_end", "p50_interval_ms")] = None
-    end_to_end_p95_ms: Annotated[float | None, _at("stages", "end_to_end", "p95_ms")] = None
-    stage_rounds: Annotated[int | None, _at("stages", "end_to_end", "n")] = None
-    stage_pictures: Annotated[str | None, _at("stages", "pictures")] = None
-    score_threshold: Annotated[float | None, _at("stages", "score_threshold")] = None
-    iou_threshold: Annotated[float | None, _at("stages", "iou_threshold")] = None
-    boxes: Annotated[float | None, _at("stages", "boxes")] = None
-    perplexity: Annotated[float | None, _at("quality", "perplexity")] = None
-    kl_mean: Annotated[float | None, _at("quality", "kl_mean")] = None
-    kl_p99: Annotated[float | None, _at("quality", "kl_p99")] = None
-    quality_gate: Annotated[str | None, _at("quality", "gate")] = None
-    quality_passed: Annotated[bool | None, _at("quality", "passed")] = None
-    quality_tokens: Annotated[int | None, _at("quality", "tokens")] = None
-    quality_source: Annotated[str | None, _at("quality", "source")] = None
-    scores: Annotated[tuple[Score, ...], _at("quality", "scores")] = ()
-    token_agreement: Annotated[float | None, _at("quality", "agreement", "value")] = None
-    after_import_bytes: Annotated[int | None, _at("memory", "after_import_bytes")] = None
-    after_load_bytes: Annotated[int | None, _at("memory", "after_load_bytes")] = None
-    kv_used_bytes: Annotated[int | None, _at("memory", "kv_used_bytes")] = None
-    kv_reserved_bytes: Annotated[int | None, _at("memory", "kv_reserved_bytes")] = None
-    peak_bytes: Annotated[int | None, _at("memory", "peak_bytes")] = None
-    gpu_bytes: Annotated[int | None, _at("memory", "gpu_bytes")] = None
-    made_s: Annotated[float | None, _at("artifact", "made_s")] = None
-    size_bytes: Annotated[int | None, _at("artifact", "size_bytes")] = None
-    artifact_sha256: Annotated[str | None, _at("artifact", "sha256")] = None
-    pictures: Annotated[int | None, _at("accuracy", "images")] = None
-    undecodable: Annotated[int | None, _at("accuracy", "undecodable")] = None
-    outputs: Annotated[int | None, _at("accuracy", "outputs")] = None
-    data_classes: Annotated[int | None, _at("accuracy", "classes")] = None
-    published_top1: Annotated[float | None, _at("accuracy", "published_top1")] = None
-    unclaimed: Annotated[str | None, _at("accuracy", "unclaimed")] = None
-    images_per_s: Annotated[float | None, _at("accuracy", "images_per_s")] = None
-    data_label: Annotated[str | None, _at("accuracy", "data", "label")] = None
-    data_sha256: Annotated[str | None, _at("accuracy", "data", "content_sha256")] = None
-    top1: Annotated[float | None, _at("accuracy", "top1", "value")] = None
-    top1_interval: Annotated[Interval | None, _at("accuracy", "top1", "interval")] = None
-    top5: Annotated[float | None, _at("accuracy", "top5", "value")] = None
-    top1_masked: Annotated[float | None, _at("accuracy", "top1_masked", "value")] = None
-    agreement: Annotated[float | None, _at("accuracy", "fidelity", "agreement", "value")] = None
-    cosine_min: Annotated[float | None, _at("accuracy", "fidelity", "cosine_min")] = None
-    drop: Annotated[float | None, _of_drop("value")] = None
-    drop_interval: Annotated[Interval | None, _of_drop("interval")] = None
-    drop_lost: Annotated[int | None, _of_drop("lost")] = None
-    drop_won: Annotated[int | None, _of_drop("won")] = None
-    mcnemar_p: Annotated[float | None, _of_drop("mcnemar_p")] = None
-    drop_decision: Annotated[DropDecision | None, _of_drop("decision")] = None
-    max_drop: Annotated[float | None, _of_drop("max_drop")] = None
-    images_needed: Annotated[int | None, _of_drop("images_needed")] = None
-    map: Annotated[float | None, _at("accuracy", "boxes", "map")] = None
-    map_interval: Annotated[Interval | None, _at("accuracy", "boxes", "interval")] = None
-    map50: Annotated[float | None, _at("accuracy", "boxes", "map50")] = None
-    map75: Annotated[float | None, _at("accuracy", "boxes", "map75")] = None
-    map_small: Annotated[float | None, _at("accuracy", "boxes", "small")] = None
-    map_medium: Annotated[float | None, _at("accuracy", "boxes", "medium")] = None
-    map_large: Annotated[float | None, _at("accuracy", "boxes", "large")] = None
-    objects: Annotated[int | None, _at("accuracy", "boxes", "objects")] = None
-    crowds: Annotated[int | None, _at("accuracy", "boxes", "crowds")] = None
-    map_score_threshold: Annotated[float | None, _at("accuracy", "boxes", "score_threshold")] = None
-    map_most: Annotated[int | None, _at("accuracy", "boxes", "max_detections")] = None
-    map_evaluator: Annotated[str | None, _at("accuracy", "boxes", "evaluator")] = None
-    boxes_found: Annotated[float | None, _at("accuracy", "fidelity", "boxes", "found", "value")] = None
-    boxes_extra: Annotated[float | None, _at("accuracy", "fidelity", "boxes", "extra", "value")] = None
-    reference_boxes: Annotated[int | None, _at("accuracy", "fidelity", "boxes", "reference_boxes")] = None
-    same_score: Annotated[float | None, _at("accuracy", "fidelity", "boxes", "score_threshold")] = None
-    same_iou: Annotated[float | None, _at("accuracy", "fidelity", "boxes", "iou_threshold")] = None
-    iou_mean: Annotated[float | None, _at("accuracy", "fidelity", "boxes", "iou_mean")] = None
-    iou_min: Annotated[float | None, _at("accuracy", "fidelity", "boxes", "iou_min")] = None
-    verdict: Annotated[VerdictValue | None, _at("verdict", "value")] = None
-    reasons: Annotated[tuple[Reason, ...], _at("verdict", "reasons")] = ()
-    warnings: Annotated[tuple[Reason, ...], _at("verdict", "warnings")] = ()
-    error_stage: Annotated[str | None, _at("error", "stage")] = None
-    error_message: Annotated[str | None, _at("error", "message")] = None
+    cpu_model: Annotated[str | None, _at("machine", "cpu_model")]
+    cpus_usable: Annotated[int | None, _at("machine", "cpus_usable")]
+    cpus_host: Annotated[int | None, _at("machine", "cpus_host")]
+    memory_bytes: Annotated[int | None, _at("machine", "memory_bytes")]
+    gpus: Annotated[tuple[str, ...], _at("machine", "gpus")]
+    kernel: Annotated[str | None, _at("machine", "kernel")]
+    python: Annotated[str | None, _at("machine", "python")]
+    hf_id: Annotated[str | None, _at("model", "hf_id")]
+    revision: Annotated[str | None, _at("model", "revision")]
+    weights: Annotated[str | None, _at("model", "weights")]
+    task: Annotated[str, _at("model", "task", absent="image_classification")]
+    licence: Annotated[str | None, _at("model", "licence")]
+    warm_up_calls: Annotated[int | None, _at("warm_up", "calls")]
+    warm_up_s: Annotated[float | None, _at("warm_up", "seconds")]
+    warm_up_steady: Annotated[bool | None, _at("warm_up", "steady")]
+    calls: Annotated[int | None, _at("latency", "n")]
+    mean_ms: Annotated[float | None, _at("latency", "mean_ms")]
+    p50_ms: Annotated[float | None, _at("latency", "p50_ms")]
+    p50_interval_ms: Annotated[Interval | None, _at("latency", "p50_interval_ms")]
+    p95_ms: Annotated[float | None, _at("latency", "p95_ms")]
+    p95_interval_ms: Annotated[Interval | None, _at("latency", "p95_interval_ms")]
+    p99_ms: Annotated[float | None, _at("latency", "p99_ms")]
+    p99_interval_ms: Annotated[Interval | None, _at("latency", "p99_interval_ms")]
+    interval_kind: Annotated[str | None, _at("latency", "interval_kind")]
+    load_tests: Annotated[int | None, _at("load", "tests")]
+    load_valid_tests: Annotated[int | None, _at("load", "valid_tests")]
+    load_percentile: Annotated[float | None, _at("load", "latency_percentile")]
+    load_percentile_ms: Annotated[float | None, _at("load", "percentile_ms")]
+    load_ttft_ms: Annotated[float | None, _at("load", "ttft_percentile_ms")]
+    load_tpot_ms: Annotated[float | None, _at("load", "tpot_percentile_ms")]
+    load_scheduled_qps: Annotated[float | None, _at("load", "scheduled_qps")]
+    load_mean_in_flight: Annotated[float | None, _at("load", "mean_in_flight")]
+    prefill_tokens_per_s: Annotated[float | None, _at("generation", "prefill_tokens_per_s")]
+    decode_tokens_per_s: Annotated[float | None, _at("generation", "decode_tokens_per_s")]
+    concurrency: Annotated[int | None, _at("generation", "concurrency")]
+    requests_per_s: Annotated[float | None, _at("generation", "requests_per_s")]
+    tokens_per_s: Annotated[float | None, _at("generation", "tokens_per_s")]
+    mean_in_flight: Annotated[float | None, _at("generation", "mean_in_flight")]
+    joules_per_token: Annotated[float | None, _at("generation", "joules_per_token")]
+    good: Annotated[int | None, _at("generation", "good")]
+    goodput_per_s: Annotated[float | None, _at("generation", "goodput_per_s")]
+    chunks: Annotated[float | None, _at("generation", "chunks")]
+    itl_by_position_ms: Annotated[tuple[float, ...], _at("generation", "itl_by_position_ms")]
+    requests: Annotated[int | None, _at("generation", "requests")]
+    prompt_tokens: Annotated[int | None, _at("generation", "prompt_tokens")]
+    new_tokens: Annotated[int | None, _at("generation", "new_tokens")]
+    ttft_p50_ms: Annotated[float | None, _at("generation", "ttft", "p50_ms")]
+    ttft_p95_ms: Annotated[float | None, _at("generation", "ttft", "p95_ms")]
+    ttft_interval_ms: Annotated[Interval | None, _at("generation", "ttft", "p50_interval_ms")]
+    tpot_p50_ms: Annotated[float | None, _at("generation", "tpot", "p50_ms")]
+    tpot_p95_ms: Annotated[float | None, _at("generation", "tpot", "p95_ms")]
+    itl_p50_ms: Annotated[float | None, _at("generation", "itl", "p50_ms")]
+    itl_interval_ms: Annotated[Interval | None, _at("generation", "itl", "p50_interval_ms")]
+    itl_p95_ms: Annotated[float | None, _at("generation", "itl", "p95_ms")]
+    itl_p99_ms: Annotated[float | None, _at("generation", "itl", "p99_ms")]
+    stage_pictures: Annotated[str | None, _at("stages", "pictures")]
+    score_threshold: Annotated[float | None, _at("stages", "score_threshold")]
+    iou_threshold: Annotated[float | None, _at("stages", "iou_threshold")]
+    boxes: Annotated[float | None, _at("stages", "boxes")]
+    preprocessing_p50_ms: Annotated[float | None, _at("stages", "preprocessing", "p50_ms")]
+    stage_model_p50_ms: Annotated[float | None, _at("stages", "model", "p50_ms")]
+    postprocessing_p50_ms: Annotated[float | None, _at("stages", "postprocessing", "p50_ms")]
+    postprocessing_p95_ms: Annotated[float | None, _at("stages", "postprocessing", "p95_ms")]
+    end_to_end_p50_ms: Annotated[float | None, _at("stages", "end_to_end", "p50_ms")]
+    end_to_end_interval_ms: Annotated[Interval | None, _at("stages", "end_to_end", "p50_interval_ms")]
+    end_to_end_p95_ms: Annotated[float | None, _at("stages", "end_to_end", "p95_ms")]
+    stage_rounds: Annotated[int | None, _at("stages", "end_to_end", "n")]
+    perplexity: Annotated[float | None, _at("quality", "perplexity")]
+    kl_mean: Annotated[float | None, _at("quality", "kl_mean")]
+    kl_p99: Annotated[float | None, _at("quality", "kl_p99")]
+    quality_gate: Annotated[str | None, _at("quality", "gate")]
+    quality_passed: Annotated[bool | None, _at("quality", "passed")]
+    quality_tokens: Annotated[int | None, _at("quality", "tokens")]
+    quality_source: Annotated[str | None, _at("quality", "source")]
+    scores: Annotated[tuple[Score, ...], _at("quality", "scores")]
+    token_agreement: Annotated[float | None, _at("quality", "agreement", "value")]
+    after_import_bytes: Annotated[int | None, _at("memory", "after_import_bytes")]
+    after_load_bytes: Annotated[int | None, _at("memory", "after_load_bytes")]
+    kv_used_bytes: Annotated[int | None, _at("memory", "kv_used_bytes")]
+    kv_reserved_bytes: Annotated[int | None, _at("memory", "kv_reserved_bytes")]
+    peak_bytes: Annotated[int | None, _at("memory", "peak_bytes")]
+    gpu_bytes: Annotated[int | None, _at("memory", "gpu_bytes")]
+    made_s: Annotated[float | None, _at("artifact", "made_s")]
+    size_bytes: Annotated[int | None, _at("artifact", "size_bytes")]
+    artifact_sha256: Annotated[str | None, _at("artifact", "sha256")]
+    pictures: Annotated[int | None, _at("accuracy", "images")]
+    undecodable: Annotated[int | None, _at("accuracy", "undecodable")]
+    outputs: Annotated[int | None, _at("accuracy", "outputs")]
+    data_classes: Annotated[int | None, _at("accuracy", "classes")]
+    published_top1: Annotated[float | None, _at("accuracy", "published_top1")]
+    unclaimed: Annotated[str | None, _at("accuracy", "unclaimed")]
+    images_per_s: Annotated[float | None, _at("accuracy", "images_per_s")]
+    data_label: Annotated[str | None, _at("accuracy", "data", "label")]
+    data_sha256: Annotated[str | None, _at("accuracy", "data", "content_sha256")]
+    top1: Annotated[float | None, _at("accuracy", "top1", "value")]
+    top1_interval: Annotated[Interval | None, _at("accuracy", "top1", "interval")]
+    top5: Annotated[float | None, _at("accuracy", "top5", "value")]
+    top1_masked: Annotated[float | None, _at("accuracy", "top1_masked", "value")]
+    cosine_min: Annotated[float | None, _at("accuracy", "fidelity", "cosine_min")]
+    agreement: Annotated[float | None, _at("accuracy", "fidelity", "agreement", "value")]
+    drop: Annotated[float | None, _of_drop("value")]
+    drop_interval: Annotated[Interval | None, _of_drop("interval")]
+    drop_lost: Annotated[int | None, _of_drop("lost")]
+    drop_won: Annotated[int | None, _of_drop("won")]
+    mcnemar_p: Annotated[float | None, _of_drop("mcnemar_p")]
+    drop_decision: Annotated[DropDecision | None, _of_drop("decision")]
+    max_drop: Annotated[float | None, _of_drop("max_drop")]
+    images_needed: Annotated[int | None, _of_drop("images_needed")]
+    reference_boxes: Annotated[int | None, _at("accuracy", "fidelity", "boxes", "reference_boxes")]
+    same_score: Annotated[float | None, _at("accuracy", "fidelity", "boxes", "score_threshold")]
+    same_iou: Annotated[float | None, _at("accuracy", "fidelity", "boxes", "iou_threshold")]
+    iou_mean: Annotated[float | None, _at("accuracy", "fidelity", "boxes", "iou_mean")]
+    iou_min: Annotated[float | None, _at("accuracy", "fidelity", "boxes", "iou_min")]
+    boxes_found: Annotated[float | None, _at("accuracy", "fidelity", "boxes", "found", "value")]
+    boxes_extra: Annotated[float | None, _at("accuracy", "fidelity", "boxes", "extra", "value")]
+    map: Annotated[float | None, _at("accuracy", "boxes", "map")]
+    map_interval: Annotated[Interval | None, _at("accuracy", "boxes", "interval")]
+    map50: Annotated[float | None, _at("accuracy", "boxes", "map50")]
+    map75: Annotated[float | None, _at("accuracy", "boxes", "map75")]
+    map_small: Annotated[float | None, _at("accuracy", "boxes", "small")]
+    map_medium: Annotated[float | None, _at("accuracy", "boxes", "medium")]
+    map_large: Annotated[float | None, _at("accuracy", "boxes", "large")]
+    objects: Annotated[int | None, _at("accuracy", "boxes", "objects")]
+    crowds: Annotated[int | None, _at("accuracy", "boxes", "crowds")]
+    map_score_threshold: Annotated[float | None, _at("accuracy", "boxes", "score_threshold")]
+    map_most: Annotated[int | None, _at("accuracy", "boxes", "max_detections")]
+    map_evaluator: Annotated[str | None, _at("accuracy", "boxes", "evaluator")]
+    verdict: Annotated[VerdictValue | None, _at("verdict", "value")]
+    reasons: Annotated[tuple[Reason, ...], _at("verdict", "reasons")]
+    warnings: Annotated[tuple[Reason, ...], _at("verdict", "warnings")]
+    error_stage: Annotated[str | None, _at("error", "stage")]
+    error_message: Annotated[str | None, _at("error", "message")]
 
     @property
     def cell(self) -> tuple[Hashable, ...]:
