@@ -274,7 +274,7 @@ class Cell:
 
 def latest_cells(rows: Iterable[Row]) -> list[Cell]:
     """`latest_attempts` of rows."""
-    return [Cell(*pair) for pair in latest_attempts(rows, lambda r: r.cell, lambda r: r.status)]
+    return [Cell(*pair) for pair in latest_attempts(rows, attrgetter("cell"), attrgetter("status"))]
 
 
 def latest_pairs(records: Iterable[Record]) -> list[tuple[Record, Record | None]]:

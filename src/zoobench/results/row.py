@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable
+from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -227,13 +228,13 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     @property
     def cell(self) -> tuple[Hashable, ...]:
         """Equal exactly where the case and the machine are equal."""
-        options = (
-            sorted((name, type(v).__name__, v) for name, v in self.options.items()) if self.options else ()
-        )
-        asked = (self.model, self.backend, self.device, self.precision, self.batch, self.threads, self.shape)
+        named = _OF_CELL(self)
         # Local files of one name are different models; of the Hub's the newest commit stands for all.
-        content = self.revision if self.weights == "local" else None
-        return (self.fingerprint, *asked, self.scenario, self.arm, content, *options)
+        if self.weights == "local":
+            named += (self.revision,)
+        if self.options:
+            named += (*sorted((name, type(v).__name__, v) for name, v in self.options.items()),)
+        return named
 
     @property
     def label(self) -> str:
@@ -254,7 +255,8 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     @property
     def is_believable(self) -> bool:
         """Its median may be ranked and compared: valid, or unstable and marked so."""
-        return self.is_measured and self.verdict is not VerdictValue.INVALID and self.median > 0
+        p50 = self.p50_ms
+        return p50 is not None and p50 > 0 and self.verdict is not _INVALID and self.status is _OK
 
     @property
     def is_unstable(self) -> bool:
@@ -276,6 +278,12 @@ def changed(row: Row, **values: Any) -> Row:
     """A copy with other values."""
     return msgspec.structs.replace(row, **values)
 
+
+# Asked of every row, several times.
+_OF_CELL = attrgetter(
+    "fingerprint", "model", "backend", "device", "precision", "batch", "threads", "shape", "scenario", "arm"
+)
+_INVALID, _OK = VerdictValue.INVALID, Status.OK
 
 _COLUMNS = Columns(Row)
 
