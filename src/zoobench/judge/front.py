@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from operator import itemgetter, le
+from operator import le
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+Cost = tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -26,15 +27,14 @@ def pareto_front(items: Sequence[T], aims: Sequence[Aim[T]]) -> list[T]:
     asked: where those of two items overlap, that one dominates the other is not proved; the caller says so.
     """
     columns = [_costs(items, aim) for aim in aims]
-    placed = sorted(
-        ((cost, item) for *cost, item in zip(*columns, items, strict=True) if None not in cost),
-        key=itemgetter(0),
-    )
+    costs = list(zip(*columns, strict=True))
+    placed = sorted((at for at, cost in enumerate(costs) if None not in cost), key=costs.__getitem__)
     front: list[T] = []
-    kept: list[list[float]] = []
-    before: list[float] | None = None
+    kept: list[Cost] = []
+    before: Cost | None = None
     dominated = False
-    for cost, item in placed:
+    for at in placed:
+        cost, item = costs[at], items[at]
         # Equals follow each other, and share what became of the first of them.
         if cost != before:
             before, dominated = cost, _is_dominated(cost, kept)
@@ -51,7 +51,7 @@ def _costs(items: Sequence[T], aim: Aim[T]) -> list[float | None]:
     return [None if f is None else -f for f in figures] if aim.more_is_better else figures
 
 
-def _is_dominated(cost: list[float], kept: list[list[float]]) -> bool:
+def _is_dominated(cost: Cost, kept: list[Cost]) -> bool:
     """In order of cost only one before can dominate. Who did so last is asked first: a few dominate most."""
     for at, best in enumerate(kept):
         if all(map(le, best, cost)):

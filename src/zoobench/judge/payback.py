@@ -61,10 +61,11 @@ class Payback:
 
 def eager_rows(rows: Iterable[Row]) -> dict[Hashable, Row]:
     """Believable eager rows by what a configuration is held against; the newest of each."""
+    eager = set(EAGER.values())
     return {
         _sameness(row, row.precision): row
         for row in rows
-        if row.backend in EAGER.values() and row.is_believable and not own_options(row)
+        if row.backend in eager and row.is_believable and not own_options(row)
     }
 
 
