@@ -25,7 +25,9 @@ from zoobench.spec import Case, Effort, ModelSpec, OnExisting, Precision
 
 def measure(folder: Path, *, observer: api.Quiet | None = None, **changes: object) -> list[Record]:
     settings = {
-        k: changes.pop(k) for k in ("on_existing", "max_case_time_s", "seed", "inputs") if k in changes
+        k: changes.pop(k)
+        for k in ("on_existing", "max_case_time_s", "seed", "inputs", "sequential")
+        if k in changes
     }
     return api.run(
         changes.pop("models", ["resnet18"]),
@@ -79,6 +81,13 @@ def test_the_fake_backends_truth_comes_out(tmp_path: Path) -> None:
     assert record.latency and record.latency.p50_interval_ms
     low, high = record.latency.p50_interval_ms
     assert low <= 7.0 <= high and abs(record.latency.p50_ms - 7.0) < 0.02
+
+
+def test_a_record_says_with_whom_it_took_turns(tmp_path: Path) -> None:
+    asked = {"precisions": ["fp32", "int8"], "batch_sizes": [1, 2]}
+    together = {(r.case.batch, r.case.precision.value): r.group for r in measure(tmp_path / "a", **asked)}
+    assert together == {(1, "fp32"): 0, (1, "int8"): 0, (2, "fp32"): 1, (2, "int8"): 1}
+    assert len({r.group for r in measure(tmp_path / "b", sequential=True, **asked)}) == 4
 
 
 def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:

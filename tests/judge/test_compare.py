@@ -246,6 +246,16 @@ def test_slots_that_took_turns_are_compared_pair_by_pair() -> None:
     assert np.ptp(apart.interval) > 20 * np.ptp(turns.interval)
 
 
+def test_cases_of_one_run_that_memory_took_apart_are_no_pairs() -> None:
+    """They have rounds of the same numbers, and saw other minutes."""
+    a, b = make_record(group=0), make_record(backend="pytorch", group=1)
+    times = slots(10.0, 1, 3), slots(10.0, 1, 3)
+    apart = compared(a, b, *times, kind="backend")
+    assert apart.kind == "intervals" and "they did not take turns" in apart.message
+    turns = compared(a, b.model_copy(update={"group": 0}), *times, kind="backend")
+    assert turns.kind == "turns" and "did not take turns" not in turns.message
+
+
 def test_two_runs_of_few_processes_go_by_the_intervals_of_their_medians() -> None:
     a, b = make_record(p50=10.0, width=0.01), make_record(p50=12.0, width=0.02, run_id="run-2")
     found = compared(a, b, slots(10.0, forks=2), slots(12.0, forks=6))

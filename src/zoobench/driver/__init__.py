@@ -151,17 +151,18 @@ def _measure(
             return
         recorder.ceilings = _ceilings(groups, executor, observer)
         skeletons = {
-            seat.case.id: recorder.record(seat.case, Status.INTERRUPTED) for seats in groups for seat in seats
+            seat.case.id: recorder.record(seat.case, Status.INTERRUPTED, group=number)
+            for number, seats in enumerate(groups)
+            for seat in seats
         }
         listener = Listener(
             on_slot=lambda case, slot: writer.journal(skeletons[case.id], slot), on_progress=observer.working
         )
         due = map(accuracies.seats, groups)
-        for seats, outcome in zip(
-            groups, executor.run(due, effort, seed=recorder.seed, listener=listener), strict=False
-        ):
+        outcomes = executor.run(due, effort, seed=recorder.seed, listener=listener)
+        for number, (seats, outcome) in enumerate(zip(groups, outcomes, strict=False)):
             for seat, result in zip(seats, outcome.results, strict=True):
-                record = recorder.measured(seat, result)
+                record = recorder.measured(seat, result, number)
                 accuracies.learn(record)
                 record = writer.write(accuracies.of(record), result.slots)
                 observer.recorded(record)

@@ -110,8 +110,8 @@ class Recorder:
             self.versions[_LOADGEN] = _installed([_LOADGEN])
         return {**self.versions[case.backend], **self.versions[_LOADGEN]}
 
-    def measured(self, seat: Seat, result: CaseResult) -> Record:
-        """The result of measuring, as a record."""
+    def measured(self, seat: Seat, result: CaseResult, group: int | None = None) -> Record:
+        """The result of measuring, as a record; `group` is the number of those that took turns with it."""
         case, latency = seat.case, result.latency
         near = None
         if self.ceilings and latency and case.device == "cpu" and not BACKENDS[case.backend].inline:
@@ -123,6 +123,7 @@ class Recorder:
             roofline_fraction=near[0] if near else None,
             roofline_bound=near[1] if near else None,
             noise=summarise_noise([slot.noise for slot in result.slots]) if result.slots else None,
+            group=group,
         )
         return record.model_copy(update={name: getattr(result, name) for name in _CARRIED})
 

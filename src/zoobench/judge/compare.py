@@ -130,7 +130,9 @@ def compare(
     message = f"B takes {ratio:.3f} [{interval[0]:.3f}, {interval[1]:.3f}] of A's time{unit}"
     if change is Change.INCONCLUSIVE:
         message += f": the interval crosses {1 + delta:.3f} or its inverse, so it cannot be decided"
-    if kind == "intervals" and first.run_id != second.run_id:
+    if first.run_id == second.run_id and not took_turns(first, second):
+        message += "; they did not take turns, so what the machine did between them is in it too"
+    elif kind == "intervals" and first.run_id != second.run_id:
         message += "; two runs of one process each, so what the machine did between them is in it too"
     return Comparison(name, change, message, ratio, interval, kind, *times, notes)
 
@@ -264,15 +266,17 @@ def _p50(record: Record) -> float | None:
 def _ratio(
     a: tuple[Record, Sequence[Slot]], b: tuple[Record, Sequence[Slot]]
 ) -> tuple[float, Interval, str] | None:
-    if _took_turns(a[0], b[0]):
+    if took_turns(a[0], b[0]):
         paired = paired_ratio(a[1], b[1], ALPHA)
         if paired:
             return paired.estimate, paired.interval, "turns"
     return _over_forks(a[1], b[1]) or _of_intervals(a[0], b[0])
 
 
-def _took_turns(a: Record, b: Record) -> bool:
-    """Cases of one group of one run: model, batch, shape and scenario are the same."""
+def took_turns(a: Record, b: Record) -> bool:
+    """Cases of one group of one run. Where the group was not written down: whose model, batch, shape and scenario are the same."""
+    if a.group is not None and b.group is not None:
+        return (a.run_id, a.group) == (b.run_id, b.group)
     same = [(r.run_id, r.case.model, r.case.batch, r.case.shape, r.case.scenario) for r in (a, b)]
     return same[0] == same[1]
 

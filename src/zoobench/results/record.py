@@ -170,6 +170,9 @@ class Record(Part):
     error: CaseError | None = None
     forks: int = 0
     seed: int | None = None
+    group: int | None = Field(
+        default=None, description="cases of one run with the same number took turns; None: not written down"
+    )
     wall_s: float | None = None
     samples_file: str | None = Field(
         default=None, pattern=r"^samples/[\w-]+\.json\.gz$", description="relative to the run's folder"
