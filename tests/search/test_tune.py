@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from zoobench.executors import open_executor
 from zoobench.executors.local import LocalExecutor
 from zoobench.measure.conductor import GroupResult
 from zoobench.outcome import Reason, Status, Verdict, VerdictValue
-from zoobench.results.query import load_records
+from zoobench.results.query import load_records, load_run
 from zoobench.search.space import Axis, Configuration, configurations
 from zoobench.search.tune import MOST_IN_TURNS, MOST_ON_GPU, tune, workers_at_once
 from zoobench.search.tuning import Goal, Tuning
@@ -230,18 +230,20 @@ def test_what_is_found_is_json(tmp_path: Path) -> None:
 
 
 class Contended(Counting):
-    """Another process used the CPUs: in all of a group, in its last case, or in the groups up to `until`."""
+    """Another process used the CPUs: in all of a group or in its last case, in these groups, counted from 1."""
 
-    def __init__(self, folder: Path, which: slice, until: int = 10**9) -> None:
+    value, code = VerdictValue.INVALID, "cpu_contended"
+
+    def __init__(self, folder: Path, which: slice, groups: Container[int] = range(10**9)) -> None:
         super().__init__(folder)
-        self.which, self.until = which, until
+        self.which, self.groups = which, groups
 
     def run(self, groups: Iterable[Sequence[Seat]], *args: Any, **more: Any) -> Iterator[GroupResult]:
-        reason = Reason(code="cpu_contended", message="other processes used up to 84% of the CPUs")
-        verdict = Verdict(value=VerdictValue.INVALID, reasons=(reason,))
+        reason = Reason(code=self.code, message="other processes used up to 84% of the CPUs")
+        verdict = Verdict(value=self.value, reasons=(reason,))
         for result in super().run(groups, *args, **more):
             found = list(result.results)
-            if len(self.sizes) <= self.until:
+            if len(self.sizes) in self.groups:
                 hit = found[self.which]
                 found[self.which] = [one.model_copy(update={"verdict": verdict}) for one in hit]
             yield GroupResult(tuple(found), result.interrupted)
@@ -251,23 +253,110 @@ def test_a_machine_that_is_busy_all_the_time_ends_it_early_and_decides_nothing(t
     executor = Contended(tmp_path, slice(None))
     found = search(tmp_path, SLOWDOWNS, PLACES, executor=executor)
     [cell] = found.cells
-    assert executor.sizes == [1, 7, 7]
+    assert executor.sizes == [1, 1, 7, 7]
     assert not cell.decided and "given up: disturbed twice: other processes used" in cell.message
     assert api.tuned_entries([found]) == []
 
 
 def test_what_was_disturbed_once_takes_its_turns_again(tmp_path: Path) -> None:
-    executor = Contended(tmp_path, slice(None), until=2)
+    executor = Contended(tmp_path, slice(None), groups=(2,))
     [cell] = search(tmp_path, SLOWDOWNS, executor=executor).cells
     assert executor.sizes[1] == executor.sizes[2]
     assert dict(cell.best.options) == {"fake_slowdown": 0.7} and cell.decided
 
 
 def test_what_is_disturbed_twice_is_out_and_said(tmp_path: Path) -> None:
-    executor = Contended(tmp_path, slice(-1, None), until=5)
+    executor = Contended(tmp_path, slice(-1, None), groups=range(2, 6))
     [cell] = search(tmp_path, SLOWDOWNS, executor=executor).cells
     out = [t for t in cell.trials if t.why and t.why.startswith("disturbed twice: ")]
     assert len(out) == 2 and all(t.estimate is None and t.rung == 1 for t in out)
+
+
+class Drifting(Contended):
+    """The numbers moved while they were measured."""
+
+    value, code = VerdictValue.UNSTABLE, "drift"
+
+
+BATCHES: dict[str, Any] = {"goal": Goal.THROUGHPUT, "batches": [1, 4, 8]}
+
+
+def test_a_batch_is_chosen_by_rates_that_nothing_disturbed(tmp_path: Path) -> None:
+    """Larger batches bring more here; the largest was disturbed twice, so it is no point of the curve."""
+    axis = Axis("fake_slowdown", 1.0, (0.8,))
+    clear = search(tmp_path / "clear", axis, **BATCHES)
+    assert clear.cells[0].batch == 8 and clear.notes == ()
+    executor = Contended(tmp_path, slice(None), groups=(3, 4))
+    found = search(tmp_path, axis, executor=executor, **BATCHES)
+    assert sorted(found.curve) == [1, 4] and found.cells[0].batch == 4
+    [note] = found.notes
+    assert note.startswith("batch 8 is no point of the batch curve: disturbed twice: other processes used")
+
+
+def test_what_disturbed_a_batch_once_is_measured_again(tmp_path: Path) -> None:
+    for number, kind in enumerate((Contended, Drifting)):
+        executor = kind(tmp_path / str(number), slice(None), groups=(3,))
+        found = search(
+            tmp_path / str(number), Axis("fake_slowdown", 1.0, (0.8,)), executor=executor, **BATCHES
+        )
+        assert sorted(found.curve) == [1, 4, 8] and found.cells[0].batch == 8 and found.notes == ()
+        assert executor.sizes[:4] == [1, 1, 1, 1]
+
+
+def test_a_rate_that_moves_twice_is_told(tmp_path: Path) -> None:
+    executor = Drifting(tmp_path, slice(None), groups=(3, 4))
+    found = search(tmp_path, Axis("fake_slowdown", 1.0, (0.8,)), executor=executor, **BATCHES)
+    assert sorted(found.curve) == [1, 4, 8]
+    assert found.notes == ("the rate at batch 8 is unstable, measured twice (drift)",)
+
+
+def test_where_every_batch_was_disturbed_none_is_chosen(tmp_path: Path) -> None:
+    executor = Contended(tmp_path, slice(None))
+    found = search(tmp_path, SLOWDOWNS, executor=executor, goal=Goal.THROUGHPUT)
+    [cell] = found.cells
+    assert executor.sizes == [1, 1] and found.curve == {}
+    assert not cell.decided and cell.message.startswith("given up: disturbed twice: ")
+    assert "larger batches were not tried" in found.notes[0]
+
+
+def test_what_memory_took_apart_is_no_pair_and_decides_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The driver measures one after another what does not fit together: such rounds have the same numbers and are no turns."""
+    monkeypatch.setattr("zoobench.driver.apart", lambda groups, *_, **__: [[s] for g in groups for s in g])
+    found = search(tmp_path, SLOWDOWNS)
+    [cell] = found.cells
+    assert all(one.open and one.estimate is None for one in cell.trials)
+    assert not cell.decided and cell.fresh is None
+    assert "none of 9 other configurations could be compared with the defaults" in cell.message
+    assert "it did not fit into memory beside the defaults" in cell.message
+    assert api.tuned_entries([found]) == []
+
+
+def test_a_winner_that_did_not_fit_beside_the_defaults_afresh_is_no_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tight(groups: list[list[Seat]], *_: Any, **__: Any) -> list[list[Seat]]:
+        return [[s] for g in groups for s in g] if len(groups[0]) == 2 else groups
+
+    monkeypatch.setattr("zoobench.driver.apart", lambda groups, *_, **__: tight(groups) if groups else groups)
+    [cell] = search(tmp_path, SLOWDOWNS).cells
+    assert cell.fresh is not None and not cell.fresh.gained and not cell.decided
+    assert "decides nothing (it did not fit into memory beside the defaults" in cell.message
+
+
+def test_each_run_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many searches the folder holds: reading them all for each group was quadratic."""
+    read: list[Path] = []
+
+    def reading(folder: Path) -> Any:
+        read.append(folder)
+        return load_run(folder)
+
+    search(tmp_path, SLOWDOWNS, PLACES)
+    monkeypatch.setattr("zoobench.driver.earlier.load_run", reading)
+    search(tmp_path, SLOWDOWNS, PLACES)
+    assert sorted(read) == sorted((tmp_path / "results" / "runs").iterdir())
 
 
 def test_no_more_workers_live_at_once_than_fit_into_memory() -> None:

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from zoobench.judge.ratio import Ratio
 from zoobench.search.space import Configuration
-from zoobench.search.tuning import Fresh, Trial, TunedCell, Tuning, nothing_faster, sentence
+from zoobench.search.tuning import Fresh, Trial, TunedCell, Tuning, nothing_faster, sentence, too_few
 from zoobench.show.tuning import curve_line, tuning_tables
 
 DEFAULTS = Configuration(2)
@@ -71,15 +71,33 @@ def test_the_sentence_says_gained_luck_or_undecided() -> None:
     )
     assert not fresh(doubt="disturbed twice").gained
     assert "it decides nothing (disturbed twice)" in sentence(fresh(doubt="disturbed twice"), DEFAULTS, 3)
-    assert "not turns enough" in sentence(fresh(None), DEFAULTS, 3)
+    assert too_few(None, 5) == "there were not turns enough" and too_few(fresh().ratio, 5) is None
     # The smallest calls are faster and the medians are not.
     half = Ratio(0.9, (0.88, 0.92), 1.01, (0.9,) * 5, 20, "over_forks")
     assert not fresh(half).gained
+    assert "its smallest calls are faster, and the middle ones are not" in sentence(fresh(half), DEFAULTS, 3)
 
 
-def test_nothing_faster_is_decided_unless_some_were_disturbed() -> None:
-    assert nothing_faster(TRIALS[:1], DEFAULTS) == (
-        "nothing is faster than the defaults (threads=2), of 1 other configuration", True,
+def test_nothing_faster_is_decided_where_all_were_compared_or_do_not_work() -> None:
+    assert nothing_faster(TRIALS[:2], DEFAULTS) == (
+        "nothing is faster than the defaults (threads=2), of 2 other configurations", True,
     )  # fmt: skip
-    told, decided = nothing_faster([Trial(SLOW, 1, None, None, "disturbed twice: others")], DEFAULTS)
-    assert not decided and "1 were disturbed twice; tune again" in told
+    disturbed = Trial(BEST, 1, None, None, "disturbed twice: others", open=True)
+    told, decided = nothing_faster([TRIALS[0], disturbed], DEFAULTS)
+    assert not decided and "1 was disturbed twice; tune again on a quiet machine" in told
+    lonely = Trial(BEST, 1, None, None, "it did not fit beside the defaults", open=True)
+    told, decided = nothing_faster([TRIALS[0], lonely], DEFAULTS)
+    assert not decided and "as far as can be told: 1 could not be compared: it did not fit" in told
+
+
+def test_where_nothing_was_compared_nothing_is_decided() -> None:
+    told, decided = nothing_faster([TRIALS[1]], DEFAULTS)
+    assert not decided
+    assert told == (
+        "none of 1 other configuration could be compared with the defaults (threads=2): its outputs cannot be used: they are constant"
+    )
+
+
+def test_a_fresh_measurement_needs_three_processes_with_turns_of_both() -> None:
+    few = Ratio(0.8, (0.7, 0.9), 0.8, (0.8, 0.8), 6, "within_process")
+    assert too_few(few, 5) == "only 2 of 5 processes had turns of both"

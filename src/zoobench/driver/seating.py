@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 
 from zoobench.backends import BACKENDS, artifact_key
 from zoobench.driver.accuracies import Accuracies, needed_keys
+from zoobench.driver.earlier import Earlier
 from zoobench.driver.recorder import Recorder
 from zoobench.driver.settings import Observer, Settings
 from zoobench.errors import UsageError
@@ -52,8 +54,8 @@ def sort_out(
     planned: Plan, recorder: Recorder, accuracies: Accuracies
 ) -> tuple[list[Record], list[list[Seat]], list[Record]]:
     """Split the cells: measured before, to be measured now (by group), and refused with the reason."""
-    whole = recorder.settings.whole_groups
-    existing = {} if whole else _existing(recorder, accuracies)
+    earlier = recorder.settings.earlier
+    existing = {} if earlier else _existing(recorder, accuracies)
     inputs = str(recorder.settings.inputs.resolve()) if recorder.settings.inputs else None
     fitting: set[str] = set()
     done: list[Record] = []
@@ -61,8 +63,8 @@ def sort_out(
     groups: list[list[Seat]] = []
     for group in planned.groups:
         seats: list[Seat] = []
-        if whole:
-            existing = _together(recorder, group.cases)
+        if earlier:
+            existing = _together(recorder, group.cases, earlier)
         for case in group.cases:
             preparation = recorder.preparations[case.model]
             artifact = recorder.artifact(case)
@@ -155,7 +157,7 @@ def _existing(recorder: Recorder, accuracies: Accuracies) -> dict[str, Record]:
     }
 
 
-def _together(recorder: Recorder, cases: Sequence[Case]) -> dict[str, Record]:
+def _together(recorder: Recorder, cases: Sequence[Case], earlier: Earlier) -> dict[str, Record]:
     """By measurement key, what a run found in which all of the cases took turns undisturbed; else nothing.
 
     Of several runs the one that bought least more than is asked, so that a search that is repeated goes the same way; else the latest.
@@ -163,11 +165,11 @@ def _together(recorder: Recorder, cases: Sequence[Case]) -> dict[str, Record]:
     if recorder.settings.on_existing is OnExisting.RERUN or any(recorder.artifact(c) is None for c in cases):
         return {}
     keys = {recorder.key(case) for case in cases}
-    runs: dict[str, dict[str, Record]] = {}
-    for record in load_records(recorder.settings.results_dir).records:
+    turns: dict[tuple[str, int | None], dict[str, Record]] = {}
+    for record in itertools.chain.from_iterable(earlier.runs()):
         if record.measurement_key in keys and _is_settled(record, recorder):
-            runs.setdefault(record.run_id, {})[record.measurement_key] = record
-    whole = [found for found in reversed(runs.values()) if found.keys() == keys]
+            turns.setdefault((record.run_id, record.group), {})[record.measurement_key] = record
+    whole = [found for found in reversed(turns.values()) if found.keys() == keys]
     return min(whole, key=lambda found: max(r.max_case_time_s or 0.0 for r in found.values()), default={})
 
 

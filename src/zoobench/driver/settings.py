@@ -11,6 +11,7 @@ from zoobench.errors import UsageError
 from zoobench.spec import Case, OnExisting, WeightsPolicy
 
 if TYPE_CHECKING:
+    from zoobench.driver.earlier import Earlier
     from zoobench.measure.effort import EffortPlan
     from zoobench.results.record import Record
 
@@ -26,8 +27,8 @@ class Settings:
         sequential: the cases of a group one after another instead of in turns, so that only one is loaded at a time.
         wait: wait for another measurement on this host to end, instead of refusing.
         evidence: how much a search buys, instead of the effort's numbers.
-        whole_groups: take a group's results from before only where all of its cases took turns in one run, so that their ratios hold;
-            a case that failed then is an answer too.
+        earlier: of a search. A group's results are taken from there only, and only where all of its cases took turns in one run, so that
+            their ratios hold; a case that failed then is an answer too.
     """
 
     results_dir: Path = Path("results")
@@ -41,7 +42,7 @@ class Settings:
     wait: bool = False
     argv: Sequence[str] = ()
     evidence: EffortPlan | None = None
-    whole_groups: bool = False
+    earlier: Earlier | None = None
 
     def __post_init__(self) -> None:
         """Raise UsageError for a seed that no generator takes."""

@@ -29,12 +29,14 @@ class Standing(Generic[C]):
         estimate: its time / the defaults' time; None: it has no time that counts.
         interval: of the estimate.
         trouble: why it is out whatever its time: it failed, its outputs are wrong, or it cannot be believed.
+        open: the trouble is not its own but the moment's: nothing was found out about it.
     """
 
     configuration: C
     estimate: float | None = None
     interval: Interval | None = None
     trouble: str | None = None
+    open: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from zoobench.backends import BACKENDS
@@ -73,6 +73,13 @@ class Configuration:
             f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in self.options
         ]
         return " ".join([f"threads={self.threads}", *said])
+
+
+def free(space: Mapping[str, tuple[Axis, ...]], held: Collection[str]) -> Mapping[str, tuple[Axis, ...]]:
+    """Without the options in `held`: what the user has decided is not sought."""
+    return {
+        backend: tuple(axis for axis in axes if axis.option not in held) for backend, axes in space.items()
+    }
 
 
 def configurations(

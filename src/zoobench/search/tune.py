@@ -9,28 +9,25 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
 from zoobench import machine, plan
 from zoobench.backends import BACKENDS, Row
-from zoobench.driver import Observer, Settings, execute
+from zoobench.driver import Observer, Settings
+from zoobench.driver.earlier import Earlier
 from zoobench.errors import UsageError
 from zoobench.executors import Executor
-from zoobench.judge.knee import knee
 from zoobench.judge.ratio import paired_ratio
 from zoobench.measure.effort import EFFORTS, SLOT_MIN_CALLS, SLOT_MIN_S, SLOT_SLOW_MIN_CALLS, SLOW_CALL_S
-from zoobench.outcome import NOISE_CODES, Slot, Status, VerdictValue, wrong_answers
-from zoobench.plan import Inventory, Request, Variant
+from zoobench.outcome import VerdictValue
+from zoobench.plan import Inventory, Request
 from zoobench.results.record import Record
-from zoobench.results.store import samples_of
+from zoobench.search.curve import batch_curve, doubling
 from zoobench.search.halving import Standing, advance, rung_time, rungs
 from zoobench.search.once import Once, Unrepeated
-from zoobench.search.space import SPACE, Axis, Configuration, configurations
-from zoobench.search.tuning import DISTURBED, Fresh, Goal, Trial, TunedCell, Tuning, nothing_faster, sentence
-from zoobench.spec import TEXT, Case, Effort, OnExisting
-
-if TYPE_CHECKING:
-    from zoobench.measure.effort import EffortPlan
+from zoobench.search.space import SPACE, Axis, Configuration, configurations, free
+from zoobench.search.tuning import Fresh, Goal, Trial, TunedCell, Tuning, nothing_faster, sentence, too_few
+from zoobench.search.turns import Turns, apart, broken, cell_label, disturbance, p50_ms, undisturbed
+from zoobench.spec import TEXT, Effort
 
 RUNG_S = {Effort.QUICK: 1.0, Effort.STANDARD: 2.0, Effort.THOROUGH: 4.0}
 """Seconds for each configuration in the first rung, at least."""
@@ -45,10 +42,6 @@ MOST_IN_TURNS = 8
 MOST_ON_GPU = 4
 _ROOM = 1.25
 """So many times the defaults' peak memory is kept free for each worker."""
-CURVE_S = 6.0
-"""Seconds of the defaults at each batch size, at most."""
-LARGEST_BATCH, SLOWEST_CALL_MS = 128, 1000.0
-"""Where doubling the batch ends, if the knee is not found before."""
 NOTHING_TO_TUNE = "it has no options to tune here"
 
 
@@ -91,10 +84,11 @@ def tune(
         What `check_tunable` and `execute` raise; KeyboardInterrupt when it was interrupted: what was measured stands in the results.
     """
     check_tunable(request)
-    once, quiet = Once(executor), Unrepeated(observer)
+    earlier = Earlier(settings.results_dir, request.models[0].name)
+    turns = Turns(dataclasses.replace(settings, earlier=earlier), Once(executor), Unrepeated(observer))
     for backend in request.backends:
         asked = dataclasses.replace(request, backends=[backend])
-        yield _Tuner(asked, settings, once, quiet, space).tuned(goal, batches_given=batches_given)
+        yield _Tuner(asked, turns, space).tuned(goal, batches_given=batches_given)
 
 
 def workers_at_once(row: Row, peak_bytes: int | None, free_bytes: int | None) -> int:
@@ -117,81 +111,46 @@ class _DisturbedError(Exception):
 class _Tuner:
     """Tunes one backend."""
 
-    def __init__(
-        self,
-        asked: Request,
-        settings: Settings,
-        executor: Executor,
-        observer: Observer,
-        space: Mapping[str, tuple[Axis, ...]],
-    ) -> None:
-        self.asked, self.settings, self.executor, self.observer = asked, settings, executor, observer
+    def __init__(self, asked: Request, turns: Turns, space: Mapping[str, tuple[Axis, ...]]) -> None:
+        self.asked, self.turns, self.note = asked, turns, turns.observer.note
         self.model, self.precision = asked.models[0].name, asked.precisions[0].value
         (self.backend,) = asked.backends
         self.cpus = machine.usable_cpu_count()
-        # What the user has decided is no longer sought.
-        free = {
-            name: tuple(axis for axis in axes if axis.option not in asked.options)
-            for name, axes in space.items()
-        }
-        self.all = configurations(self.backend, self.cpus, free)
-        self.notes: list[str] = []
+        self.all = configurations(self.backend, self.cpus, free(space, asked.options))
 
     def tuned(self, goal: Goal, *, batches_given: bool) -> Tuning:
         """The whole search."""
         nothing = Tuning(self.model, self.backend, self.precision)
-        planned = plan.plan(self.asked, Inventory(self.cpus, self.executor.probe([self.backend])))
+        planned = plan.plan(self.asked, Inventory(self.cpus, self.turns.executor.probe([self.backend])))
         if not planned.cases:
             return dataclasses.replace(nothing, skipped=planned.skips[0].reason)
         if len(self.all) < 2:
             return dataclasses.replace(nothing, skipped=NOTHING_TO_TUNE)
         grows = goal is Goal.THROUGHPUT and not batches_given
-        curve = self._curve(_doubling() if grows else self.asked.batch_sizes, grows=grows)
-        sound = {batch: record for batch, record in curve.items() if _broken(record) is None}
-        if not sound:
-            why = _broken(next(iter(curve.values())))
-            return dataclasses.replace(nothing, skipped=f"its defaults cannot be measured: {why}")
-        items = {batch: record.throughput_per_s or 0.0 for batch, record in sound.items()}
-        bend = knee(items)
-        chosen = list(sound)
-        if goal is Goal.THROUGHPUT:
-            chosen = [max(items, key=lambda batch: items[batch]) if bend is None else bend]
-        cells = tuple(self._cell_or_why(batch, sound[batch]) for batch in chosen)
-        return dataclasses.replace(nothing, curve=items, knee=bend, cells=cells, notes=tuple(self.notes))
-
-    def _curve(self, batches: Sequence[int], *, grows: bool) -> dict[int, Record]:
-        """The defaults at each batch size; where it grows until the knee is behind, or calls become too long."""
-        effort = EFFORTS[self.asked.effort]
-        most = min(CURVE_S, effort.max_case_time_s)
-        evidence = dataclasses.replace(effort, max_case_time_s=most, forks=1)
-        found: dict[int, Record] = {}
-        for batch in batches:
-            asked = dataclasses.replace(self.asked, batch_sizes=[batch])
-            (record,) = self._measure(asked, evidence=evidence, whole_groups=True)
-            found[batch] = record
-            if (why := _broken(record)) is not None:
-                self.notes.append(f"batch {batch} cannot be measured with the defaults: {why}")
-                if grows:
-                    break
-                continue
-            rate = record.throughput_per_s or 0.0
-            self.observer.note(f"{self._at(batch)}: {rate:.3g} items/s with the defaults")
-            bend = knee({b: r.throughput_per_s or 0.0 for b, r in found.items()})
-            if grows and bend is not None and sum(b > bend for b in found) >= 2:
-                break
-            if grows and _p50_ms(record) > SLOWEST_CALL_MS:
-                self.notes.append(
-                    f"batches above {batch} were not tried: a call takes {_p50_ms(record):.3g} ms"
-                )
-                break
-        return found
+        curve = batch_curve(
+            self.turns, self.asked, doubling() if grows else self.asked.batch_sizes, grows=grows
+        )
+        if not curve.records:
+            return dataclasses.replace(nothing, skipped=f"its defaults cannot be measured: {curve.trouble}")
+        if goal is Goal.LATENCY:
+            cells = [self._cell_or_why(batch, record) for batch, record in curve.records.items()]
+        elif curve.rates:
+            cells = [self._cell_or_why(curve.chosen, curve.records[curve.chosen])]
+        else:
+            cells = [self._given_up(min(curve.records), f"given up: {curve.trouble}")]
+        return dataclasses.replace(
+            nothing, curve=curve.rates, knee=curve.knee, cells=tuple(cells), notes=curve.notes
+        )
 
     def _cell_or_why(self, batch: int, yardstick: Record) -> TunedCell:
         try:
             return self._cell(batch, yardstick)
         except _DisturbedError as disturbed:
-            defaults = self.all[0]
-            return TunedCell(batch, defaults, (), 0, None, defaults, f"given up: {disturbed}", decided=False)
+            return self._given_up(batch, f"given up: {disturbed}")
+
+    def _given_up(self, batch: int, why: str) -> TunedCell:
+        defaults = self.all[0]
+        return TunedCell(batch, defaults, (), 0, None, defaults, why, decided=False)
 
     def _cell(self, batch: int, yardstick: Record) -> TunedCell:
         defaults, *going = self.all
@@ -199,23 +158,25 @@ class _Tuner:
         peak = yardstick.memory.peak_bytes if yardstick.memory else None
         room = workers_at_once(BACKENDS[self.backend], peak, machine.free_memory_bytes())
         if room < 2:
-            why = "there is not memory enough for two of its workers at once, so nothing could take turns"
-            return TunedCell(batch, defaults, (), 0, None, defaults, why, decided=False)
-        slot_s = _slot_s(_p50_ms(yardstick) / 1e3)
+            return self._given_up(
+                batch,
+                "there is not memory enough for two of its workers at once, so nothing could take turns",
+            )
+        slot_s = _slot_s(p50_ms(yardstick) / 1e3)
         first_s = max(RUNG_S[self.asked.effort], round(RUNG_SLOTS * slot_s, 1))
         count, trials, rung = len(going), dict[Configuration, Trial](), 0
         standings: dict[Configuration, Standing[Configuration]] = {}
         for rung in range(1, rungs(count) + 1):
             seconds = rung_time(count, len(going), first_s)
-            self.observer.note(
-                f"{self._at(batch)}: rung {rung}, {len(going)} configurations against the defaults, {seconds:.2g} s each"
+            self.note(
+                f"{cell_label(asked)}: rung {rung}, {len(going)} configurations against the defaults, {seconds:.2g} s each"
             )
             standings = {one.configuration: one for one in self._rung(asked, defaults, going, seconds, room)}
             kept, dropped = advance(list(standings.values()))
             trials |= {c: _trial(standings[c], rung, None) for c in kept}
             for one in dropped:
                 trials[one.configuration] = _trial(standings[one.configuration], rung, one.why)
-                self.observer.note(f"  out: {one.configuration.label}: {one.why}")
+                self.note(f"  out: {one.configuration.label}: {one.why}")
             stuck = len(kept) == len(going) and rung_time(count, len(kept), first_s) <= seconds
             going = kept
             if len(going) < 2 or stuck:
@@ -247,16 +208,31 @@ class _Tuner:
         brackets = -(-len(going) // (room - 1))
         for number in range(brackets):
             bracket = going[number::brackets]
-            attempts = self._in_turns(asked, [defaults, *bracket], evidence)
-            if all(_disturbance(record) for by in attempts for record in by.values()):
-                # What else works here will not go away for the next bracket either.
-                raise _DisturbedError(_disturbance(attempts[-1][defaults]) or "")
+            attempts = self.turns.of(asked, [defaults, *bracket], evidence)
+            if all(disturbance(by[defaults]) for by in attempts):
+                # Nothing can be held against them, and what else works here will not go away for the next bracket either.
+                raise _DisturbedError(disturbance(attempts[-1][defaults]) or "")
             for one in bracket:
-                by = _undisturbed(attempts, [one])
-                if (why := _broken(by[defaults])) is not None:
-                    yield Standing(one, trouble=f"the defaults beside it failed: {why}")
-                else:
-                    yield _standing(one, by[one], self._slots(by[defaults]), self._slots(by[one]))
+                by = undisturbed(attempts, [defaults, one])
+                yield self._standing(one, by[one], by[defaults])
+
+    def _standing(self, one: Configuration, record: Record, beside: Record) -> Standing[Configuration]:
+        if (trouble := broken(record)) is not None:
+            return Standing(one, trouble=trouble)
+        if (why := broken(beside)) is not None:
+            return Standing(one, trouble=f"the defaults beside it failed: {why}", open=True)
+        if (why := disturbance(record) or disturbance(beside) or apart(record, beside)) is not None:
+            return Standing(one, trouble=why, open=True)
+        base, own = self.turns.slots(beside), self.turns.slots(record)
+        ratio = paired_ratio(base, own)
+        if ratio is not None:
+            return Standing(one, ratio.estimate, ratio.interval)
+        # Calls so long that there were not turns enough: then only what lies outside of everything that was seen is told apart.
+        times, yardstick = (sorted(ns for slot in slots for ns in slot.samples_ns) for slots in (own, base))
+        if not times or not yardstick:
+            return Standing(one, trouble="it had no turn to compare", open=True)
+        middle = times[len(times) // 2] / yardstick[len(yardstick) // 2]
+        return Standing(one, middle, (times[0] / yardstick[-1], times[-1] / yardstick[0]))
 
     def _afresh(
         self, asked: Request, defaults: Configuration, best: Configuration, searched: float, slot_s: float
@@ -269,70 +245,22 @@ class _Tuner:
         evidence = dataclasses.replace(
             effort, forks=forks, min_time_s=least, max_case_time_s=max(effort.max_case_time_s, 1.5 * least)
         )
-        self.observer.note(
-            f"{self._at(asked.batch_sizes[0])}: {best.label} against the defaults afresh, {forks} processes each"
-        )
-        by = _undisturbed(self._in_turns(asked, [defaults, best], evidence), [defaults, best])
-        ratio = paired_ratio(self._slots(by[defaults]), self._slots(by[best]))
-        doubts = (_broken(by[c]) or _disturbance(by[c]) for c in (defaults, best))
+        self.note(f"{cell_label(asked)}: {best.label} against the defaults afresh, {forks} processes each")
+        by = undisturbed(self.turns.of(asked, [defaults, best], evidence), [defaults, best])
+        pair = by[defaults], by[best]
+        ratio = paired_ratio(self.turns.slots(pair[0]), self.turns.slots(pair[1]))
+        doubts = [*map(broken, pair), *map(disturbance, pair), apart(*reversed(pair)), too_few(ratio, forks)]
         return Fresh(
             best,
             ratio,
-            _p50_ms(by[defaults]) or None,
-            _p50_ms(by[best]) or None,
+            p50_ms(by[defaults]) or None,
+            p50_ms(by[best]) or None,
             by[defaults].throughput_per_s,
             by[best].throughput_per_s,
             searched,
             next(filter(None, doubts), None),
             any(r.verdict is not None and r.verdict.value is VerdictValue.UNSTABLE for r in by.values()),
         )
-
-    def _in_turns(
-        self, asked: Request, chosen: Sequence[Configuration], evidence: EffortPlan
-    ) -> list[dict[Configuration, Record]]:
-        """One group of these configurations; where something disturbed any of them, a second attempt of all."""
-        variants = [Variant(dict(one.options), one.threads) for one in chosen]
-        request = dataclasses.replace(asked, variants=variants)
-        attempts = [self._measure(request, evidence=evidence, whole_groups=True)]
-        if any(_disturbance(record) for record in attempts[0]):
-            told = sum(_disturbance(record) is not None for record in attempts[0])
-            self.observer.note(
-                f"{self._at(asked.batch_sizes[0])}: {told} of {len(chosen)} were disturbed, all of them take turns once more"
-            )
-            again = OnExisting.RERUN
-            attempts.append(self._measure(request, evidence=evidence, whole_groups=True, on_existing=again))
-        return [{_configuration(record.case, asked): record for record in records} for records in attempts]
-
-    def _measure(self, request: Request, **how: Any) -> list[Record]:
-        settings = dataclasses.replace(self.settings, **how)
-        records = list(execute(request, settings, self.executor, self.observer))
-        if any(record.status is Status.INTERRUPTED for record in records):
-            raise KeyboardInterrupt
-        return records
-
-    def _slots(self, record: Record) -> Sequence[Slot]:
-        if record.samples_file is None:
-            return ()
-        return samples_of(self.settings.results_dir / "runs" / record.run_id, record.samples_file)
-
-    def _at(self, batch: int) -> str:
-        return f"{self.model} · {self.backend} · {self.precision} · batch {batch}"
-
-
-def _undisturbed(
-    attempts: Sequence[dict[Configuration, Record]], of: Sequence[Configuration]
-) -> dict[Configuration, Record]:
-    """The first attempt in which nothing disturbed these, else the last."""
-    return next((by for by in attempts if not any(_disturbance(by[one]) for one in of)), attempts[-1])
-
-
-def _doubling() -> list[int]:
-    return [2**power for power in range(LARGEST_BATCH.bit_length())]
-
-
-def _configuration(case: Case, asked: Request) -> Configuration:
-    said = {name: value for name, value in case.options.items() if name not in asked.options}
-    return Configuration(case.threads, tuple(sorted(said.items())))
 
 
 def _slot_s(call_s: float) -> float:
@@ -341,46 +269,5 @@ def _slot_s(call_s: float) -> float:
     return call_s + max(SLOT_MIN_S, least * call_s)
 
 
-def _p50_ms(record: Record) -> float:
-    """0 where there is none."""
-    latency = record.latency
-    return (latency.p50_ms or latency.mean_ms) if latency else 0.0
-
-
-def _broken(record: Record) -> str | None:
-    """Why its times count for nothing, whatever the moment was: it failed, or what it computes is wrong."""
-    if record.status is not Status.OK:
-        why = record.error.message if record.error else "it could not be measured"
-        return f"{record.status.value.replace('_', ' ')}: {why}"
-    if wrong := wrong_answers(record.verdict):
-        return "its outputs cannot be used: " + "; ".join(reason.message for reason in wrong)
-    return None
-
-
-def _disturbance(record: Record) -> str | None:
-    """What made a sound cell invalid: the machine's moment."""
-    verdict = record.verdict
-    if verdict is None or verdict.value is not VerdictValue.INVALID or wrong_answers(verdict):
-        return None
-    told = [reason.message for reason in verdict.reasons if reason.code in NOISE_CODES]
-    return f"{DISTURBED}: {'; '.join(told)}"
-
-
-def _standing(
-    configuration: Configuration, record: Record, base: Sequence[Slot], own: Sequence[Slot]
-) -> Standing[Configuration]:
-    if (trouble := _broken(record) or _disturbance(record)) is not None:
-        return Standing(configuration, trouble=trouble)
-    ratio = paired_ratio(base, own)
-    if ratio is not None:
-        return Standing(configuration, ratio.estimate, ratio.interval)
-    # Calls so long that there were not turns enough: then only what lies outside of everything that was seen is told apart.
-    times, yardstick = (sorted(ns for slot in slots for ns in slot.samples_ns) for slots in (own, base))
-    if not times or not yardstick:
-        return Standing(configuration)
-    middle = times[len(times) // 2] / yardstick[len(yardstick) // 2]
-    return Standing(configuration, middle, (times[0] / yardstick[-1], times[-1] / yardstick[0]))
-
-
 def _trial(one: Standing[Configuration], rung: int, why: str | None) -> Trial:
-    return Trial(one.configuration, rung, one.estimate, one.interval, why)
+    return Trial(one.configuration, rung, one.estimate, one.interval, why, one.open)

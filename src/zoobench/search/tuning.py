@@ -28,6 +28,7 @@ class Trial:
         rung: the last in which it was measured, from 1.
         estimate, interval: its time / the defaults' in that rung; None: it had none that counts.
         why: why it did not go on; None: it was there to the end.
+        open: whether that says nothing about it: it was disturbed, or had nothing to be compared with.
     """
 
     configuration: Configuration
@@ -35,6 +36,7 @@ class Trial:
     estimate: float | None
     interval: Interval | None
     why: str | None
+    open: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,16 +134,33 @@ DISTURBED = "disturbed twice"
 
 
 def nothing_faster(trials: Sequence[Trial], defaults: Configuration) -> tuple[str, bool]:
-    """What to say where nothing was left that looked faster, and whether that decides it."""
+    """What to say where nothing was left that looked faster, and whether that decides it.
+
+    It does where something was compared, and nothing is open.
+    """
     tried = f"{len(trials)} other configuration{'s' * (len(trials) != 1)}"
+    still_open = [one for one in trials if one.open]
+    why = next((one.why for one in (*still_open, *trials) if one.why is not None), "")
+    if all(one.estimate is None for one in trials):
+        return f"none of {tried} could be compared with the defaults ({defaults.label}): {why}", False
     said = f"nothing is faster than the defaults ({defaults.label}), of {tried}"
-    disturbed = sum(one.why is not None and one.why.startswith(DISTURBED) for one in trials)
-    if not disturbed:
+    if not still_open:
         return said, True
-    return (
-        f"{said}, as far as can be told: {disturbed} were disturbed twice; tune again on a quiet machine",
-        False,
-    )
+    disturbed = sum(one.why is not None and one.why.startswith(DISTURBED) for one in still_open)
+    if disturbed == len(still_open):
+        why = f"{disturbed} {'was' if disturbed == 1 else 'were'} disturbed twice; tune again on a quiet machine"
+    else:
+        why = f"{len(still_open)} could not be compared: {why}"
+    return f"{said}, as far as can be told: {why}", False
+
+
+def too_few(ratio: Ratio | None, forks: int) -> str | None:
+    """Why a fresh measurement decides nothing: too few of its processes had turns together; None: enough had."""
+    if ratio is None:
+        return "there were not turns enough"
+    if ratio.kind != "over_forks":
+        return f"only {len(ratio.by_fork)} of {forks} processes had turns of both"
+    return None
 
 
 def sentence(fresh: Fresh, defaults: Configuration, count: int) -> str:
@@ -152,8 +171,7 @@ def sentence(fresh: Fresh, defaults: Configuration, count: int) -> str:
     """
     best, ratio = fresh.configuration.label, fresh.ratio
     if fresh.doubt is not None or ratio is None:
-        why = fresh.doubt or "there were not turns enough"
-        return f"{best} looked best, but measured afresh it decides nothing ({why}); the defaults stand, tune again"
+        return f"{best} looked best, but measured afresh it decides nothing ({fresh.doubt}); the defaults stand, tune again"
     low, high = ratio.interval
     figures = f"{ratio.estimate:.3f} [{low:.3f}, {high:.3f}] of the defaults' time"
     if fresh.gained:
@@ -161,7 +179,9 @@ def sentence(fresh: Fresh, defaults: Configuration, count: int) -> str:
             f"{best} takes {figures}, measured afresh over {len(ratio.by_fork)} processes "
             f"({fresh.best_ms:.3g} ms instead of {fresh.default_ms:.3g} ms with {defaults.label})"
         )
+    if high < 1:
+        figures += ": its smallest calls are faster, and the middle ones are not"
     return (
         f"nothing was gained, the defaults stand: {best} looked like {fresh.searched:.3f} in the search, as the best of {count} is "
-        f"partly luck, and takes {figures}, measured afresh"
+        f"partly luck, and measured afresh takes {figures}"
     )
