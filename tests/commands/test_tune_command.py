@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,7 @@ def test_another_machines_file_is_used_with_a_remark(
     capsys.readouterr()
     assert main([*RUN, "--options", "tuned.toml"]) == 0
     told = capsys.readouterr().err
-    assert "tuned on another machine (abcdef012345)" in told and "`zoobench tune resnet18` finds out" in told
+    assert "tuned on another machine (abcdef012345)" in told and "`zoobench tune resnet18 --backends fake` finds out" in told
     file.write_text(file.read_text().replace(f"threads = {entry.threads}", "threads = 64"))
     assert main([*RUN, "--options", "tuned.toml", "--on-existing", "rerun"]) == 2
     assert "say 64 threads, and this process may use 2 CPUs; give --threads" in capsys.readouterr().err
@@ -84,6 +85,7 @@ def test_another_machines_file_is_used_with_a_remark(
         ([*TUNE, "--on-existing", "fail"], "take resume or rerun"),
         ([*TUNE, "--output", "tuned.txt"], "end its name in .toml"),
         ([*TUNE, "--output", "no-toml.toml"], "--output "),
+        ([*TUNE, "--output", "a=b.toml"], "reads a word with = as an option"),
         ([*TUNE, "--batch-sizes", "0"], "--batch-sizes 0 is out of range"),
         ([*TUNE, "--precision", "fp12"], "--precision"),
         ([*TUNE, "--minimize", "size"], "--minimize"),
@@ -108,6 +110,26 @@ def test_a_file_for_other_cells_is_refused(capsys: pytest.CaptureFixture[str]) -
     assert "for resnet18 · fake · fp32 · batch 1, of which none is asked for" in refusal(capsys)
 
 
+def test_the_command_that_is_printed_measures_the_same_cells(capsys: pytest.CaptureFixture[str]) -> None:
+    """Everything that was given and is no default is in it: nothing of the file is left over, and all is found in the results."""
+    Path("mine.toml").write_text('[own]\nhf_id = "a/own"\nlibrary = "timm"\narchitecture = "resnet18"\n')
+    words = ["tune", "own", "--backends", "fake", "--seed", "3", "--registry", "mine.toml", "--allow-pickle"]
+    words += ["--precision", "int8", "--effort", "standard", "--weights", "random", "--batch-sizes", "2"]
+    assert main([*words, "--options", "fake_sigma=0.02", "--output", "my tuned.toml"]) == 0
+    told = capsys.readouterr().err.splitlines()[-1]
+    command = shlex.split(told.partition("`")[2].rstrip("`"))
+    assert command[:2] == ["zoobench", "run"]
+    assert main([*command[1:], "--results-dir", "tune-results", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert "2 measured before" in err, "the very cells of the last measurement"
+    defaults, best = (record["case"] for record in json.loads(out))
+    assert defaults["options"] == {"fake_sigma": 0.02}
+    assert best["options"] == {"fake_sigma": 0.02, "fake_slowdown": 0.8}
+    assert {(c["precision"], c["batch"], c["model"]) for c in (defaults, best)} == {("int8", 2, "own")}
+    [entry] = read_tuned(Path("my tuned.toml"))
+    assert entry.note.endswith("; all with fake_sigma=0.02")
+
+
 def test_other_cells_stay_in_the_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(TUNE) == 0
     assert main([*TUNE, "--batch-sizes", "4"]) == 0
@@ -130,6 +152,12 @@ def test_a_dry_run_measures_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert not Path("results").exists() and not Path("tuned.toml").exists()
     assert main([*TUNE, "--dry-run", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["rungs"] == [5, 3, 2]
+
+
+def test_a_dry_run_leaves_out_what_is_held(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*TUNE, "--dry-run", "--options", "fake_slowdown=0.9"]) == 0
+    out = capsys.readouterr().out
+    assert "fake: 2 configurations" in out and "fake_slowdown" not in out
 
 
 def test_nothing_to_tune_is_exit_2_and_says_why(capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,7 +23,7 @@ from zoobench.executors import open_executor
 from zoobench.machine import usable_cpu_count
 from zoobench.plan import Inventory, plan
 from zoobench.search.halving import course, rung_time
-from zoobench.search.space import configurations
+from zoobench.search.space import SPACE, configurations, free
 from zoobench.search.tune import FRESH_FORKS, MOST_IN_TURNS, NOTHING_TO_TUNE, RUNG_S, check_tunable
 from zoobench.search.tune import tune as search
 from zoobench.search.tuned_file import check_writable, merged, read_tuned, write_tuned
@@ -140,7 +140,15 @@ def tune(
             file=sys.stderr,
         )
         return USAGE_EXIT
-    print(f"wrote {output}; use it with `{_use(asked, found, output, weights)}`", file=sys.stderr)
+    said = [
+        *_said("--precisions", precision, Precision.FP32),
+        *_said("--effort", effort, Effort.QUICK),
+        *_said("--weights", weights, WeightsPolicy.AUTO),
+        *_said("--registry", registry, None),
+        *(["--allow-pickle"] if allow_pickle else []),
+    ]
+    use = _use(model, found, said, [str(output), *(options or ())])
+    print(printable(f"wrote {output}; use it with `{use}`"), file=sys.stderr)
     return 0
 
 
@@ -153,19 +161,18 @@ def _print(found: Sequence[Tuning], *, as_json: bool) -> None:
     print_rich(*tuning_tables(found))
 
 
-def _use(asked: Request, found: Sequence[Tuning], output: Path, weights: WeightsPolicy) -> str:
-    """The command that measures with what was found, all of it said that is not the default."""
-    spec = asked.models[0]
-    words = ["zoobench", "run", "--models", str(spec.path) if spec.path else spec.name]
-    words += ["--backends", *(one.backend for one in found if any(c.decided for c in one.cells))]
+def _use(model: str, found: Sequence[Tuning], said: Sequence[str], options: Sequence[str]) -> str:
+    """The command that measures with what was found: the cells that were decided, and what was said beside them."""
+    backends = [one.backend for one in found if any(cell.decided for cell in one.cells)]
     batches = sorted({cell.batch for one in found for cell in one.cells if cell.decided})
-    if batches != [1]:
-        words += ["--batch-sizes", *map(str, batches)]
-    if asked.precisions[0] is not Precision.FP32:
-        words += ["--precisions", asked.precisions[0].value]
-    if weights is not WeightsPolicy.AUTO:
-        words += ["--weights", weights.value]
-    return shlex.join([*words, "--options", str(output)])
+    sizes = ["--batch-sizes", *map(str, batches)] if batches != [1] else []
+    words = ["zoobench", "run", "--models", model, "--backends", *backends, *sizes, *said]
+    return shlex.join([*words, "--options", *options])
+
+
+def _said(flag: str, value: object, default: object) -> list[str]:
+    """What need not be said is left out."""
+    return [] if value == default else [flag, str(value)]
 
 
 @dataclass(frozen=True)
@@ -206,7 +213,7 @@ def _dry_run(asked: Request, *, as_json: bool) -> int:
 
 def _foresee(asked: Request, inventory: Inventory, cpus: int) -> _Foreseen:
     (backend,) = asked.backends
-    planned, tried = plan(asked, inventory), configurations(backend, cpus)
+    planned, tried = plan(asked, inventory), configurations(backend, cpus, free(SPACE, asked.options))
     if not planned.cases or len(tried) < 2:
         reason = planned.skips[0].reason if planned.skips else NOTHING_TO_TUNE
         return _Foreseen(backend, reason, [], [], 0.0)

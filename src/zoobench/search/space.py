@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from zoobench.backends import BACKENDS
@@ -69,10 +69,14 @@ class Configuration:
     @property
     def label(self) -> str:
         """As a person would type it."""
-        said = [
-            f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in self.options
-        ]
-        return " ".join([f"threads={self.threads}", *said])
+        return " ".join([f"threads={self.threads}", *([typed(self.options)] if self.options else [])])
+
+
+def typed(options: Iterable[tuple[str, OptionValue]]) -> str:
+    """As a person would type them."""
+    return " ".join(
+        f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in options
+    )
 
 
 def free(space: Mapping[str, tuple[Axis, ...]], held: Collection[str]) -> Mapping[str, tuple[Axis, ...]]:

@@ -24,7 +24,7 @@ from zoobench.results.record import Record
 from zoobench.search.curve import batch_curve, doubling
 from zoobench.search.halving import Standing, advance, rung_time, rungs
 from zoobench.search.once import Once, Unrepeated
-from zoobench.search.space import SPACE, Axis, Configuration, configurations, free
+from zoobench.search.space import SPACE, Axis, Configuration, configurations, free, typed
 from zoobench.search.tuning import Fresh, Goal, Trial, TunedCell, Tuning, nothing_faster, sentence, too_few
 from zoobench.search.turns import Turns, apart, broken, cell_label, disturbance, p50_ms, undisturbed
 from zoobench.spec import TEXT, Effort
@@ -120,7 +120,8 @@ class _Tuner:
 
     def tuned(self, goal: Goal, *, batches_given: bool) -> Tuning:
         """The whole search."""
-        nothing = Tuning(self.model, self.backend, self.precision)
+        held = typed(self.asked.options.items())
+        nothing = Tuning(self.model, self.backend, self.precision, held=held)
         planned = plan.plan(self.asked, Inventory(self.cpus, self.turns.executor.probe([self.backend])))
         if not planned.cases:
             return dataclasses.replace(nothing, skipped=planned.skips[0].reason)

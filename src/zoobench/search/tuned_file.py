@@ -145,7 +145,7 @@ def remarks(tuned: Sequence[Tuned], request: Request, fingerprint: str, short: s
     fit = fitting(tuned, request, fingerprint)
     lines = [
         f"{one.label}: its options were tuned on another machine ({one.machine}), this is {fingerprint} ({short}); what is faster "
-        f"there may be slower here, and `zoobench tune {shlex.quote(one.model)}` finds out"
+        f"there may be slower here, and `{_tune(one)}` finds out"
         for one in fit
         if one.machine not in (None, fingerprint)
     ]
@@ -157,6 +157,14 @@ def remarks(tuned: Sequence[Tuned], request: Request, fingerprint: str, short: s
             cell = f"{model.name} · {backend} · {precision.value} · batch {batch}"
             lines.append(f"{cell}: the file has no options for it, so it runs with the defaults")
     return lines
+
+
+def _tune(one: Tuned) -> str:
+    """The command that tunes the same cell."""
+    words = ["zoobench", "tune", one.model, "--backends", one.backend]
+    words += ["--precision", one.precision.value] if one.precision is not Precision.FP32 else []
+    words += ["--batch-sizes", str(one.batch)] if one.batch != 1 else []
+    return shlex.join(words)
 
 
 def with_tuned(request: Request, tuned: Sequence[Tuned], fingerprint: str, cpus: int) -> Request:
@@ -185,7 +193,7 @@ def entries_of(found: Iterable[Tuning], fingerprint: str) -> list[Tuned]:
             cell.best.threads,
             cell.best.options,
             fingerprint,
-            cell.message,
+            f"{cell.message}; all with {one.held}" if one.held else cell.message,
         )
         for one in found
         for cell in one.cells
@@ -219,6 +227,10 @@ def check_writable(file: Path) -> Path:
     """
     if file.suffix.lower() != ".toml":
         raise UsageError(f"--output {file}: the file is TOML; end its name in .toml")
+    if "=" in str(file):
+        raise UsageError(
+            f"--output {file}: `run --options` reads a word with = as an option; name it without"
+        )
     return toml_files.check_writable(file, "--output")
 
 

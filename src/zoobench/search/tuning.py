@@ -102,6 +102,7 @@ class Tuning:
         curve: items a second with the defaults, by batch size.
         knee: from which batch on larger ones buy less than a tenth; None: not found, or only one batch was measured.
         notes: what a reader of it must know.
+        held: options that all configurations share, the defaults too, because the user decided them; as a person would type them.
     """
 
     model: str
@@ -112,6 +113,7 @@ class Tuning:
     knee: int | None = None
     cells: tuple[TunedCell, ...] = ()
     notes: tuple[str, ...] = ()
+    held: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""

@@ -25,6 +25,8 @@ def tuning_tables(found: Sequence[Tuning]) -> Iterator[RenderableType]:
             continue
         if len(one.curve) > 1:
             yield _text(f"{name}: {curve_line(one)}")
+        if one.held:
+            yield _text(f"{name}: every configuration, the defaults too, has {one.held}")
         for note in one.notes:
             yield _text(f"{name}: {note}")
         for cell in one.cells:
