@@ -99,7 +99,7 @@ def test_another_machines_options_and_missing_ones_are_remarked() -> None:
     asked = api.request(["resnet18"], backends=["onnx_cpu"], batch_sizes=[1, 8])
     foreign, missing = remarks([ONE], asked, "elsewhere", "a CPU")
     assert "tuned on another machine (here), this is elsewhere (a CPU)" in foreign
-    assert "`zoobench tune resnet18 --backends fake` finds out" in foreign
+    assert "`zoobench tune resnet18 --backends onnx_cpu` finds out" in foreign
     assert (
         missing
         == "resnet18 · onnx_cpu · fp32 · batch 8: the file has no options for it, so it runs with the defaults"
