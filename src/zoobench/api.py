@@ -25,6 +25,7 @@ from zoobench.search.tune import tune as tune_backends
 from zoobench.search.tuned_file import Tuned, entries_of, read_tuned, remarks, with_tuned
 from zoobench.search.tuning import Goal, Tuning
 from zoobench.spec import (
+    SAMPLES,
     TASK_ALIASES,
     TEXT,
     Artifact,
@@ -44,8 +45,8 @@ if TYPE_CHECKING:
 
 _E = TypeVar("_E", Precision, Effort, Goal)
 
-SAMPLES, CALIBRATION_SAMPLES, MOST_CALIBRATION = 1000, 200, 2000
-"""Pictures, where nobody says how many: 1,000 tell top-1 to within 3 points."""
+CALIBRATION_SAMPLES, MOST_CALIBRATION = 200, 2000
+"""Pictures to calibrate on, where nobody says how many, and at most."""
 
 DEFAULT_MODELS = ("resnet18", "resnet50", "mobilenetv2_100", "efficientnet_b0")
 

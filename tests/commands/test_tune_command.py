@@ -70,7 +70,10 @@ def test_another_machines_file_is_used_with_a_remark(
     capsys.readouterr()
     assert main([*RUN, "--options", "tuned.toml"]) == 0
     told = capsys.readouterr().err
-    assert "tuned on another machine (abcdef012345)" in told and "`zoobench tune resnet18 --backends fake` finds out" in told
+    assert (
+        "tuned on another machine (abcdef012345)" in told
+        and "`zoobench tune resnet18 --backends fake` finds out" in told
+    )
     file.write_text(file.read_text().replace(f"threads = {entry.threads}", "threads = 64"))
     assert main([*RUN, "--options", "tuned.toml", "--on-existing", "rerun"]) == 2
     assert "say 64 threads, and this process may use 2 CPUs; give --threads" in capsys.readouterr().err

@@ -13,12 +13,13 @@ from functools import cached_property
 
 from zoobench.judge.asks import Ask, Carried, Wish, cover, wish_of
 from zoobench.judge.measures import Measure
+from zoobench.judge.pictures import Judged, enough_pictures, file_on_runtime, with_pictures
 from zoobench.judge.scope import own_options
 from zoobench.judge.wanted import Goal, Limit, Standing, Wanted
 from zoobench.measure.effort import EFFORTS
 from zoobench.outcome import NOISE_CODES, VerdictValue
 from zoobench.results.row import Row
-from zoobench.spec import DETECTION, TEXT, Effort, Precision
+from zoobench.spec import TEXT, Effort, Precision
 
 MOST_MODELS, MOST_BATCHES = 50, 64
 """Of how many models, the best first, and at how many batches, the smallest first, holes of the grid are looked for."""
@@ -41,7 +42,8 @@ class Gap:
     """One thing that is not known.
 
     Attributes:
-        kind: `percentile`, `interval`, `drop`, `accuracy`, `memory`, `energy`, `unstable`, `disturbed`, `cells` or `untried`.
+        kind: `percentile`, `interval`, `drop`, `accuracy`, `pictures`, `open`, `undecided`, `memory`, `energy`, `unstable`, `disturbed`, `cells`
+            or `untried`.
         what: in words, with the number of cells.
         cells: how many.
         asks: the runs that would measure it; none where no run can tell.
@@ -63,6 +65,7 @@ def find_gaps(
     limits: Sequence[Limit],
     offers: Mapping[str, Offer],
     carried: Runs,
+    judged: Judged,
 ) -> tuple[Gap, ...]:
     """In the order in which they are worth closing.
 
@@ -72,13 +75,13 @@ def find_gaps(
     """
     could = _Could(best, goal, limits)
     found: list[Gap | None] = [
-        *_of_limits(believable, stands, limits, could, carried),
+        *_of_limits(believable, stands, limits, could, carried, judged),
         _of_goal(believable, wanted, goal, could, carried),
         _unstable(rows, best, could, carried),
         _disturbed(rows, could, carried),
-        _of_best(best, wanted, carried),
+        _of_best(best, wanted, carried, judged),
         _absent(rows, believable, goal, wanted, carried),
-        _untried(rows, believable, best, goal, wanted, offers, carried),
+        _untried(rows, believable, best, goal, wanted, offers, carried, judged),
     ]
     return tuple(gap for gap in found if gap is not None)
 
@@ -116,6 +119,7 @@ def _of_limits(
     limits: Sequence[Limit],
     could: _Could,
     carried: Runs,
+    judged: Judged,
 ) -> Iterator[Gap | None]:
     for at, limit in enumerate(limits):
         missed = [
@@ -140,14 +144,7 @@ def _of_limits(
                 (_more_effort(row, carried) for row in wide),
             )
         elif limit.flag in ACCURACY_FLAGS:
-            both = unknown + wide
-            what = "drop" if limit.flag == "--max-drop" else "accuracy"
-            yield _gap(
-                what,
-                both,
-                f"{limit.measure.name} of {{n}} {'is not known' if not wide else 'is not known, or open with so few pictures'}",
-                (_with_pictures(row, carried) for row in both),
-            )
+            yield from _of_pictures(limit, unknown, wide, rows, carried, judged)
         elif limit.flag == "--max-memory":
             yield _gap(
                 "memory",
@@ -155,6 +152,60 @@ def _of_limits(
                 "peak memory of {n} is not known",
                 (wish_of(row, carried, again=True) for row in unknown),
             )
+
+
+def _of_pictures(
+    limit: Limit,
+    unknown: Sequence[Row],
+    wide: Sequence[Row],
+    rows: Sequence[Row],
+    carried: Runs,
+    judged: Judged,
+) -> Iterator[Gap | None]:
+    """What pictures would tell, and what more of them would not."""
+    name = limit.measure.name
+    asked = [(row, with_pictures(row, carried, judged)) for row in unknown]
+    other = f" on the pictures that count ({judged.label})" if any(map(judged.is_elsewhere, unknown)) else ""
+    yield _gap(
+        "drop" if limit.flag == "--max-drop" else "accuracy",
+        [row for row, wish in asked if wish],
+        f"{name} of {{n}} is not known{other}",
+        (wish for _, wish in asked if wish),
+    )
+    yield _gap(
+        "pictures",
+        [row for row, wish in asked if wish is None],
+        f"{name} of {{n}} is not known on the pictures that count ({judged.label}), and their --dataset is not written down; run again "
+        "with it",
+        (),
+    )
+    counts = {id(row): enough_pictures(row, carried, judged, limit) for row in wide}
+    most = max((count for count in counts.values() if count), default=None)
+    told = [row for row in wide if counts[id(row)]]
+    # Accuracies are compared on the same pictures, so more of them are for every file that is compared.
+    every = told if limit.flag == "--max-drop" else [*told, *_one_a_file(rows, told, judged)]
+    wishes = [with_pictures(row, carried, judged, most) for row in every] if told else []
+    yield _gap(
+        "open",
+        told,
+        f"{name} of {{n}} is open with so few pictures",
+        filter(None, wishes),
+    )
+    yield _gap(
+        "undecided",
+        [row for row in wide if not counts[id(row)]],
+        f"{{n}} hold{{s}} {limit.said} by the figure and not by its interval, and more pictures would not decide: all that there are "
+        "were judged, or the figure lies on the limit",
+        (),
+    )
+
+
+def _one_a_file(rows: Iterable[Row], told: Sequence[Row], judged: Judged) -> Iterable[Row]:
+    """Of every other file that was judged one row: what it gets right does not depend on the batch."""
+    files = {file_on_runtime(row): row for row in rows if file_on_runtime(row) in judged.passes}
+    for row in told:
+        files.pop(file_on_runtime(row), None)
+    return files.values()
 
 
 def _of_goal(rows: Sequence[Row], wanted: Wanted, goal: Measure, could: _Could, carried: Runs) -> Gap | None:
@@ -206,15 +257,14 @@ def _disturbed(rows: Sequence[Row], could: _Could, carried: Runs) -> Gap | None:
     )
 
 
-def _of_best(best: Row | None, wanted: Wanted, carried: Runs) -> Gap | None:
+def _of_best(best: Row | None, wanted: Wanted, carried: Runs, judged: Judged) -> Gap | None:
     """What the best one loses, where nobody asked: the one thing to know before it is shipped."""
     if best is None or wanted.max_drop is not None or best.task == TEXT or best.is_fake:
         return None
     if best.precision == Precision.FP32 or best.drop_decision is not None:
         return None
-    return _gap(
-        "drop", [best], "what the best one loses against fp32 is not known", [_with_pictures(best, carried)]
-    )
+    wish = with_pictures(best, carried, judged)
+    return _gap("drop", [best], "what the best one loses against fp32 is not known", filter(None, [wish]))
 
 
 def _gap(kind: str, rows: Sequence[Row], told: str, wishes: Iterable[Wish]) -> Gap | None:
@@ -244,31 +294,6 @@ def _more_effort(row: Row, carried: Runs) -> Wish:
     seconds = max(2 * needed_s, 2 * int(plan.max_case_time_s)) if more else needed_s
     words = ("--max-case-time", str(seconds)) if more or seconds > plan.max_case_time_s else ()
     return wish_of(row, carried, effort=effort.value, again=more, words=words)
-
-
-def _with_pictures(row: Row, carried: Runs) -> Wish:
-    """With labelled pictures; those of its own run where it had some, else a dataset that is there for all."""
-    known = carried.get(row.run_id, Carried())
-    flags = known.flags
-    words: tuple[str, ...] = ()
-    sample = "detection-datasets/coco" if row.task == DETECTION else "mini-imagenet"
-    if "--dataset" not in flags:
-        words = ("--dataset", sample)
-    elif row.images_needed:
-        # The pictures that would decide are more than those that did not.
-        flags = _without(flags, "--samples")
-        words = ("--samples", str(row.images_needed))
-    if row.precision == Precision.INT8 and "--calibration" not in flags:
-        words += ("--calibration", sample)
-    if row.weights == "random":
-        flags = (*_without(flags, "--weights"), "--weights", "pretrained")
-    return wish_of(row, {row.run_id: Carried(flags, known.typed)}, words=words)
-
-
-def _without(flags: Sequence[str], name: str) -> tuple[str, ...]:
-    """Without a flag and its one value."""
-    at = flags.index(name) if name in flags else None
-    return tuple(flags) if at is None else (*flags[:at], *flags[at + 2 :])
 
 
 def _grid(rows: Iterable[Row]) -> list[Row]:
@@ -340,6 +365,7 @@ def _untried(
     wanted: Wanted,
     offers: Mapping[str, Offer],
     carried: Runs,
+    judged: Judged,
 ) -> Gap | None:
     """Backends and precisions that nobody tried here, for the model that is recommended, or that leads."""
     leads = [best] if best else sorted(believable, key=_by(goal))[:1]
@@ -357,26 +383,18 @@ def _untried(
     ]
     if not pairs:
         return None
-    pictures = wanted.max_drop is not None or wanted.min_accuracy is not None
-    examples = (changed_pair(lead, *pair, carried, pictures=pictures) for pair in pairs)
+    pictures = lead.task != TEXT and (wanted.max_drop is not None or wanted.min_accuracy is not None)
+    examples = (
+        (with_pictures(lead, carried, judged, backend=backend, precision=precision) if pictures else None)
+        or wish_of(lead, carried, backend=backend, precision=precision)
+        for backend, precision in pairs
+    )
     by_backend = {
         name: ", ".join(precision for other, precision in pairs if other == name) for name, _ in pairs
     }
     told = ", ".join(f"{name} ({precisions})" for name, precisions in by_backend.items())
     what = f"never tried on {lead.model}: {told}"
     return Gap("untried", what, len(pairs), cover(examples))
-
-
-def changed_pair(row: Row, backend: str, precision: str, carried: Runs, *, pictures: bool) -> Wish:
-    """The row's cell on another backend or precision, with pictures where what it loses counts."""
-    if not pictures or row.task == TEXT:
-        return wish_of(row, carried, backend=backend, precision=precision)
-    base = _with_pictures(row, carried)
-    words = base.words
-    if precision == Precision.INT8 and "--calibration" not in (*base.flags, *words):
-        sample = "detection-datasets/coco" if row.task == DETECTION else "mini-imagenet"
-        words += ("--calibration", sample)
-    return base.with_pair(backend, precision, words)
 
 
 def _by(goal: Measure) -> Callable[[Row], tuple[float, float, str, str]]:

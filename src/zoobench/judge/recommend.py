@@ -7,7 +7,7 @@ interval reaches down to the leader's are ties: they are not told apart, and tie
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
@@ -17,7 +17,8 @@ from zoobench.judge.front import Aim, pareto_front
 from zoobench.judge.gaps import Gap, Offer, find_gaps
 from zoobench.judge.measures import Measure, accuracy_of, latency_of, memory_bytes, throughput_of
 from zoobench.judge.payback import Payback, eager_rows, payback
-from zoobench.judge.scope import Question, Scope, own_options, ranked_together
+from zoobench.judge.pictures import Judged
+from zoobench.judge.scope import Question, Scope, ranked_together
 from zoobench.judge.wanted import (
     Goal,
     Limit,
@@ -30,7 +31,7 @@ from zoobench.judge.wanted import (
 )
 from zoobench.outcome import Status, VerdictValue
 from zoobench.results.query import latest_cells
-from zoobench.results.row import Row, changed
+from zoobench.results.row import Row
 
 MOST_RUNNERS_UP, MOST_NEAR = 5, 3
 
@@ -137,7 +138,9 @@ def recommend(
     together, question, asides = ranked_together(rows, scope or Scope())
     wanted.check(question.task)
     cells = latest_cells(together)
-    found = _with_shared_accuracy([cell.row for cell in cells], together)
+    judged = Judged.of(together, [cell.row for cell in cells])
+    found = [judged.applied(cell.row, wanted.max_drop) for cell in cells]
+    asides = (*asides, *_elsewhere(judged, found))
     if wanted.max_drop is not None:
         found = [judged_at(row, wanted.max_drop) for row in found]
     later = {row.measurement_key for row, cell in zip(found, cells, strict=True) if cell.later is not None}
@@ -178,46 +181,10 @@ def recommend(
         front_aims=aims,
         front_unplaced=unplaced,
         paybacks={id(row): pays for row in shown if (pays := payback(row, eager)) is not None},
-        gaps=find_gaps(found, believable, stands, best, wanted, goal, limits, offers or {}, carried or {}),
+        gaps=find_gaps(
+            found, believable, stands, best, wanted, goal, limits, offers or {}, carried or {}, judged
+        ),
     )
-
-
-def _with_shared_accuracy(rows: list[Row], records: Iterable[Row]) -> list[Row]:
-    """Each with the newest accuracy of its very file on its runtime: the batch does not change what a model gets right.
-
-    Accuracies of other pictures are not compared, so of several sets the one counts that most rows were judged on.
-    """
-    known: dict[Hashable, Row] = {}
-    sets: dict[str | None, int] = {}
-    for row in records:
-        if row.pictures is not None and row.artifact_sha256 is not None:
-            known[_file_on_runtime(row)] = row
-    if not known:
-        return rows
-    for row in known.values():
-        sets[row.data_sha256] = sets.get(row.data_sha256, 0) + 1
-    common = max(sets, key=lambda data: (sets[data], data or ""))
-    return [_taking_over(row, known.get(_file_on_runtime(row)), common) for row in rows]
-
-
-def _file_on_runtime(row: Row) -> Hashable:
-    return row.model, row.artifact_sha256, row.backend, row.device, row.precision, own_options(row)
-
-
-_OF_ACCURACY = (
-    "top1", "top1_interval", "map", "map_interval", "drop", "drop_interval", "drop_lost", "drop_won", "drop_decision",
-    "max_drop", "images_needed", "pictures", "data_label", "data_sha256", "unclaimed",
-)  # fmt: skip
-
-
-def _taking_over(row: Row, source: Row | None, common: str | None) -> Row:
-    if source is None:
-        return row
-    values = {name: getattr(source, name) for name in _OF_ACCURACY}
-    if source.data_sha256 != common:
-        # A drop is of the same pictures on both sides, whichever they are.
-        values |= {"top1": None, "top1_interval": None, "map": None, "map_interval": None}
-    return changed(row, **values)
 
 
 _Name = tuple[str, str, str, int, int, str]
@@ -337,6 +304,16 @@ def _relaxations(
     if single:
         return tuple(entry[2] for entry in sorted(single.values(), key=lambda entry: entry[:2]))
     return (min(several, key=lambda entry: entry[:2])[2],) if several else ()
+
+
+def _elsewhere(judged: Judged, rows: Iterable[Row]) -> Iterator[str]:
+    """What is not compared because it was judged on other pictures."""
+    others = sum(map(judged.is_elsewhere, rows)) if judged.passes else 0
+    if others:
+        yield (
+            f"the accuracy of {others:,} configuration{'' if others == 1 else 's'}, judged on other pictures than those that count "
+            f"({judged.label}, which most files were judged on): accuracies are compared on the same pictures"
+        )
 
 
 def _front(rows: Sequence[Row], wanted: Wanted, task: str) -> tuple[tuple[Row, ...], tuple[str, ...], int]:
