@@ -262,6 +262,36 @@ class TestScope:
         offline = recommend(rows, Wanted(), Scope(scenario="offline"))
         assert best(offline) == "resnet18 openvino fp32 1"
 
+    def test_what_leaves_the_copies_out_is_timed_otherwise(self) -> None:
+        """`--io-binding` is no option of a runtime: its times are shorter by what all others hold."""
+        bound = cell(p50=1, options={"io_binding": True}, backend="onnx_cuda", device="cuda")
+        found = recommend([cell(p50=10), bound], Wanted())
+        assert found.judged == 1
+        assert (
+            "without the copies to and from the device (--io-binding)), which is another" in found.asides[0]
+        )
+        asked = recommend([cell(p50=10), bound], Wanted(), Scope(load={"io_binding": True}))
+        assert best(asked) == "resnet18 onnx_cuda fp32 1"
+        with pytest.raises(UsageError, match="--io-binding: no result is of it here"):
+            recommend([cell(p50=10)], Wanted(), Scope(load={"io_binding": True}))
+
+    def test_a_server_is_another_machine(self) -> None:
+        asked = {"endpoint": "http://10.0.0.7:8000"}
+        served = speaker(
+            100, backend="endpoint", device="remote", options=asked, at="2026-11-24T00:00:00+00:00"
+        )
+        here = speaker(500)
+        found = recommend([here, served], Wanted())
+        assert best(found) == "smol endpoint fp32 1" and found.judged == 1 and found.question.remote
+        assert "1 record of 0f3a9c21, another machine" in found.asides[0]
+        assert "a server is one of which it is not known what it runs on" in found.asides[0]
+        local = recommend([here, served], Wanted(), Scope(machine="0f3a"))
+        assert best(local) == "smol pytorch fp32 1" and local.judged == 1 and local.asides == ()
+        again = recommend([here, served], Wanted(), Scope(machine="remote"))
+        assert best(again) == "smol endpoint fp32 1"
+        last = recommend([speaker(500, at="2026-11-25T00:00:00+00:00"), served], Wanted())
+        assert best(last) == "smol pytorch fp32 1" and "1 record of remote-0f3a9c21" in last.asides[0]
+
     def test_base_and_head_of_a_guard_do_not_compete(self) -> None:
         case = make_record(p50=1.0).case.model_copy(update={"arm": "head"})
         head = row_of(make_record(p50=1.0).model_copy(update={"case": case}))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoobench.advice import recommend_from
-from zoobench.commands.flags import AsJson, Names
+from zoobench.commands.flags import AsJson, Flag, Names
 from zoobench.commands.printing import print_blocks, print_json, to_whoever_listens
 from zoobench.errors import UsageError, printable
 from zoobench.judge.measures import Timed
@@ -31,6 +31,7 @@ def recommend(
     scenario: str | None = None,
     prompt_tokens: int | None = None,
     new_tokens: int | None = None,
+    io_binding: Flag = False,
     minimize: Goal = Goal.LATENCY,
     max_latency: Names = None,
     max_ttft: Names = None,
@@ -57,7 +58,7 @@ def recommend(
     models
         Only these: names or globs.
     machine
-        The beginning of its fingerprint; default: the machine that measured last. Two are never ranked together.
+        The beginning of its fingerprint, or remote for servers; default: what was measured last. Two are never ranked together.
     task
         Which task to answer for, where results hold several: image_classification, object_detection, text_generation.
     scenario
@@ -66,6 +67,8 @@ def recommend(
         Length of a language model's prompts; default: as measured last.
     new_tokens
         Tokens that a language model makes of each prompt; default: as measured last.
+    io_binding
+        Rank what was measured with `run --io-binding`, without the copies to and from the device; it never ranks beside the rest.
     minimize
         What is to be as small as can be: latency (at the percentile of --max-latency, else the median), memory, size, energy, cost.
     max_latency
@@ -119,6 +122,8 @@ def recommend(
     wanted.check()
     tokens = {"prompt_tokens": prompt_tokens, "new_tokens": new_tokens}
     load: dict[str, OptionValue] = {name: count for name, count in tokens.items() if count is not None}
+    if io_binding:
+        load["io_binding"] = True
     loaded = load_rows(results_dir)
     for problem in loaded.problems:
         print(f"zoobench: {printable(problem)}", file=sys.stderr)

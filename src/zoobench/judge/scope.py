@@ -20,7 +20,11 @@ from zoobench.spec import ASKED_OPTIONS, CALL_OPTIONS, TASK_ALIASES, TOKEN_OPTIO
 _K = TypeVar("_K", bound=Hashable)
 
 LOAD_NAMES = frozenset({*CALL_OPTIONS, *TOKEN_OPTIONS}) - {"concurrency"}
-"""Options that say what is asked of a model. How many ask at once is one's own choice, as the batch is."""
+"""Options that say what is asked of a model and what of it is timed. `io_binding` is one of them and no option of the runtime: it
+leaves the copies between host and device out, so its times are shorter by what all others hold. How many ask at once is one's own
+choice, as the batch is."""
+REMOTE = "remote"
+"""The device of a server, which runs on a machine that is not told."""
 CLOSED_LOOPS = ("single_stream", TOKENS)
 
 Load = tuple[tuple[str, OptionValue], ...]
@@ -32,7 +36,7 @@ class Scope:
 
     Attributes:
         models: names, or globs over them.
-        machine: the beginning of a fingerprint.
+        machine: the beginning of a fingerprint, or of `remote-` and the fingerprint of who asked the servers.
         load: options of the load, such as prompt_tokens.
     """
 
@@ -45,13 +49,20 @@ class Scope:
 
 @dataclass(frozen=True)
 class Question:
-    """What all the ranked rows have in common; `fake`: they were made on a virtual clock, and nothing was measured."""
+    """What all the ranked rows have in common.
+
+    Attributes:
+        fingerprint: of the machine that measured.
+        fake: they were made on a virtual clock, and nothing was measured.
+        remote: they are of servers, which this machine asked.
+    """
 
     fingerprint: str
     task: str
     scenario: str
     load: Load
     fake: bool
+    remote: bool = False
 
 
 def ranked_together(rows: Sequence[Row], scope: Scope) -> tuple[list[Row], Question, tuple[str, ...]]:
@@ -76,7 +87,9 @@ def ranked_together(rows: Sequence[Row], scope: Scope) -> tuple[list[Row], Quest
     if plain := [row for row in kept if row.arm == "base"]:
         kept = plain
     last = kept[-1]
-    question = Question(last.fingerprint, last.task, last.scenario, load_of(last), last.is_fake)
+    question = Question(
+        last.fingerprint, last.task, last.scenario, load_of(last), last.is_fake, last.device == REMOTE
+    )
     return kept, question, tuple(asides)
 
 
@@ -125,25 +138,41 @@ def _of_task(rows: list[Row], asked: str | None) -> list[Row]:
 
 
 def _of_machine(rows: list[Row], asked: str | None, asides: list[str]) -> list[Row]:
-    known = _counted(rows, lambda r: r.fingerprint)
+    known = _counted(rows, _place)
     if asked is None:
-        chosen = rows[-1].fingerprint
-        others = [name for name in known if name != chosen]
-        if others:
-            asides.append(
-                f"{_records(sum(known[name] for name in others))} of {_some(name[:8] for name in others)}, "
-                f"{'another machine' if len(others) == 1 else 'other machines'}: two machines are never ranked together; this one "
-                "measured last, --machine names another"
-            )
+        chosen = _place(rows[-1])
     else:
         fitting = [name for name in known if name.startswith(asked)]
         if len(fitting) != 1 or not asked:
             what = "no machine's" if not fitting or not asked else f"{len(fitting)} machines'"
             raise UsageError(
-                f"--machine {asked!r} begins {what} fingerprint here; there is {_some(name[:8] for name in known)}"
+                f"--machine {asked!r} begins {what} fingerprint here; there is {_some(map(_short, known))}"
             )
         chosen = fitting[0]
-    return [row for row in rows if row.fingerprint == chosen]
+    kept = [row for row in rows if _place(row) == chosen]
+    others = [name for name in known if name != chosen]
+    if others and asked is None:
+        servers = any(_is_remote(name) for name in (chosen, *others))
+        asides.append(
+            f"{_records(sum(known[name] for name in others))} of {_some(map(_short, others))}, "
+            f"{'another machine' if len(others) == 1 else 'other machines'}: two machines are never ranked together"
+            f"{', and a server is one of which it is not known what it runs on' * servers}; "
+            f"{'these servers were' if _is_remote(chosen) else 'this one'} measured last, --machine names another"
+        )
+    return kept
+
+
+def _place(row: Row) -> str:
+    """Where it ran: a fingerprint, or `remote-` and the fingerprint of who asked."""
+    return f"{REMOTE}-{row.fingerprint}" if row.device == REMOTE else row.fingerprint
+
+
+def _is_remote(place: str) -> bool:
+    return place.startswith(f"{REMOTE}-")
+
+
+def _short(place: str) -> str:
+    return place[: len(REMOTE) + 9] if _is_remote(place) else place[:8]
 
 
 def _of_load(rows: list[Row], scope: Scope, asides: list[str]) -> list[Row]:
@@ -156,8 +185,9 @@ def _of_load(rows: list[Row], scope: Scope, asides: list[str]) -> list[Row]:
         found = [row for row in rows if (row.options or {}).get(name) == value]
         if not found:
             seen = {str((row.options or {}).get(name, "none")) for row in rows}
+            said = "" if value is True else f" {value}"
             raise UsageError(
-                f"--{name.replace('_', '-')} {value}: no result is of it here; there is {_some(seen)}"
+                f"--{name.replace('_', '-')}{said}: no result is of it here; there is {_some(seen)}"
             )
         rows = found
     loads: dict[tuple[str, Load], list[Row]] = {}
@@ -170,18 +200,19 @@ def _of_load(rows: list[Row], scope: Scope, asides: list[str]) -> list[Row]:
 
     chosen = max(loads, key=preference)
     if left := len(rows) - len(loads[chosen]):
-        others = sorted({_load_name(key) for key in loads if key != chosen})
+        others = sorted({load_label(*key) for key in loads if key != chosen})
         asides.append(
             f"{_records(left)} under another load ({'; '.join(others[:3])}{'; …' if len(others) > 3 else ''}), which is another "
-            f"question; ranked is {_load_name(chosen)}"
+            f"question; ranked is {load_label(*chosen)}"
         )
     return loads[chosen]
 
 
-def _load_name(key: tuple[str, Load]) -> str:
-    scenario, load = key
-    told = ", ".join(f"{name}={str(value)[:12]}" for name, value in load)
-    return printable(f"{scenario} with {told}" if told else scenario)
+def load_label(scenario: str, load: Load) -> str:
+    """`tokens with new_tokens=64, prompt_tokens=128`."""
+    told = [f"{name}={str(value)[:12]}" for name, value in load if name != "io_binding"]
+    bound = ", without the copies to and from the device (--io-binding)" * (len(told) < len(load))
+    return printable((f"{scenario} with {', '.join(told)}" if told else scenario) + bound)
 
 
 def _counted(rows: Iterable[Row], of: Callable[[Row], _K]) -> Counter[_K]:

@@ -20,6 +20,7 @@ from zoobench.judge.measures import (
 )
 from zoobench.judge.payback import Payback, Pays
 from zoobench.judge.recommend import Exclusion, Recommendation, Relaxation
+from zoobench.judge.scope import load_label
 from zoobench.judge.wanted import Faithful, Limit, Standing
 from zoobench.outcome import VerdictValue
 from zoobench.results.row import Row
@@ -155,9 +156,13 @@ def _under(found: Recommendation) -> str:
 
 
 def _ranked(found: Recommendation) -> str:
-    parts = [f"{_count(found.judged, 'configuration')} on {machine_label(found.newest)}"]
-    load = ", ".join(f"{name}={value}" for name, value in found.question.load)
-    parts.append(f"{found.question.scenario}{f' with {load}' if load else ''}")
+    where = (
+        f"servers, asked from {machine_label(found.newest)}"
+        if found.question.remote
+        else machine_label(found.newest)
+    )
+    parts = [f"{_count(found.judged, 'configuration')} on {where}"]
+    parts.append(load_label(found.question.scenario, found.question.load))
     if found.invalid:
         codes = sorted({reason.code for row in found.invalid for reason in row.reasons})
         parts.append(f"{len(found.invalid)} invalid, which never rank ({', '.join(codes)})")

@@ -25,6 +25,7 @@ def recommendation_data(found: Recommendation, results_dir: Path) -> dict[str, A
         "minimized": found.goal.name,
         "limits": [{"flag": limit.flag, "value": limit.written} for limit in found.limits],
         "machine": found.question.fingerprint,
+        "remote": found.question.remote,
         "task": found.question.task,
         "scenario": found.question.scenario,
         "load": dict(found.question.load),
