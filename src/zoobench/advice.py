@@ -9,7 +9,7 @@ from pathlib import Path
 
 from zoobench.backends import BACKENDS
 from zoobench.judge.asks import Carried
-from zoobench.judge.gaps import Offer
+from zoobench.judge.holes import Offer
 from zoobench.judge.recommend import Recommendation
 from zoobench.judge.recommend import recommend as judged
 from zoobench.judge.scope import Scope

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tests.judge.rows import cell, speaker
 from tests.show.records import make_accuracy, make_failure
 
-from zoobench.judge.asks import Ask, Carried, Wish, cover
-from zoobench.judge.gaps import Gap, Offer
+from zoobench.judge.asks import Ask, Carried, Gap, Wish, cover
+from zoobench.judge.holes import Offer
 from zoobench.judge.recommend import recommend
 from zoobench.judge.wanted import Goal, LatencyLimit, Wanted
 from zoobench.outcome import Status, VerdictValue

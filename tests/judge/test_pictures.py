@@ -7,8 +7,7 @@ from typing import Any
 from tests.judge.rows import cell
 from tests.show.records import make_accuracy
 
-from zoobench.judge.asks import Carried
-from zoobench.judge.gaps import Gap
+from zoobench.judge.asks import Carried, Gap
 from zoobench.judge.pictures import Judged
 from zoobench.judge.recommend import recommend
 from zoobench.judge.wanted import Wanted

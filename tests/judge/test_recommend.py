@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from tests.judge.rows import cell, speaker
 from tests.show.records import MACHINE, OTHER_MACHINE, make_accuracy, make_failure, make_record
 
+from zoobench.commands.recommend import _accuracy, _limits
 from zoobench.errors import UsageError
 from zoobench.judge.cautions import binding_licence
 from zoobench.judge.margin import judged_row
@@ -19,7 +21,7 @@ from zoobench.judge.wanted import Goal, LatencyLimit, Limit, Standing, Unstable,
 from zoobench.outcome import DropDecision, VerdictValue
 from zoobench.results.record import ModelInfo
 from zoobench.results.row import Row, changed, row_of
-from zoobench.units import price_per_hour, rate_per_s, size_bytes
+from zoobench.units import margin_of, price_per_hour, rate_per_s, size_bytes
 
 
 def names(rows: Any) -> list[str]:
@@ -185,7 +187,7 @@ class TestLimits:
         assert best(recommend(rows, Wanted())) == "resnet18 onnx_cpu fp32 1"
         assert best(recommend(rows, Wanted(max_drop=0.03))) == "resnet18 onnx_cpu int8 1"
         found = recommend(rows[:1], Wanted())
-        assert [(one.flag, value) for one, value in found.relax[0].changes] == [("--max-drop", "1.81%")]
+        assert [one.said for one in found.relax[0].changes] == ["--max-drop 1.81%"]
 
     def test_what_is_open_does_not_pass(self) -> None:
         few = cell(precision="int8", p50=5, accuracy=make_accuracy(76, 100, lost=1, won=1, agree=97))
@@ -316,7 +318,7 @@ class TestLanguageModels:
         assert best(recommend(rows, Wanted(min_throughput=100))) == "smol ort_genai int8 1"
         found = recommend(rows, Wanted(min_throughput=400))
         assert found.best is None
-        assert [(one.flag, value) for one, value in found.relax[0].changes] == [("--min-throughput", "320")]
+        assert [one.said for one in found.relax[0].changes] == ["--min-throughput 320"]
         cheap = recommend(rows, Wanted(minimize=Goal.COST, price_per_hour=1.0))
         assert cheap.goal.name == "cost of a million tokens"
 
@@ -528,36 +530,38 @@ def test_a_relaxed_limit_recommends_what_it_says(figures: list[dict[str, Any]], 
     found = recommend(rows, wanted)
     for one in found.relax:
         looser = wanted
-        for changed_limit, value in one.changes:
-            looser = _with(looser, changed_limit.flag, value)
+        for changed_limit in one.changes:
+            looser = _with(looser, changed_limit.flag, changed_limit.written)
         again = recommend(rows, looser)
-        assert again.best is not None
-        assert one.row.measurement_key in {
-            row.measurement_key for row in (*again.shown, *again.better_if_steady)
-        }
+        assert again.best is not None and again.best.measurement_key == one.row.measurement_key
 
 
 def _with(wanted: Wanted, flag: str, value: str) -> Wanted:
-    from dataclasses import replace
-
+    """As the command reads what is typed."""
     if flag == "--max-latency":
-        percentile, _, limit_ms = value.partition(":")
-        fresh = LatencyLimit(int(percentile[1:]), float(limit_ms.removesuffix("ms")))
+        (fresh,) = _limits("call", [value])
         return replace(
             wanted,
             latency=tuple(fresh if one.percentile == fresh.percentile else one for one in wanted.latency),
         )
-    share = float(value.removesuffix("%")) / 100 if value.endswith("%") else None
-    return replace(
-        wanted,
-        **{
-            "--max-memory": lambda: {"max_memory_bytes": size_bytes(value, flag)},
-            "--max-size": lambda: {"max_size_bytes": size_bytes(value, flag)},
-            "--max-drop": lambda: {"max_drop": share},
-            "--min-accuracy": lambda: {"min_accuracy": share},
-            "--min-throughput": lambda: {"min_throughput": rate_per_s(value, flag)},
-        }[flag](),
-    )
+    return {
+        "--max-memory": lambda: replace(wanted, max_memory_bytes=size_bytes(value, flag)),
+        "--max-size": lambda: replace(wanted, max_size_bytes=size_bytes(value, flag)),
+        "--max-drop": lambda: replace(wanted, max_drop=margin_of(value)),
+        "--min-accuracy": lambda: replace(wanted, min_accuracy=_accuracy(value)),
+        "--min-throughput": lambda: replace(wanted, min_throughput=rate_per_s(value, flag)),
+    }[flag]()
+
+
+def test_a_rounded_limit_that_lets_in_more_names_what_is_best_then() -> None:
+    """23.04 ms is missed by least, 23.1 ms is typed, and lets in another one that needs less of what is minimized."""
+    rows = [
+        cell("a", p50=10, p95=23.01, p95_interval_ms=(22.0, 23.04)),
+        cell("b", p50=10, p95=20.0, p95_interval_ms=(19.0, 23.09)),
+    ]
+    found = recommend(rows, limit(95, 20))
+    assert [one.said for one in found.relax[0].changes] == ["--max-latency p95:23.1ms"]
+    assert found.relax[0].row.model == "b" == best(recommend(rows, limit(95, 23.1)))[0]
 
 
 def test_a_price_is_an_hour_s() -> None:

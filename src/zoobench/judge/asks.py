@@ -1,4 +1,4 @@
-"""Runs that are to be made, as words of `zoobench run`: few commands that measure just the wanted cells. Pure."""
+"""Runs that are to be made, as words of `zoobench run`: few commands that measure just the wanted cells; and what they would tell. Pure."""
 
 from __future__ import annotations
 
@@ -229,3 +229,41 @@ def cover(wishes: Iterable[Wish]) -> tuple[Ask, ...]:
     return tuple(
         sorted(asks, key=lambda ask: (-ask.cells, ask.models, ask.backends, ask.precisions, ask.rest))
     )
+
+
+@dataclass(frozen=True)
+class Gap:
+    """One thing that is not known.
+
+    Attributes:
+        kind: `percentile`, `interval`, `drop`, `accuracy`, `pictures`, `open`, `undecided`, `memory`, `energy`, `unstable`, `disturbed`, `cells`
+            or `untried`.
+        what: in words, with the number of cells.
+        cells: how many.
+        asks: the runs that would measure it; none where no run can tell.
+    """
+
+    kind: str
+    what: str
+    cells: int
+    asks: tuple[Ask, ...] = ()
+
+
+def gap_of(kind: str, rows: Sequence[Row], told: str, wishes: Iterable[Wish]) -> Gap | None:
+    """A gap about rows, told with their number; None: there are none.
+
+    Args:
+        told: with places for words in one or many: `{n}` cells, `{s}`, `{its}`, `{is_}`, `{it_}`, `{was}`.
+    """
+    if not rows:
+        return None
+    one = len(rows) == 1
+    words = {
+        "n": "1 cell" if one else f"{len(rows):,} cells",
+        "s": "s" if one else "",
+        "its": "its" if one else "their",
+        "is_": "is" if one else "are",
+        "it_": "it" if one else "they",
+        "was": "was measured" if one else "were measured",
+    }
+    return Gap(kind, told.format(**words), len(rows), cover(wishes))

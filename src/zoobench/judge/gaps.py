@@ -5,54 +5,22 @@ A row could change the answer when it holds, or may hold, every limit, and its f
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from zoobench.judge.asks import Ask, Carried, Wish, cover, wish_of
+from zoobench.judge.asks import Gap, Wish, gap_of, wish_of
+from zoobench.judge.holes import Offer, Runs, absent_cells, never_tried
 from zoobench.judge.measures import Measure
 from zoobench.judge.pictures import Judged, enough_pictures, file_on_runtime, with_pictures
-from zoobench.judge.scope import own_options
 from zoobench.judge.wanted import Goal, Limit, Standing, Wanted
 from zoobench.measure.effort import EFFORTS
 from zoobench.outcome import NOISE_CODES, VerdictValue
 from zoobench.results.row import Row
 from zoobench.spec import TEXT, Effort, Precision
 
-MOST_MODELS, MOST_BATCHES = 50, 64
-"""Of how many models, the best first, and at how many batches, the smallest first, holes of the grid are looked for."""
 ACCURACY_FLAGS = ("--max-drop", "--min-accuracy")
-Runs = Mapping[str, Carried]
-"""Run id → what a run of the same models needs too."""
-
-
-@dataclass(frozen=True)
-class Offer:
-    """A backend that could be run: its device class, and which precisions and tasks it has."""
-
-    device: str
-    precisions: tuple[str, ...]
-    tasks: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Gap:
-    """One thing that is not known.
-
-    Attributes:
-        kind: `percentile`, `interval`, `drop`, `accuracy`, `pictures`, `open`, `undecided`, `memory`, `energy`, `unstable`, `disturbed`, `cells`
-            or `untried`.
-        what: in words, with the number of cells.
-        cells: how many.
-        asks: the runs that would measure it; none where no run can tell.
-    """
-
-    kind: str
-    what: str
-    cells: int
-    asks: tuple[Ask, ...] = ()
 
 
 def find_gaps(
@@ -80,8 +48,8 @@ def find_gaps(
         _unstable(rows, best, could, carried),
         _disturbed(rows, could, carried),
         _of_best(best, wanted, carried, judged),
-        _absent(rows, believable, goal, wanted, carried),
-        _untried(rows, believable, best, goal, wanted, offers, carried, judged),
+        absent_cells(rows, believable, goal, wanted, carried),
+        never_tried(rows, believable, best, goal, wanted, offers, carried, judged),
     ]
     return tuple(gap for gap in found if gap is not None)
 
@@ -131,13 +99,13 @@ def _of_limits(
         wide = [row for row, standing in missed if standing is Standing.OPEN]
         if limit.measure.kind == "ms":
             near = [row for row in unknown if (row.p50_ms or 0.0) <= limit.bound]
-            yield _gap(
+            yield gap_of(
                 "percentile",
                 near,
                 f"{limit.measure.name} of {{n}} is not known: {{its}} calls are too few for it",
                 (_more_effort(row, carried) for row in near),
             )
-            yield _gap(
+            yield gap_of(
                 "interval",
                 wide,
                 f"{{n}} hold{{s}} {limit.said} by the figure and not by its interval",
@@ -146,7 +114,7 @@ def _of_limits(
         elif limit.flag in ACCURACY_FLAGS:
             yield from _of_pictures(limit, unknown, wide, rows, carried, judged)
         elif limit.flag == "--max-memory":
-            yield _gap(
+            yield gap_of(
                 "memory",
                 unknown,
                 "peak memory of {n} is not known",
@@ -166,13 +134,13 @@ def _of_pictures(
     name = limit.measure.name
     asked = [(row, with_pictures(row, carried, judged)) for row in unknown]
     other = f" on the pictures that count ({judged.label})" if any(map(judged.is_elsewhere, unknown)) else ""
-    yield _gap(
+    yield gap_of(
         "drop" if limit.flag == "--max-drop" else "accuracy",
         [row for row, wish in asked if wish],
         f"{name} of {{n}} is not known{other}",
         (wish for _, wish in asked if wish),
     )
-    yield _gap(
+    yield gap_of(
         "pictures",
         [row for row, wish in asked if wish is None],
         f"{name} of {{n}} is not known on the pictures that count ({judged.label}), and their --dataset is not written down; run again "
@@ -185,13 +153,13 @@ def _of_pictures(
     # Accuracies are compared on the same pictures, so more of them are for every file that is compared.
     every = told if limit.flag == "--max-drop" else [*told, *_one_a_file(rows, told, judged)]
     wishes = [with_pictures(row, carried, judged, most) for row in every] if told else []
-    yield _gap(
+    yield gap_of(
         "open",
         told,
         f"{name} of {{n}} is open with so few pictures",
         filter(None, wishes),
     )
-    yield _gap(
+    yield gap_of(
         "undecided",
         [row for row in wide if not counts[id(row)]],
         f"{{n}} hold{{s}} {limit.said} by the figure and not by its interval, and more pictures would not decide: all that there are "
@@ -218,17 +186,17 @@ def _of_goal(rows: Sequence[Row], wanted: Wanted, goal: Measure, could: _Could, 
             "(/sys/class/powercap/intel-rapl:0/energy_uj) and most virtual machines lack, or by an NVIDIA GPU; run again where "
             "it can be read"
         )
-        return _gap("energy", lacking, told, (wish_of(row, carried, again=True) for row in lacking))
+        return gap_of("energy", lacking, told, (wish_of(row, carried, again=True) for row in lacking))
     if goal.kind == "ms" and not any(limit.measure.name == goal.name for limit in could.limits):
         told = f"{goal.name} of {{n}} is not known: {{its}} calls are too few for it"
-        return _gap("percentile", lacking, told, (_more_effort(row, carried) for row in lacking))
+        return gap_of("percentile", lacking, told, (_more_effort(row, carried) for row in lacking))
     return None
 
 
 def _unstable(rows: Sequence[Row], best: Row | None, could: _Could, carried: Runs) -> Gap | None:
     shaky = [row for row in rows if row.verdict is VerdictValue.UNSTABLE and row.is_believable]
     found = [row for row in shaky if could.win(row) and all(_may_hold(limit, row) for limit in could.limits)]
-    return _gap(
+    return gap_of(
         "unstable",
         found,
         "{n} {is_} unstable and may be as good as the best, or no good",
@@ -249,7 +217,7 @@ def _disturbed(rows: Sequence[Row], could: _Could, carried: Runs) -> Gap | None:
         and row.is_measured
         and {reason.code for reason in row.reasons} & NOISE_CODES
     ]
-    return _gap(
+    return gap_of(
         "disturbed",
         found,
         "{n} {is_} invalid because the machine was disturbed while {it_} {was}",
@@ -264,22 +232,7 @@ def _of_best(best: Row | None, wanted: Wanted, carried: Runs, judged: Judged) ->
     if best.precision == Precision.FP32 or best.drop_decision is not None:
         return None
     wish = with_pictures(best, carried, judged)
-    return _gap("drop", [best], "what the best one loses against fp32 is not known", filter(None, [wish]))
-
-
-def _gap(kind: str, rows: Sequence[Row], told: str, wishes: Iterable[Wish]) -> Gap | None:
-    if not rows:
-        return None
-    one = len(rows) == 1
-    words = {
-        "n": "1 cell" if one else f"{len(rows):,} cells",
-        "s": "s" if one else "",
-        "its": "its" if one else "their",
-        "is_": "is" if one else "are",
-        "it_": "it" if one else "they",
-        "was": "was measured" if one else "were measured",
-    }
-    return Gap(kind, told.format(**words), len(rows), cover(wishes))
+    return gap_of("drop", [best], "what the best one loses against fp32 is not known", filter(None, [wish]))
 
 
 def _more_effort(row: Row, carried: Runs) -> Wish:
@@ -294,114 +247,3 @@ def _more_effort(row: Row, carried: Runs) -> Wish:
     seconds = max(2 * needed_s, 2 * int(plan.max_case_time_s)) if more else needed_s
     words = ("--max-case-time", str(seconds)) if more or seconds > plan.max_case_time_s else ()
     return wish_of(row, carried, effort=effort.value, again=more, words=words)
-
-
-def _grid(rows: Iterable[Row]) -> list[Row]:
-    """The cells of the newest thread count without options of the runtime's own, of one client, whatever came of them."""
-    plain = [
-        row
-        for row in rows
-        if not row.options
-        or (not own_options(row) and row.options.get("concurrency", 1) == 1 and row.device != "remote")
-    ]
-    if not plain:
-        return []
-    threads = max(plain, key=lambda r: (r.recorded_at, r.threads)).threads
-    return [row for row in plain if row.threads == threads]
-
-
-def _absent(
-    rows: Sequence[Row], believable: Sequence[Row], goal: Measure, wanted: Wanted, carried: Runs
-) -> Gap | None:
-    """Cells that other models, or other batches, have and this one lacks."""
-    grid = _grid(rows)
-    there: set[Hashable] = {(row.model, row.backend, row.precision, row.batch) for row in grid}
-    # What ran for nobody here is no hole in the grid of what does.
-    pairs = sorted({(row.backend, row.precision) for row in grid if row.is_measured})
-    batches = sorted({row.batch for row in grid})[:MOST_BATCHES]
-    if not _wants_rate(wanted):
-        # A larger batch takes longer and more memory: it can only win where throughput counts.
-        batches = batches[:1]
-    # Of each model the newest, whatever came of it.
-    examples: dict[str, Row] = {}
-    for row in grid:
-        if row.model not in examples or row.recorded_at > examples[row.model].recorded_at:
-            examples[row.model] = row
-    wishes = [
-        wish_of(examples[model], carried, backend=backend, precision=precision, batch=batch)
-        for model in _foremost(grid, believable, goal)
-        for (backend, precision), batch in itertools.product(pairs, batches)
-        if (model, backend, precision, batch) not in there
-    ]
-    if not wishes:
-        return None
-    count = len(wishes)
-    what = (
-        f"{count:,} cell{'' if count == 1 else 's'} of the grid of models, backends, precisions and batches "
-        f"{'was' if count == 1 else 'were'} never tried"
-    )
-    return Gap("cells", what, count, cover(wishes))
-
-
-def _wants_rate(wanted: Wanted) -> bool:
-    return wanted.min_throughput is not None or wanted.minimize in (Goal.COST, Goal.ENERGY)
-
-
-def _foremost(grid: Iterable[Row], believable: Iterable[Row], goal: Measure) -> list[str]:
-    """The models by their lowest figure; those without any come last, by name."""
-    figures: dict[str, float] = {row.model: math.inf for row in grid}
-    for row in believable:
-        value = goal.value(row)
-        if row.model in figures and value is not None:
-            figures[row.model] = min(figures[row.model], value)
-    return sorted(figures, key=lambda name: (figures[name], name))[:MOST_MODELS]
-
-
-def _untried(
-    rows: Sequence[Row],
-    believable: Sequence[Row],
-    best: Row | None,
-    goal: Measure,
-    wanted: Wanted,
-    offers: Mapping[str, Offer],
-    carried: Runs,
-    judged: Judged,
-) -> Gap | None:
-    """Backends and precisions that nobody tried here, for the model that is recommended, or that leads."""
-    leads = [best] if best else sorted(believable, key=_by(goal))[:1]
-    if not leads or leads[0].is_fake or leads[0].device == "remote":
-        return None
-    (lead,) = leads
-    tried = {(row.backend, row.precision) for row in rows}
-    classes = {"cpu", *(["cuda"] if lead.gpus else [])}
-    pairs = [
-        (name, precision)
-        for name, offer in offers.items()
-        if offer.device in classes and lead.task in offer.tasks
-        for precision in offer.precisions
-        if (name, precision) not in tried
-    ]
-    if not pairs:
-        return None
-    pictures = lead.task != TEXT and (wanted.max_drop is not None or wanted.min_accuracy is not None)
-    examples = (
-        (with_pictures(lead, carried, judged, backend=backend, precision=precision) if pictures else None)
-        or wish_of(lead, carried, backend=backend, precision=precision)
-        for backend, precision in pairs
-    )
-    by_backend = {
-        name: ", ".join(precision for other, precision in pairs if other == name) for name, _ in pairs
-    }
-    told = ", ".join(f"{name} ({precisions})" for name, precisions in by_backend.items())
-    what = f"never tried on {lead.model}: {told}"
-    return Gap("untried", what, len(pairs), cover(examples))
-
-
-def _by(goal: Measure) -> Callable[[Row], tuple[float, float, str, str]]:
-    """Where the figure is not known, the median tells who leads."""
-
-    def key(row: Row) -> tuple[float, float, str, str]:
-        value = goal.value(row)
-        return math.inf if value is None else value, row.median, row.model, row.measurement_key
-
-    return key

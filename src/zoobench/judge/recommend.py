@@ -10,11 +10,13 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
+from typing import NamedTuple
 
-from zoobench.judge.asks import Carried
+from zoobench.judge.asks import Carried, Gap
 from zoobench.judge.cautions import cautions, is_known_faithful
 from zoobench.judge.front import Aim, pareto_front
-from zoobench.judge.gaps import Gap, Offer, find_gaps
+from zoobench.judge.gaps import find_gaps
+from zoobench.judge.holes import Offer
 from zoobench.judge.measures import Measure, accuracy_of, latency_of, memory_bytes, throughput_of
 from zoobench.judge.payback import Payback, eager_rows, payback
 from zoobench.judge.pictures import Judged
@@ -57,10 +59,10 @@ class Exclusion:
 
 @dataclass(frozen=True)
 class Relaxation:
-    """Other values of limits, with which `row` would hold them all."""
+    """Other values of limits, and what would be recommended with them."""
 
     row: Row
-    changes: tuple[tuple[Limit, str], ...]
+    changes: tuple[Limit, ...]
 
 
 @dataclass(frozen=True)
@@ -287,23 +289,45 @@ def _relaxations(
     limits: Sequence[Limit], rows: Sequence[Row], stands: Sequence[Sequence[Standing]], goal: Measure
 ) -> tuple[Relaxation, ...]:
     """For each limit the least change of it alone that would do; if none would, the least change of several together."""
-    single: dict[int, tuple[float, _Name, Relaxation]] = {}
-    several: list[tuple[float, _Name, Relaxation]] = []
+    single: dict[int, _Miss] = {}
+    several: list[_Miss] = []
     for row, mine in zip(rows, stands, strict=True):
         missed = [at for at, standing in enumerate(mine) if standing is not Standing.HOLDS]
-        values = [limits[at].relaxed(row) for at in missed]
-        if not missed or goal.value(row) is None or None in values:
+        changes = {at: limit for at in missed if (limit := limits[at].relaxed(row)) is not None}
+        if not missed or goal.value(row) is None or len(changes) < len(missed):
             continue
-        changes = tuple((limits[at], value) for at, value in zip(missed, values, strict=True) if value)
-        far = sum(max(0.0, limits[at].beyond(row)) for at in missed)
-        entry = (far, _name(row), Relaxation(row, changes))
+        miss = _Miss(sum(max(0.0, limits[at].beyond(row)) for at in missed), _name(row), changes)
         if len(missed) > 1:
-            several.append(entry)
-        elif missed[0] not in single or entry[:2] < single[missed[0]][:2]:
-            single[missed[0]] = entry
-    if single:
-        return tuple(entry[2] for entry in sorted(single.values(), key=lambda entry: entry[:2]))
-    return (min(several, key=lambda entry: entry[:2])[2],) if several else ()
+            several.append(miss)
+        elif missed[0] not in single or miss[:2] < single[missed[0]][:2]:
+            single[missed[0]] = miss
+    least = sorted(single.values(), key=itemgetter(0, 1)) or sorted(several, key=itemgetter(0, 1))[:1]
+    return tuple(_brought(miss.changes, rows, stands, goal) for miss in least)
+
+
+class _Miss(NamedTuple):
+    """A row that would hold all, were some limits others: by how much it misses them, its name, and those limits by their place."""
+
+    far: float
+    name: _Name
+    changes: Mapping[int, Limit]
+
+
+def _brought(
+    changes: Mapping[int, Limit], rows: Sequence[Row], stands: Sequence[Sequence[Standing]], goal: Measure
+) -> Relaxation:
+    """What is best among all that the changed limits let in: they are rounded, and may let in more than the row that needs them."""
+    holding = [
+        row
+        for row, mine in zip(rows, stands, strict=True)
+        if all(
+            (changes[at].standing(row) if at in changes else standing) is Standing.HOLDS
+            for at, standing in enumerate(mine)
+        )
+    ]
+    best, *_ = _chosen(_ranking(goal, holding), goal)
+    assert best is not None, "the row that needs the change holds it"
+    return Relaxation(best, tuple(changes.values()))
 
 
 def _elsewhere(judged: Judged, rows: Iterable[Row]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from enum import StrEnum
 
@@ -182,12 +182,18 @@ class Limit:
             return self.bound / needed - 1 if needed > 0 else math.inf
         return needed / self.bound - 1
 
-    def relaxed(self, row: Row) -> str | None:
-        """The flag's value that the row would hold, rounded to three digits so that it does."""
+    def relaxed(self, row: Row) -> Limit | None:
+        """The limit with another bound that the row would hold, as it is typed: rounded to three digits on the side that lets it in."""
         needed = self.needed(row)
         if needed is None or not 0 < needed < math.inf or (self.measure.kind == "share" and needed >= 1):
             return None
-        return self._write(_rounded(needed * self._slack, up=not self.at_least))
+        rounded = _rounded(needed * self._slack, up=not self.at_least)
+        # As the command line reads it back, to the last bit.
+        bound = float(rounded * 100) / 100 if self.measure.kind == "share" else float(rounded)
+        return self._at(bound)
+
+    def _at(self, bound: float) -> Limit:
+        return replace(self, bound=bound)
 
     @property
     def _slack(self) -> float:
@@ -252,6 +258,9 @@ class Faithful(Limit):
     def needed(self, row: Row) -> float | None:
         """As of a `DropLimit`; a language model's quality has no margin."""
         return row.drop_interval[1] if row.drop_interval else None
+
+    def _at(self, bound: float) -> Limit:
+        return DropLimit(self.flag, self.measure, bound)
 
 
 def judged_at(row: Row, max_drop: float) -> Row:

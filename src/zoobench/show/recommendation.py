@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from zoobench.judge.gaps import Gap
+from zoobench.judge.asks import Gap
 from zoobench.judge.measures import (
     MEMORY,
     SIZE,
@@ -136,7 +136,7 @@ def _limits(found: Recommendation) -> str:
 
 
 def _changes(one: Relaxation) -> str:
-    return " ".join(f"{limit.flag} {value}" for limit, value in one.changes)
+    return " ".join(limit.said for limit in one.changes)
 
 
 def _remarks(found: Recommendation) -> Iterator[tuple[str, str]]:

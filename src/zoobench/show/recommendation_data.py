@@ -64,7 +64,10 @@ def recommendation_data(found: Recommendation, results_dir: Path) -> dict[str, A
             for one in found.exclusions
         ],
         "relax": [
-            {"changes": {limit.flag: value for limit, value in one.changes}, "would_recommend": of(one.row)}
+            {
+                "changes": [{"flag": limit.flag, "value": limit.written} for limit in one.changes],
+                "would_recommend": of(one.row),
+            }
             for one in found.relax
         ],
         "front": {
