@@ -98,8 +98,8 @@ class TestRanking:
 
 class TestGoals:
     def test_memory_size_and_cost(self) -> None:
-        small = cell(backend="openvino", p50=20, peak_bytes=1_000_000, size_bytes=50_000_000)
-        tiny = cell(backend="pytorch", p50=30, peak_bytes=9_000_000, size_bytes=1_000_000)
+        small = cell(backend="openvino", p50=20, peak_bytes=100_000_000, size_bytes=50_000_000)
+        tiny = cell(backend="pytorch", p50=30, peak_bytes=900_000_000, size_bytes=1_000_000)
         rows = [cell(p50=10), small, tiny, cell(batch=8, p50=40)]
         assert best(recommend(rows, Wanted(minimize=Goal.MEMORY))) == "resnet18 openvino fp32 1"
         assert best(recommend(rows, Wanted(minimize=Goal.SIZE))) == "resnet18 pytorch fp32 1"
@@ -111,6 +111,35 @@ class TestGoals:
             0.4 / (cheap.best.throughput_per_s * 3600) * 1e6
         )
         assert figure.interval and figure.interval[0] < figure.value < figure.interval[1]
+
+    def test_memory_that_two_runs_may_differ_by_is_a_tie(self) -> None:
+        """10 MB and 1%: of a small process the first, of a large one the second."""
+        rows = [
+            cell(p50=10, peak_bytes=128_000_000),
+            cell(backend="openvino", p50=8, peak_bytes=139_000_000),
+            cell(backend="pytorch", p50=2, peak_bytes=139_500_000),
+        ]
+        found = recommend(rows, Wanted(minimize=Goal.MEMORY))
+        assert found.leader is not None and found.leader.backend == "onnx_cpu"
+        assert best(found) == "resnet18 openvino fp32 1" and found.decided_by == "has the lower median"
+        assert names(found.runners_up) == ["resnet18 pytorch fp32 1"]
+        # A limit is a limit.
+        assert best(recommend(rows, Wanted(max_memory_bytes=128_000_000))) == "resnet18 onnx_cpu fp32 1"
+
+    def test_less_memory_decides_where_it_is_less_beyond_that(self) -> None:
+        rows = [
+            cell(p50=10.0, width=0.02, peak_bytes=130_000_000, size_bytes=50_000_000),
+            cell(backend="openvino", p50=10.1, width=0.02, peak_bytes=128_000_000, size_bytes=60_000_000),
+        ]
+        found = recommend(rows, Wanted())
+        assert best(found) == "resnet18 onnx_cpu fp32 1" and found.decided_by == "is the smaller file"
+
+    def test_energy_within_what_the_meters_tell_is_a_tie(self) -> None:
+        rows = [cell(p50=9, joules_per_item=1.0), cell(backend="openvino", p50=8, joules_per_item=1.04)]
+        found = recommend(rows, Wanted(minimize=Goal.ENERGY))
+        assert len(found.ties) == 1 and best(found) == "resnet18 openvino fp32 1"
+        rows[1] = cell(backend="openvino", p50=8, joules_per_item=1.06)
+        assert recommend(rows, Wanted(minimize=Goal.ENERGY)).ties == ()
 
     def test_energy_is_ranked_where_it_was_counted(self) -> None:
         rows = [
@@ -429,7 +458,7 @@ _WANTED = st.builds(
     Wanted,
     minimize=st.sampled_from([Goal.LATENCY, Goal.MEMORY, Goal.SIZE, Goal.COST]),
     latency=st.sampled_from([(), (LatencyLimit(50, 1.2),), (LatencyLimit(95, 1.0), LatencyLimit(50, 2.0))]),
-    max_memory_bytes=st.none() | st.sampled_from([1_000_000, 1_600_000]),
+    max_memory_bytes=st.none() | st.sampled_from([100_000_000, 160_000_000]),
     max_size_bytes=st.none() | st.sampled_from([1_000_000, 2_000_000]),
     max_drop=st.none() | st.sampled_from([0.01, 0.05]),
     min_accuracy=st.none() | st.just(0.75),
@@ -461,7 +490,7 @@ def _drawn(at: int, one: dict[str, Any]) -> Row:
         p50_interval_ms=(p50 * (1 - width), p50 * (1 + width)),
         p95_ms=None if one["p95"] is None else p50 * one["p95"],
         throughput_per_s=1000 / p50,
-        peak_bytes=None if one["memory"] is None else round(one["memory"] * 1e6),
+        peak_bytes=None if one["memory"] is None else round(one["memory"] * 1e8),
         size_bytes=round(one["size"] * 1e6),
         verdict=one["verdict"],
         **accuracy,
@@ -493,7 +522,7 @@ def test_what_is_recommended_holds_every_limit_and_nothing_else_that_does_is_bet
     assert chosen in {row.measurement_key for row in could}
     high = found.goal.figure(found.best).low
     for row in could:
-        better = found.goal.figure(row).high < high
+        better = found.goal.reach(row) < high
         assert not better or (row.verdict is not valid and found.best.verdict is valid)
 
 

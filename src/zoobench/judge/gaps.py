@@ -71,7 +71,7 @@ class _Could:
     @cached_property
     def reach(self) -> float:
         """Up to where a figure is not told apart from the best one's."""
-        return self.goal.figure(self.best).high if self.best else math.inf
+        return self.goal.reach(self.best) if self.best else math.inf
 
     def _low(self, row: Row) -> float:
         figure = self.goal.figure(row)

@@ -40,17 +40,40 @@ def _none(_: Row) -> None:
 
 
 @dataclass(frozen=True)
+class Slack:
+    """How far two figures without an interval may lie apart and be no difference: `plus + share · figure`; and in words."""
+
+    share: float
+    plus: float
+    said: str
+
+    def of(self, value: float) -> float:
+        """Of a figure, in its unit."""
+        return self.plus + self.share * value
+
+
+@dataclass(frozen=True)
 class Measure:
-    """Something that is known of rows: its name, what its numbers are, and how to get them."""
+    """Something that is known of rows: its name, what its numbers are, and how to get them.
+
+    Attributes:
+        slack: of a figure that has no interval; None: it is exact, or has one.
+    """
 
     name: str
     kind: Kind
     value: Callable[[Row], float | None]
     interval: Callable[[Row], Interval | None] = _none
+    slack: Slack | None = None
 
     def figure(self, row: Row) -> Figure:
         """The number with its interval."""
         return Figure(self.value(row), self.interval(row))
+
+    def reach(self, row: Row) -> float:
+        """Up to where another figure is not told apart from the row's; infinity where that is not known."""
+        high = self.figure(row).high
+        return high + self.slack.of(high) if self.slack and high < math.inf else high
 
 
 _NAMES: dict[Timed, str] = {"call": "latency", "ttft": "TTFT", "tpot": "TPOT"}
@@ -85,7 +108,11 @@ def _size_bytes(row: Row) -> int | None:
     return row.size_bytes or None
 
 
-MEMORY = Measure("peak memory", "bytes", memory_bytes)
+MEMORY_SLACK = Slack(0.01, 10e6, "10 MB and 1%")
+"""Two processes of one cell differ in what their allocator and libraries happened to touch: seen were 7 MB, and 0.7%."""
+ENERGY_SLACK = Slack(0.05, 0.0, "5%")
+"""The counters hold all that ran on the package or the GPU, and their makers claim no better for them."""
+MEMORY = Measure("peak memory", "bytes", memory_bytes, slack=MEMORY_SLACK)
 SIZE = Measure("size on disk", "bytes", _size_bytes)
 TOP1 = Measure("top-1", "share", attrgetter("top1"), attrgetter("top1_interval"))
 MAP = Measure("mAP", "share", attrgetter("map"), attrgetter("map_interval"))
@@ -125,8 +152,8 @@ def throughput_of(task: str) -> Measure:
 def energy_of(task: str) -> Measure:
     """Joules a unit, of all that ran on the counted packages or the GPU meanwhile."""
     if task == TEXT:
-        return Measure("energy a token", "joules", attrgetter("joules_per_token"))
-    return Measure("energy an item", "joules", attrgetter("joules_per_item"))
+        return Measure("energy a token", "joules", attrgetter("joules_per_token"), slack=ENERGY_SLACK)
+    return Measure("energy an item", "joules", attrgetter("joules_per_item"), slack=ENERGY_SLACK)
 
 
 def cost_of(task: str, price_per_hour: float) -> Measure:

@@ -17,7 +17,15 @@ from zoobench.judge.cautions import cautions, is_known_faithful
 from zoobench.judge.front import Aim, pareto_front
 from zoobench.judge.gaps import find_gaps
 from zoobench.judge.holes import Offer
-from zoobench.judge.measures import Measure, accuracy_of, latency_of, memory_bytes, throughput_of
+from zoobench.judge.measures import (
+    MEMORY_SLACK,
+    Measure,
+    Slack,
+    accuracy_of,
+    latency_of,
+    memory_bytes,
+    throughput_of,
+)
 from zoobench.judge.payback import Payback, eager_rows, payback
 from zoobench.judge.pictures import Judged
 from zoobench.judge.scope import Question, Scope, ranked_together
@@ -153,7 +161,7 @@ def recommend(
     stands = [[limit.standing(row) for limit in limits] for row in believable]
     holding = [row for row, all_of in zip(believable, stands, strict=True) if set(all_of) == {Standing.HOLDS}]
     order = _ranking(goal, holding)
-    best, leader, ties = _chosen(order, goal)
+    best, leader, ties, decided_by = _chosen(order, goal)
     tied = {id(best), *map(id, ties)}
     rest = tuple(row for row in order if id(row) not in tied)
     front, aims, unplaced = _front(believable, wanted, question.task)
@@ -172,7 +180,7 @@ def recommend(
         best=best,
         leader=leader,
         ties=ties,
-        decided_by=_decided_by(best, ties, goal) if best else None,
+        decided_by=decided_by,
         runners_up=rest[:MOST_RUNNERS_UP],
         cautions=tuple(cautions(best, wanted, {r.model for r in order}, later)) if best else (),
         better_if_steady=_better_if_steady(best, order, goal),
@@ -210,46 +218,64 @@ def _ranking(goal: Measure, rows: Iterable[Row]) -> list[Row]:
     return [row for *_, row in placed]
 
 
-TIE_BREAKERS: tuple[tuple[str, Callable[[Row], float]], ...] = (
-    ("is known to lose no more than it may against fp32", lambda r: 0.0 if is_known_faithful(r) else 1.0),
-    ("needs less memory", lambda r: _as_written(memory_bytes(r))),
-    ("is the smaller file", lambda r: _as_written(r.size_bytes)),
-    ("has the lower median", lambda r: r.median),
+@dataclass(frozen=True)
+class TieBreaker:
+    """What decides between rows that are not told apart: the least figure, and what lies within `slack` of it goes on."""
+
+    name: str
+    figure: Callable[[Row], float]
+    slack: Slack | None = None
+
+    def least(self, rows: Sequence[Row]) -> list[Row]:
+        """Those that it does not put behind."""
+        figures = [self.figure(row) for row in rows]
+        best = min(figures)
+        bar = best + self.slack.of(best) if self.slack and best < math.inf else best
+        return [row for row, figure in zip(rows, figures, strict=True) if figure <= bar]
+
+
+TIE_BREAKERS = (
+    TieBreaker(
+        "is known to lose no more than it may against fp32", lambda r: 0.0 if is_known_faithful(r) else 1.0
+    ),
+    TieBreaker("needs less memory", lambda r: memory_bytes(r) or math.inf, MEMORY_SLACK),
+    TieBreaker("is the smaller file", lambda r: _as_written(r.size_bytes)),
+    TieBreaker("has the lower median", lambda r: r.median),
 )
-"""What decides between rows whose intervals overlap, the first that tells them apart; sizes as they are written, to three digits."""
+"""The first that leaves one; sizes as they are written, to three digits."""
 
 
 def _as_written(value: float | None) -> float:
     return math.inf if not value else float(f"{value:.3g}")
 
 
-def _tie_key(row: Row, goal: Measure) -> tuple[float, ...]:
-    return (*(figure(row) for _, figure in TIE_BREAKERS), goal.value(row) or 0.0)
-
-
-def _chosen(order: Sequence[Row], goal: Measure) -> tuple[Row | None, Row | None, tuple[Row, ...]]:
-    """The best, the leader, and the ties without the best."""
+def _chosen(
+    order: Sequence[Row], goal: Measure
+) -> tuple[Row | None, Row | None, tuple[Row, ...], str | None]:
+    """The best, the leader, the ties without the best, and what told it from them."""
     if not order:
-        return None, None, ()
+        return None, None, (), None
     leader = order[0]
-    reach = goal.figure(leader).high
+    reach = goal.reach(leader)
     tied = [row for row in order if row.verdict is leader.verdict and _low(goal, row) <= reach]
-    best = min(tied, key=lambda r: (_tie_key(r, goal), _name(r)))
-    return best, leader, tuple(row for row in tied if row is not best)
+    best, why = _told_apart(tied, goal)
+    return best, leader, tuple(row for row in tied if row is not best), why
+
+
+def _told_apart(tied: Sequence[Row], goal: Measure) -> tuple[Row, str | None]:
+    left = list(tied)
+    if len(left) == 1:
+        return left[0], None
+    for breaker in (*TIE_BREAKERS, TieBreaker(f"has the lower {goal.name}", lambda r: goal.value(r) or 0.0)):
+        left = breaker.least(left)
+        if len(left) == 1:
+            return left[0], breaker.name
+    return min(left, key=_name), "comes first by its name"
 
 
 def _low(goal: Measure, row: Row) -> float:
     interval = goal.interval(row)
     return interval[0] if interval else goal.value(row) or 0.0
-
-
-def _decided_by(best: Row, ties: Sequence[Row], goal: Measure) -> str | None:
-    if not ties:
-        return None
-    mine = _tie_key(best, goal)
-    second = min(_tie_key(row, goal) for row in ties)
-    names = [*(name for name, _ in TIE_BREAKERS), f"has the lower {goal.name}"]
-    return next((n for n, a, b in zip(names, mine, second, strict=True) if a != b), "comes first by its name")
 
 
 def _better_if_steady(best: Row | None, order: Sequence[Row], goal: Measure) -> tuple[Row, ...]:

@@ -140,7 +140,9 @@ def _changes(one: Relaxation) -> str:
 
 
 def _remarks(found: Recommendation) -> Iterator[tuple[str, str]]:
-    yield "Minimized:", f"{found.goal.name}{_under(found)}"
+    slack = found.goal.slack
+    within = f"; within {slack.said} two are ties" if slack else ""
+    yield "Minimized:", f"{found.goal.name}{_under(found)}{within}"
     yield "Ranked:", _ranked(found)
     for aside in found.asides:
         yield "Left aside:", aside
@@ -193,6 +195,8 @@ def _about_best(found: Recommendation, best: Row) -> Iterator[tuple[str, str]]:
 def _ties(found: Recommendation, best: Row) -> str:
     leader = found.leader
     why = "the intervals overlap" if found.goal.interval(best) else "the figures are equal"
+    if found.goal.slack is not None:
+        why = f"two measurements of one configuration may differ by as much ({found.goal.slack.said})"
     said = (
         f"{_names(found.ties)} {'is' if len(found.ties) == 1 else 'are'} not told apart from it: {why}. "
         f"Of them this one {found.decided_by}"
