@@ -80,12 +80,35 @@ def test_a_run_that_is_being_written_says_how_far_it_is_and_its_last_line_is_no_
     assert len(watch.look()[0].problems) == 1
     with (run / "lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        if os.fstat(held.fileno()).st_ino not in watch_module._held_inodes():
+        if os.fstat(held.fileno()).st_ino not in watch_module._held_files():
             pytest.skip("this kernel does not tell who holds a lock")
         (found,) = watch.look()
         assert [(one.run_id, one.done, one.cells) for one in found.running] == [("run-1", 2, 5)]
         assert found.problems == ()
     assert watch.look()[0].running == ()
+
+
+def test_an_equal_inode_on_another_device_is_another_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_results(tmp_path, [make_record()])
+    lock = tmp_path / "runs/run-1/lock"
+    lock.touch()
+    found = lock.stat()
+    major, minor = os.major(found.st_dev), os.minor(found.st_dev)
+    table = tmp_path / "locks"
+    monkeypatch.setattr(watch_module, "_LOCKS", table)
+
+    def running(device: str) -> bool:
+        table.write_text(
+            f"1: FLOCK  ADVISORY  WRITE 1 {device}:{found.st_ino} 0 EOF\n2: FLOCK  ADVISORY  WRITE 1 <none>:0 0 EOF\n"
+        )
+        return bool(Watch([tmp_path]).look()[0].running)
+
+    assert running(f"{major:02x}:{minor:02x}")
+    assert running("00:2f"), "a file system of layers"
+    if major:
+        assert not running(f"{major:02x}:{minor + 1:02x}")
 
 
 def test_holdings_part_machines_and_count_a_run_in_two_folders_once(tmp_path: Path) -> None:

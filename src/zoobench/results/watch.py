@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -176,7 +176,7 @@ class Watch:
     def look(self) -> tuple[Folder, ...]:
         """Every folder as it is now; the same object as before where nothing changed."""
         with self._lock:
-            held = _held_inodes()
+            held = _held_files()
             return tuple(self._look(path, held) for path in self._paths)
 
     def holdings(self, folders: Sequence[Folder]) -> Holdings:
@@ -191,7 +191,7 @@ class Watch:
                 self._holdings[key] = Holdings(folders)
             return self._holdings[key]
 
-    def _look(self, path: Path, held: frozenset[int]) -> Folder:
+    def _look(self, path: Path, held: _Held) -> Folder:
         try:
             runs = run_folders(path)
         except UsageError as error:
@@ -199,7 +199,7 @@ class Watch:
             empty = Folder(path, state, problems=(str(error),))
             return self._kept(path, str(error), lambda: empty)
         stamps = {run: _stamp(run) for run in runs}
-        running = tuple(run for run in runs if _inode(run / LOCK) in held)
+        running = tuple(run for run in runs if _is_held(run / LOCK, held))
         shape = (tuple(stamps.items()), running, (path / RUNS).is_dir())
         return self._kept(path, shape, lambda: self._fold(path, stamps, running))
 
@@ -273,20 +273,31 @@ def _size_and_time(file: Path) -> tuple[int, int] | None:
     return found.st_size, found.st_mtime_ns
 
 
-def _inode(file: Path) -> int | None:
+_Held = Mapping[int, Collection[tuple[int, int]]]
+"""Inode → the devices, by major and minor number, on which a file of that number is locked."""
+
+
+def _is_held(file: Path, held: _Held) -> bool:
     try:
-        return file.stat().st_ino
+        found = file.stat()
     except OSError:
-        return None
+        return False
+    own = os.major(found.st_dev), os.minor(found.st_dev)
+    # A file system of layers has a number without a driver (major 0), and may tell another one than the kernel's table does: there
+    # the inode alone decides.
+    return any(device == own or 0 in (device[0], own[0]) for device in held.get(found.st_ino, ()))
 
 
-def _held_inodes() -> frozenset[int]:
+def _held_files() -> _Held:
     """Files on which this host's processes hold a lock. Trying the lock would take it from a run that is just beginning."""
     try:
         lines = _LOCKS.read_text().splitlines()
     except (OSError, ValueError):
-        return frozenset()
-    places = (line.split() for line in lines)
-    return frozenset(
-        int(words[5].rpartition(":")[2]) for words in places if len(words) > 5 and words[1] == "FLOCK"
-    )
+        return {}
+    found: dict[int, set[tuple[int, int]]] = {}
+    for words in map(str.split, lines):
+        # Such as fe:00:4260931; `<none>:0` where the file is of another namespace.
+        place = words[5].split(":") if len(words) > 5 and words[1] == "FLOCK" else ()
+        if len(place) == 3:
+            found.setdefault(int(place[2]), set()).add((int(place[0], 16), int(place[1], 16)))
+    return found
