@@ -31,6 +31,15 @@ def test_a_file_keeps_its_mode_and_a_link_stays_one(tmp_path: Path) -> None:
     assert link.is_symlink() and file.read_text() == "a = 1\n" and file.stat().st_mode & 0o777 == 0o600
 
 
+def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
+    """It fails while it writes, as on a full disk."""
+    file = tmp_path / "kept.toml"
+    file.write_text("a = 1\n")
+    with pytest.raises(UsageError, match=r"--output .*: cannot be written \(a name in it is no Unicode\)"):
+        toml_files.write(file, ["b = '\ud800'"], "--output")
+    assert [path.name for path in tmp_path.iterdir()] == ["kept.toml"] and file.read_text() == "a = 1\n"
+
+
 @pytest.mark.parametrize("value", [3, [1], {"a": [1]}, {"a": float("nan")}, {"a": {"b": 1}}, {"a": 10**400}])
 def test_what_no_runtime_could_take_is_no_options(value: object) -> None:
     assert not toml_files.is_options(value)

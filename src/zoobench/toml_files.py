@@ -65,20 +65,23 @@ def write(file: Path, lines: Sequence[str], flag: str) -> None:
         UsageError: it cannot be written.
     """
     file = check_writable(file, flag)
+    draft: Path | None = None
     try:
         mode = file.stat().st_mode & 0o777 if file.exists() else 0o644
         with tempfile.NamedTemporaryFile(
             "w", encoding="utf-8", dir=file.parent, prefix=f".{file.stem}-", delete=False
         ) as out:
+            draft = Path(out.name)
             out.write("\n".join(lines) + "\n")
-        draft = Path(out.name)
-        try:
-            draft.chmod(mode)
-            draft.replace(file)
-        finally:
+        draft.chmod(mode)
+        draft.replace(file)
+    except (OSError, UnicodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "a name in it is no Unicode"
+        raise UsageError(f"{flag} {file}: cannot be written ({why})") from error
+    finally:
+        # On a full disk it is the writing that fails, and nothing must be left of it.
+        if draft is not None:
             draft.unlink(missing_ok=True)
-    except OSError as error:
-        raise UsageError(f"{flag} {file}: cannot be written ({error.strerror})") from error
 
 
 def text(value: str) -> str:

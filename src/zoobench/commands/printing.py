@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,8 +15,18 @@ if TYPE_CHECKING:
 
 
 def print_json(value: Any) -> None:
-    """Indented JSON."""
-    print(json.dumps(value, indent=1))
+    """Indented JSON, which knows no infinity and no NaN: they are null."""
+    print(json.dumps(_finite(value), indent=1, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return value
 
 
 def print_rich(*renderables: Any) -> None:

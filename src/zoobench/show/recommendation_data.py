@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -56,7 +55,7 @@ def recommendation_data(found: Recommendation, results_dir: Path) -> dict[str, A
                     {
                         **_case_data(row),
                         "needed": one.limit.needed(row),
-                        "beyond": _finite(one.limit.beyond(row)),
+                        "beyond": one.limit.beyond(row),
                     }
                     for row in one.nearest
                 ],
@@ -135,8 +134,3 @@ def _payback_data(pays: Payback, calls: int | None) -> dict[str, Any]:
         "why": pays.why or None,
         "saved_s": None if calls is None else pays.saved_s(calls),
     }
-
-
-def _finite(value: float) -> float | None:
-    """JSON knows no infinity."""
-    return value if math.isfinite(value) else None
