@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoobench.errors import UsageError
-from zoobench.units import duration_ms, price_per_hour, rate_per_s, share, size_bytes
+from zoobench.units import duration_ms, price_per_hour, rate_per_s, share, size_bytes, written
 
 
 @pytest.mark.parametrize(
@@ -160,3 +160,12 @@ def test_every_text_is_a_positive_number_or_a_usage_error(text: str) -> None:
             assert 0 < read(text, "here") < float("inf")
         except UsageError as error:
             assert str(error).startswith("here ")
+
+
+@given(st.floats(min_value=1e-12, max_value=1e12))
+def test_a_number_is_written_so_that_it_comes_back_to_the_last_bit(value: float) -> None:
+    assert duration_ms(f"{written(value)}ms", "--gap") == value and "e" not in written(value)
+
+
+def test_a_whole_number_is_written_without_a_point() -> None:
+    assert [written(value) for value in (50.0, 0.1, 1e-7, 1e16)] == ["50", "0.1", "0.0000001", "1" + "0" * 16]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from decimal import Decimal
 
 from zoobench.errors import UsageError
 
@@ -116,6 +117,12 @@ def price_per_hour(text: object, where: str) -> float:
     if found[2] is None:
         raise UsageError(f"{where} {text!r}: the unit is missing; write {found[1]}/h")
     return _positive(float(found[1]), text, where)
+
+
+def written(value: float | Decimal) -> str:
+    """A number as it can be typed again: exactly that one, without an exponent, which no unit follows."""
+    text = f"{value if isinstance(value, Decimal) else Decimal(repr(value)):f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _positive(value: float, text: str, where: str) -> float:

@@ -164,11 +164,11 @@ def test_the_model_is_named_as_it_was_typed() -> None:
 
 def test_the_load_is_asked_for_again() -> None:
     row = speaker(
-        options={"concurrency": 4, "ttft_limit_ms": 500.0}, verdict=VerdictValue.UNSTABLE, threads=1
+        options={"concurrency": 4, "ttft_limit_ms": 500.00000000001}, verdict=VerdictValue.UNSTABLE, threads=1
     )
     (said,) = words(gap("unstable", [row]))
     for flag in (
-        "--prompt-tokens 128", "--new-tokens 64", "--concurrency 4", "--max-ttft 500ms", "--threads 1",
+        "--prompt-tokens 128", "--new-tokens 64", "--concurrency 4", "--max-ttft 500.00000000001ms", "--threads 1",
     ):  # fmt: skip
         assert flag in said
     tuned = cell(

@@ -11,6 +11,7 @@ from typing import Any
 from zoobench.judge.scope import own_options
 from zoobench.results.row import Row
 from zoobench.spec import LOAD_OPTIONS, TOKENS, OptionValue
+from zoobench.units import written
 
 _FLAG_OF = {
     "gap_ms": "--gap",
@@ -196,10 +197,7 @@ def _load_words(row: Row, *, own: bool) -> tuple[str, ...]:
 
 
 def _number(value: OptionValue) -> str:
-    """Without an exponent, which no unit follows, and without a decimal point where there is nothing behind it."""
-    if isinstance(value, float):
-        return f"{value:.9f}".rstrip("0").rstrip(".")
-    return str(value)
+    return written(value) if isinstance(value, float) else str(value)
 
 
 def _option(value: OptionValue) -> str:

@@ -30,6 +30,7 @@ from zoobench.judge.measures import (
 from zoobench.outcome import DropDecision
 from zoobench.results.row import Row
 from zoobench.spec import TEXT, Precision
+from zoobench.units import written
 
 
 class Goal(StrEnum):
@@ -205,13 +206,13 @@ class Limit:
     def _write(self, value: Decimal) -> str:
         match self.measure.kind:
             case "ms":
-                return f"{self.prefix}{_plain(value)}ms"
+                return f"{self.prefix}{written(value)}ms"
             case "bytes":
                 return _bytes(value)
             case "share":
-                return f"{_plain(value * 100)}%"
+                return f"{written(value * 100)}%"
             case _:
-                return _plain(value)
+                return written(value)
 
     def _worse(self, figure: Figure) -> float:
         # A throughput's interval is the median's: good enough for what is told apart, not for a bound.
@@ -309,13 +310,8 @@ def _rounded(value: float, *, up: bool) -> Decimal:
     return Context(prec=3, rounding=ROUND_CEILING if up else ROUND_FLOOR).create_decimal(Decimal(value))
 
 
-def _plain(value: Decimal) -> str:
-    text = f"{value:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
 def _bytes(value: Decimal) -> str:
     for power, unit in ((9, "GB"), (6, "MB"), (3, "kB")):
         if value >= 10**power:
-            return f"{_plain(value / 10**power)}{unit}"
-    return f"{_plain(value)}B"
+            return f"{written(value / 10**power)}{unit}"
+    return f"{written(value)}B"

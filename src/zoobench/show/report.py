@@ -14,6 +14,8 @@ from typing import Any, Literal
 from zoobench._version import __version__
 from zoobench.errors import UsageError
 from zoobench.judge.margin import judged_row
+from zoobench.judge.measures import DROP
+from zoobench.judge.wanted import DropLimit
 from zoobench.results.query import (
     Cell,
     Loaded,
@@ -116,7 +118,7 @@ def _write_report(results_dir: Path, output: Path, fmt: Format, max_drop: float 
     table = output.with_name("results.csv")
     write_text(table, csv_text(cells))
     page = _Page(views_of(cells), loaded, f"{output.stem}_charts", results_dir, whole=fmt == "html")
-    margin = "" if max_drop is None else f" --max-drop {100 * max_drop:g}%"
+    margin = "" if max_drop is None else f" {DropLimit('--max-drop', DROP, max_drop).said}"
     blocks = page.blocks(
         f"zoobench report --results-dir {_word(results_dir)} --output {_word(output)}{margin}"
     )

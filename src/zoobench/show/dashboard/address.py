@@ -112,7 +112,7 @@ class Address:
             placeholder=placeholder,
             on_change=_touch,
         )
-        self._keep(name, [f"{chosen:g}"] if chosen else [], [])
+        self._keep(name, [repr(chosen).removesuffix(".0")] if chosen else [], [])
         return chosen or None
 
     def go(self, page: object, **values: list[str]) -> None:
