@@ -108,6 +108,13 @@ def test_unstable_and_disturbed_ones_are_measured_again() -> None:
     ]
 
 
+def test_what_was_so_disturbed_that_it_has_no_median_is_counted_and_measured_again() -> None:
+    noisy = cell(verdict=VerdictValue.INVALID, reasons=[("cpu_contended", "another process")], p50_ms=None)
+    found = recommend([noisy, cell(backend="pytorch")], Wanted())
+    assert [row.backend for row in found.missing] == ["onnx_cpu"] and found.invalid == ()
+    assert "--backends onnx_cpu" in words(gap("disturbed", [noisy]))[0]
+
+
 def test_holes_of_the_grid_are_asked_for_and_nothing_else() -> None:
     rows = [
         cell("a", p50=10),

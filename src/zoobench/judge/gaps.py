@@ -16,7 +16,7 @@ from zoobench.judge.measures import Measure
 from zoobench.judge.pictures import Judged, enough_pictures, file_on_runtime, with_pictures
 from zoobench.judge.wanted import Goal, Limit, Standing, Wanted
 from zoobench.measure.effort import EFFORTS
-from zoobench.outcome import NOISE_CODES, VerdictValue
+from zoobench.outcome import NOISE_CODES, Status, VerdictValue
 from zoobench.results.row import Row
 from zoobench.spec import TEXT, Effort, Precision
 
@@ -214,7 +214,7 @@ def _disturbed(rows: Sequence[Row], could: _Could, carried: Runs) -> Gap | None:
         row
         for row in rows
         if row.verdict is VerdictValue.INVALID
-        and row.is_measured
+        and row.status is Status.OK
         and {reason.code for reason in row.reasons} & NOISE_CODES
     ]
     return gap_of(

@@ -39,7 +39,7 @@ from zoobench.judge.wanted import (
     judged_at,
     limits_of,
 )
-from zoobench.outcome import Status, VerdictValue
+from zoobench.outcome import VerdictValue
 from zoobench.results.query import latest_cells
 from zoobench.results.row import Row
 
@@ -81,7 +81,7 @@ class Recommendation:
         goal: what was minimized.
         limits: what had to hold.
         asides: results that answer another question, in words.
-        judged: rows that can be believed; invalid, missing: cells that are invalid, and that have no number.
+        judged: rows that can be believed; invalid, missing: cells that are invalid, and that have no median, because they failed or were too few calls.
         best: what to ship; None: nothing holds every limit, or nothing has the figure that is minimized.
         leader: the one whose figure is lowest among its equals in verdict; another than `best` where they are ties.
         ties: not told apart from the leader, `best` left out, in order.
@@ -176,7 +176,7 @@ def recommend(
         asides=asides,
         judged=len(believable),
         invalid=tuple(r for r in found if r.verdict is VerdictValue.INVALID and r.is_measured),
-        missing=tuple(r for r in found if r.status is not Status.OK),
+        missing=tuple(r for r in found if not r.is_measured),
         best=best,
         leader=leader,
         ties=ties,

@@ -22,7 +22,7 @@ from zoobench.judge.payback import Payback, Pays
 from zoobench.judge.recommend import Exclusion, Recommendation, Relaxation
 from zoobench.judge.scope import load_label
 from zoobench.judge.wanted import Faithful, Limit, Standing
-from zoobench.outcome import VerdictValue
+from zoobench.outcome import Status, VerdictValue
 from zoobench.results.row import Row
 from zoobench.show.document import Block, Column, Command, Heading, Items, Paragraph, Table
 from zoobench.show.measures import cell_of, clients_of, short_name, told
@@ -53,7 +53,9 @@ _BATCH: Field = (Column("Batch", "right"), lambda r: str(r.batch))
 def recommendation_blocks(found: Recommendation, results_dir: Path) -> list[Block]:
     """The answer in a sentence, then what stands behind it."""
     title = "What to ship" if found.best else "Nothing holds every limit"
-    if found.best is None and found.unranked:
+    if not found.judged:
+        title = "Nothing to recommend from yet"
+    elif found.best is None and found.unranked:
         title = f"{_capital(found.goal.name)} is not known"
     return [
         Heading(1, title),
@@ -169,9 +171,13 @@ def _ranked(found: Recommendation) -> str:
         codes = sorted({reason.code for row in found.invalid for reason in row.reasons})
         parts.append(f"{len(found.invalid)} invalid, which never rank ({', '.join(codes)})")
     if found.missing:
-        words = sorted({row.status.value.replace("_", " ") for row in found.missing})
+        words = sorted({_without_number(row) for row in found.missing})
         parts.append(f"{len(found.missing)} without a number ({', '.join(words)})")
     return "; ".join(parts)
+
+
+def _without_number(row: Row) -> str:
+    return "too few calls" if row.status is Status.OK else row.status.value.replace("_", " ")
 
 
 def _about_best(found: Recommendation, best: Row) -> Iterator[tuple[str, str]]:
