@@ -147,6 +147,14 @@ def test_json_is_json_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> No
     assert found["curve"].keys() == {"1", "8"} and [cell["batch"] for cell in found["cells"]] == [8]
 
 
+def test_each_thing_that_is_told_begins_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--minimize", "throughput", "--batch-sizes", "1", "8", "--options", "fake_sigma=0.01"]
+    assert main([*TUNE, *words]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("resnet18 · fake · fp32: with the defaults ")
+    assert "resnet18 · fake · fp32: every configuration, the defaults too, has fake_sigma=0.01" in lines
+
+
 def test_a_dry_run_measures_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*TUNE, "--dry-run"]) == 0
     out = capsys.readouterr().out

@@ -158,7 +158,9 @@ def _print(found: Sequence[Tuning], *, as_json: bool) -> None:
         return
     from zoobench.show.tuning import tuning_tables
 
-    print_rich(*tuning_tables(found))
+    for one in tuning_tables(found):
+        # Each by itself: what is printed together is joined in one line.
+        print_rich(one)
 
 
 def _use(model: str, found: Sequence[Tuning], said: Sequence[str], options: Sequence[str]) -> str:

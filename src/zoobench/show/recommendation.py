@@ -355,8 +355,11 @@ def _near(limit: Limit, row: Row) -> str:
         return f"{short_name(row)}: its quality gate failed"
     beyond = limit.beyond(row)
     word = "off by its interval" if limit.standing(row) is Standing.OPEN else "off"
-    percent = f"{100 * beyond:.0f}%" if beyond >= 0.1 else f"{format_number(100 * beyond)}%"
-    far = f"{percent} {word}" if limit.measure.kind != "share" else word
+    if beyond >= 1:
+        size = f"{format_number(1 + beyond)}×"
+    else:
+        size = f"{100 * beyond:.0f}%" if beyond >= 0.1 else f"{format_number(100 * beyond)}%"
+    far = f"{size} {word}" if limit.measure.kind != "share" else word
     return f"{short_name(row)}: {told(limit.measure, row)}, {far}"
 
 
