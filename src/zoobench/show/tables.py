@@ -56,8 +56,13 @@ def backend_label(row: Row) -> str:
     told = dict(sorted(row.options.items()))
     where = [urlsplit(str(told.pop("endpoint"))).netloc] if "endpoint" in told else []
     loads = (*LOAD_OPTIONS, *TOKEN_OPTIONS, *CLIENT_OPTIONS)
-    options = [f"{name}={str(value)[:12]}" for name, value in told.items() if name not in loads]
+    options = [f"{name}={_option(value)}" for name, value in told.items() if name not in loads]
     return f"{row.backend} ({', '.join(where + options)})" if where or options else row.backend
+
+
+def _option(value: OptionValue) -> str:
+    """As it is typed."""
+    return str(value).lower() if isinstance(value, bool) else str(value)[:12]
 
 
 def scenario_label(row: Row) -> str:
@@ -400,6 +405,11 @@ _SHORT_HEADS = {
 }
 
 
+def short_head(column: Column) -> str:
+    """As a terminal shows it."""
+    return _SHORT_HEADS.get(column.head, column.head)
+
+
 def rich_table(title: str, table: Table) -> RichTable:
     """A table for a terminal; heads that are too wide for one are shortened."""
     from rich import box
@@ -414,8 +424,9 @@ def rich_table(title: str, table: Table) -> RichTable:
         padding=(0, 1, 0, 0),
     )
     for column in table.columns:
-        head = _SHORT_HEADS.get(column.head, column.head)
-        out.add_column(Text(head), justify=column.align, no_wrap=column.align == "right", overflow="fold")
+        out.add_column(
+            Text(short_head(column)), justify=column.align, no_wrap=column.align == "right", overflow="fold"
+        )
     for row in table.rows:
         out.add_row(*(Text(plain(cell)) for cell in row))
     return out
