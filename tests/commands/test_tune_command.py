@@ -163,6 +163,10 @@ def test_a_dry_run_measures_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert not Path("results").exists() and not Path("tuned.toml").exists()
     assert main([*TUNE, "--dry-run", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["rungs"] == [5, 3, 2]
+    assert main([*TUNE, "--dry-run", "--minimize", "throughput"]) == 0
+    assert capsys.readouterr().out.startswith(
+        "first the defaults at batch 1, 2, 4, … until the knee, to 128 at most"
+    )
 
 
 def test_a_dry_run_leaves_out_what_is_held(capsys: pytest.CaptureFixture[str]) -> None:

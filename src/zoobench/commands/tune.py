@@ -22,6 +22,7 @@ from zoobench.estimate import OTHER_START_S, START_S, WARM_UP_S
 from zoobench.executors import open_executor
 from zoobench.machine import usable_cpu_count
 from zoobench.plan import Inventory, plan
+from zoobench.search.curve import CURVE_S, LARGEST_BATCH
 from zoobench.search.halving import course, rung_time
 from zoobench.search.space import SPACE, configurations, free
 from zoobench.search.tune import FRESH_FORKS, MOST_IN_TURNS, NOTHING_TO_TUNE, RUNG_S, check_tunable
@@ -111,7 +112,9 @@ def tune(
     )
     check_tunable(asked)
     if dry_run:
-        return _dry_run(asked, as_json=as_json)
+        return _dry_run(
+            asked, as_json=as_json, batch_sought=minimize is Goal.THROUGHPUT and batch_sizes is None
+        )
     file = check_writable(output)
     # Before anything is measured: what stands there is kept, or must not be overwritten.
     if file.exists():
@@ -199,13 +202,18 @@ class _Foreseen:
         )
 
 
-def _dry_run(asked: Request, *, as_json: bool) -> int:
+def _dry_run(asked: Request, *, as_json: bool, batch_sought: bool) -> int:
     cpus = usable_cpu_count()
     inventory = Inventory(cpus, open_executor("local").probe(asked.backends))
     found = [_foresee(replace(asked, backends=[name]), inventory, cpus) for name in asked.backends]
     if as_json:
         print_json([asdict(each) for each in found])
         return 0
+    if batch_sought:
+        print(
+            f"first the defaults at batch 1, 2, 4, … until the knee, to {LARGEST_BATCH} at most, {CURVE_S:g} s each; then at the batch that "
+            "is chosen:"
+        )
     for each in found:
         print(printable(each.line))
         for label in each.configurations:
