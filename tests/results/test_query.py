@@ -163,7 +163,7 @@ def test_a_row_holds_what_its_record_holds() -> None:
     unknown = [name for name in unknown if not name.startswith("load_") and name not in NOT_OF_CLASSIFIERS]
     not_asked = {
         "shape", "licence", "compile_s", "p99_ms", "p99_interval_ms", "joules_per_item", "gpu_bytes", "samples_file",
-        "error_stage", "error_message",
+        "error_stage", "error_message", "group",
     }  # fmt: skip
     assert not_asked <= set(unknown)
     accuracy = make_accuracy(760, lost=30, won=12, masked=850, published_top1=76.1)

@@ -81,7 +81,14 @@ def test_the_sentence_warns_of_unstable_numbers_and_of_different_runs() -> None:
     rows.append(make_row("resnet50", "onnx_cpu", 10.0, run_id="run-2"))
     (summary,) = summarise(find_pairs(rows))
     assert "1 pair with a number marked unstable" in summary.sentence
-    assert "1 pair measured in different runs" in summary.sentence
+    assert "1 pair that took no turns" in summary.sentence
+
+
+def test_cells_that_memory_took_apart_took_no_turns() -> None:
+    rows = [make_row("resnet18", "pytorch", 20.0, group=0), make_row("resnet18", "onnx_cpu", 10.0, group=1)]
+    assert "1 pair that took no turns" in summarise(find_pairs(rows))[0].sentence
+    rows[1] = make_row("resnet18", "onnx_cpu", 10.0, group=0)
+    assert "took no turns" not in summarise(find_pairs(rows))[0].sentence
 
 
 def test_served_cells_are_no_speed_up() -> None:

@@ -71,6 +71,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     status: Status
     effort: str
     measurement_key: str
+    group: int | None
     versions: dict[str, str] | None
     worker_start_s: float | None
     load_s: float | None

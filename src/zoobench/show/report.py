@@ -345,7 +345,7 @@ def _speedup_json(speedup: Speedup) -> dict[str, Any]:
                 "interval": p.interval,
                 "verdict": p.verdict,
                 "stable": p.is_stable,
-                "same_run": p.took_turns,
+                "took_turns": p.took_turns,
                 "measurement_keys": [p.base.measurement_key, p.other.measurement_key],
             }
             for p in speedup.pairs

@@ -124,7 +124,7 @@ def _ratio(pair: Pair) -> str:
 
 def _pair_caution(pair: Pair) -> str:
     unstable = "" if pair.is_stable else " · ⚠ unstable"
-    return unstable + ("" if pair.took_turns else " · different runs")
+    return unstable + ("" if pair.took_turns else " · took no turns")
 
 
 def throughput_section(view: View) -> list[Block]:

@@ -43,8 +43,8 @@ class Pair:
 
     @property
     def took_turns(self) -> bool:
-        """Both come from one run, where the cells of a group take turns; otherwise the machine may have changed."""
-        return self.base.run_id == self.other.run_id
+        """Both come from one group of one run, whose cells take turns; otherwise the machine may have changed."""
+        return (self.base.run_id, self.base.group) == (self.other.run_id, self.other.group)
 
     @property
     def is_stable(self) -> bool:
@@ -154,7 +154,11 @@ class Speedup:
         shaky = sum(not p.is_stable for p in self.pairs)
         apart = sum(not p.took_turns for p in self.pairs)
         caution = f" {_count(shaky, 'pair')} with a number marked unstable." if shaky else ""
-        return caution + (f" {_count(apart, 'pair')} measured in different runs." if apart else "")
+        return caution + (
+            f" {_count(apart, 'pair')} that took no turns (in different runs, or one after another for want of memory)."
+            if apart
+            else ""
+        )
 
 
 def _count(n: int, noun: str) -> str:
