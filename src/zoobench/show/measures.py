@@ -43,6 +43,11 @@ def clients_of(row: Row) -> int:
 
 
 def short_name(row: Row) -> str:
-    """A configuration within a sentence or a cell: `resnet18 · onnx_cpu · int8 · batch 8`."""
+    """A configuration within a sentence or a cell: `resnet18 · onnx_cpu · int8 · batch 8`, and threads where not all CPUs have one."""
     clients = f" · {clients_of(row)} clients" if clients_of(row) > 1 else ""
-    return f"{model_label(row)} · {backend_label(row)} · {row.precision} · batch {row.batch}{clients}"
+    threads = ""
+    if row.cpus_usable is not None and row.threads != row.cpus_usable:
+        threads = f" · {row.threads} thread{'' if row.threads == 1 else 's'}"
+    return (
+        f"{model_label(row)} · {backend_label(row)} · {row.precision} · batch {row.batch}{clients}{threads}"
+    )

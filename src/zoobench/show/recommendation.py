@@ -383,7 +383,7 @@ def _front(found: Recommendation) -> Iterator[Block]:
     if more > 0:
         said += f" {more} more are on it."
     if found.front_unplaced:
-        said += f" {found.front_unplaced} of which one of these is not known cannot be placed."
+        said += f" {_count(found.front_unplaced, 'more configuration')} cannot be placed: one of these figures is not known."
     yield Paragraph(said)
 
 
