@@ -20,7 +20,7 @@ from zoobench.judge.measures import (
 )
 from zoobench.judge.payback import Payback, Pays
 from zoobench.judge.recommend import Exclusion, Recommendation, Relaxation
-from zoobench.judge.scope import load_label
+from zoobench.judge.scope import REMOTE, load_label
 from zoobench.judge.wanted import Faithful, Limit, Standing
 from zoobench.outcome import Status, VerdictValue
 from zoobench.results.row import Row
@@ -42,7 +42,7 @@ from zoobench.show.tables import (
     make_table,
     model_label,
 )
-from zoobench.spec import TEXT
+from zoobench.spec import TEXT, Precision
 
 MOST_TIES, MOST_FRONT, MOST_COMMANDS, MOST_NAMED = 5, 12, 3, 3
 """Ties in the table, rows of the front, commands of one gap, and names in a sentence; the rest is counted."""
@@ -99,10 +99,11 @@ def _configuration(row: Row) -> str:
     """Everything that has to be set to run it so."""
     clients = clients_of(row)
     parts = [
-        f"{model_label(row)} on {backend_label(row)} in {row.precision}",
+        f"{model_label(row)} on {backend_label(row)}{'' if row.precision == Precision.SERVED else f' in {row.precision}'}",
         f"batch {row.batch}",
         *([f"{clients} clients"] if clients != 1 else []),
-        f"{row.threads} thread{'' if row.threads == 1 else 's'}",
+        # Of a server they are not known.
+        *([f"{row.threads} thread{'' if row.threads == 1 else 's'}"] if row.device != REMOTE else []),
     ]
     return ", ".join(parts)
 
