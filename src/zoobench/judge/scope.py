@@ -28,6 +28,8 @@ REMOTE = "remote"
 CLOSED_LOOPS = ("single_stream", TOKENS)
 
 Load = tuple[tuple[str, OptionValue], ...]
+Asked = tuple[str, Load]
+"""A scenario and its load."""
 
 
 @dataclass(frozen=True)
@@ -190,15 +192,8 @@ def _of_load(rows: list[Row], scope: Scope, asides: list[str]) -> list[Row]:
                 f"--{name.replace('_', '-')}{said}: no result is of it here; there is {_some(seen)}"
             )
         rows = found
-    loads: dict[tuple[str, Load], list[Row]] = {}
-    for row in rows:
-        loads.setdefault((row.scenario, load_of(row)), []).append(row)
-
-    def preference(key: tuple[str, Load]) -> tuple[bool, int, str, str, str]:
-        last = loads[key][-1]
-        return key[0] in CLOSED_LOOPS, -len(key[1]), last.recorded_at, last.run_id, last.measurement_key
-
-    chosen = max(loads, key=preference)
+    loads = by_load(rows)
+    chosen = next(iter(loads))
     if left := len(rows) - len(loads[chosen]):
         others = sorted({load_label(*key) for key in loads if key != chosen})
         asides.append(
@@ -206,6 +201,22 @@ def _of_load(rows: list[Row], scope: Scope, asides: list[str]) -> list[Row]:
             f"question; ranked is {load_label(*chosen)}"
         )
     return loads[chosen]
+
+
+def by_load(rows: Iterable[Row]) -> dict[Asked, list[Row]]:
+    """What was asked → the rows that answer it, in their order.
+
+    What is looked at first comes first: closed loops, then what has the fewest options, then what was measured last.
+    """
+    loads: dict[Asked, list[Row]] = {}
+    for row in rows:
+        loads.setdefault((row.scenario, load_of(row)), []).append(row)
+
+    def preference(key: Asked) -> tuple[bool, int, tuple[str, str, str]]:
+        last = max((row.recorded_at, row.run_id, row.measurement_key) for row in loads[key])
+        return key[0] in CLOSED_LOOPS, -len(key[1]), last
+
+    return {key: loads[key] for key in sorted(loads, key=preference, reverse=True)}
 
 
 def load_label(scenario: str, load: Load) -> str:
