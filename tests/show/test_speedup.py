@@ -45,12 +45,23 @@ def test_what_differs_in_more_than_the_backend_is_no_pair(change: dict[str, obje
 
 
 def test_a_baseline_with_the_same_options_is_preferred() -> None:
-    plain, gap = make_row(backend="pytorch"), make_row(backend="pytorch", options={"gap_ms": 5})
-    other = make_row(options={"gap_ms": 5})
-    (found,) = find_pairs([plain, gap, other])
-    assert found.base is gap
+    plain, same = make_row(backend="pytorch"), make_row(backend="pytorch", options={"allow_spinning": False})
+    other = make_row(options={"allow_spinning": False})
+    (found,) = find_pairs([plain, same, other])
+    assert found.base is same
     (found,) = find_pairs([plain, other])
     assert found.base is plain
+
+
+def test_what_was_called_otherwise_is_no_baseline() -> None:
+    plain, rested = (
+        make_row(backend="pytorch"),
+        make_row(options={"gap_ms": 5.0, "graph_optimization": "basic"}),
+    )
+    assert find_pairs([plain, rested]) == []
+    base = make_row(backend="pytorch", options={"gap_ms": 5.0})
+    (found,) = find_pairs([plain, rested, base])
+    assert found.base is base
 
 
 def test_cuda_is_compared_with_pytorch_on_cuda() -> None:

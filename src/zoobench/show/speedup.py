@@ -6,6 +6,7 @@ import math
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
+from zoobench.judge.scope import own_options
 from zoobench.outcome import Interval
 from zoobench.results.row import Row
 from zoobench.show.numbers import format_ratio
@@ -62,8 +63,8 @@ class Pair:
 def find_pairs(rows: Sequence[Row]) -> list[Pair]:
     """Pair every cell with its baseline on the same machine; without a baseline there is no pair.
 
-    The two share model, weights, commit, batch, precision, threads, shape, scenario and arm. A baseline with
-    the same options is preferred to one without options.
+    The two share model, weights, commit, batch, precision, threads, shape, scenario with its load, and arm. A baseline with
+    the same options is preferred to one without options of its own.
 
     Args:
         rows: believable ones.
@@ -79,7 +80,7 @@ def find_pairs(rows: Sequence[Row]) -> list[Pair]:
         if row.backend == _baseline(row):
             continue
         same = _sameness(row)
-        base = baselines.get((same, _options(row))) or baselines.get((same, ()))
+        base = baselines.get((same, _options(row))) or baselines.get((same, _asked(row)))
         if base is not None:
             interval = _ratio_interval(base.p50_interval_ms, row.p50_interval_ms)
             pairs.append(Pair(base, row, base.median / row.median, interval))
@@ -92,6 +93,12 @@ def _baseline(row: Row) -> str | None:
 
 def _options(row: Row) -> tuple[Hashable, ...]:
     return tuple(sorted(row.options.items())) if row.options else ()
+
+
+def _asked(row: Row) -> tuple[Hashable, ...]:
+    """The options that say what is asked, without the runtime's own."""
+    own = dict(own_options(row))
+    return tuple(sorted((name, value) for name, value in (row.options or {}).items() if name not in own))
 
 
 def _sameness(row: Row) -> Hashable:
