@@ -17,7 +17,15 @@ from zoobench.results.row import Row
 from zoobench.results.select import Selection
 from zoobench.results.store import RUNS
 from zoobench.show.document import Block, Column, Command, Heading, Items, Paragraph, Table
-from zoobench.show.numbers import DASH, format_interval, format_ms, format_number, format_ratio, format_share
+from zoobench.show.numbers import (
+    DASH,
+    counted,
+    format_interval,
+    format_ms,
+    format_number,
+    format_ratio,
+    format_share,
+)
 from zoobench.show.tables import Field, case_fields, drop_word, make_table
 from zoobench.show.view import View
 from zoobench.show.why import paragraph, sentences
@@ -61,7 +69,7 @@ def _facts(found: Explanation) -> str:
     parts = [
         f"p50 {format_number(found.p50_ms)} {beside}".rstrip() + " ms",
         f"verdict {found.verdict or DASH}",
-        f"{found.threads} threads",
+        counted(found.threads, "thread"),
         found.scenario,
         f"run {found.run_id}",
         f"case {found.case_id}",

@@ -26,6 +26,11 @@ class Keyed(str):
         return made
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 thread`, `2 threads`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def decimals_for(value: float) -> int:
     """Decimal places that leave `value` three significant digits; never negative."""
     if 0.9995 <= value < 1e9:  # most numbers, without logarithms

@@ -11,6 +11,7 @@ from zoobench.results.row import Row
 from zoobench.show.document import Block, Column, Command, Heading, Items, Paragraph, Table
 from zoobench.show.numbers import (
     DASH,
+    counted,
     format_bytes,
     format_ms,
     format_number,
@@ -27,7 +28,7 @@ def headline(row: Row) -> list[Block]:
     """The numbers as the report has them, and in words what is wrong with them."""
     table = documented_table([Cell(row)], Notes())
     return [
-        Paragraph(f"{row.label} · {row.threads} thread{'' if row.threads == 1 else 's'}", strong=True),
+        Paragraph(f"{row.label} · {counted(row.threads, 'thread')}", strong=True),
         Paragraph(machine_label(row)),
         *([table] if table.rows else []),
         *verdict_blocks(row),

@@ -8,6 +8,7 @@ import shlex
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,8 +35,9 @@ from zoobench.show.accuracy import accuracy_section
 from zoobench.show.charts.bars import Chart, latency_chart, speedup_chart
 from zoobench.show.charts.batches import batch_chart
 from zoobench.show.charts.distributions import MOST_CELLS, distribution_chart
-from zoobench.show.charts.front import MAP, SIZE, TOP1, front_chart
+from zoobench.show.charts.front import front_chart
 from zoobench.show.charts.memory import peak_chart
+from zoobench.show.charts.plane import MAP, SIZE, TOP1
 from zoobench.show.charts.tokens import decode_chart, itl_chart, memory_chart
 from zoobench.show.detection import boxes_section, stages_section
 from zoobench.show.document import (
@@ -218,21 +220,33 @@ class _Page:
         """Latency, and what it is held against."""
         # A request is as long as it was asked to be: language models have charts of their own.
         called = [r for r in view.at_own_pace if not r.requests]
-        fronts = [
-            *self._chart(lambda: front_chart(called, TOP1), number, "Latency against accuracy"),
-            *self._chart(lambda: front_chart(called, MAP), number, "Latency against mAP"),
-        ]
         return [
             *self._chart(lambda: latency_chart(called), number, "Latency"),
             Heading(3, "Against PyTorch"),
             *sections.speedup_section(view),
             *self._chart(lambda: speedup_chart(view.pairs), number),
-            *(fronts or self._chart(lambda: front_chart(called, SIZE), number, "Latency against size")),
+            *self._fronts(called, number),
             *sections.throughput_section(view),
             *self._chart(lambda: batch_chart(view.at_own_pace), number),
             *(self._distributions(called, number) if self.whole else []),
             *(self._chart(lambda: peak_chart(called), number, "Memory") if self.whole else []),
         ]
+
+    def _fronts(self, called: Sequence[Row], number: int) -> list[Block]:
+        """One a task: a classifier is no rival of a detector."""
+        blocks: list[Block] = []
+        tasks = dict.fromkeys(r.task for r in called)
+        for task in tasks:
+            of_task = [r for r in called if r.task == task]
+            about, suffix = (f": {task.replace('_', ' ')}", f"_{task}") if len(tasks) > 1 else ("", "")
+            drawn = (
+                self._chart(
+                    partial(front_chart, of_task, measure), number, f"Latency against {what}{about}", suffix
+                )
+                for measure, what in ((TOP1, "accuracy"), (MAP, "mAP"), (SIZE, "size"))
+            )
+            blocks += next(filter(None, drawn), [])
+        return blocks
 
     def _distributions(self, called: Sequence[Row], number: int) -> list[Block]:
         """Of the first cells: their samples lie in a file each."""
@@ -268,13 +282,19 @@ class _Page:
             *quality_section(view.rows),
         ]
 
-    def _chart(self, draw: Callable[[], Chart | None], number: int, heading: str = "") -> list[Block]:
-        """What is drawn, under its heading; nothing for machines beyond the first few."""
+    def _chart(
+        self, draw: Callable[[], Chart | None], number: int, heading: str = "", suffix: str = ""
+    ) -> list[Block]:
+        """What is drawn, under its heading; nothing for machines beyond the first few.
+
+        Args:
+            suffix: of the file's name, where there are several of one kind.
+        """
         chart = draw() if number < MOST_MACHINES_WITH_CHARTS else None
         if chart is None:
             return []
         prefix = f"machine_{number + 1}_" if len(self.views) > 1 else ""
-        picture = Picture(f"{self.folder}/{prefix}{chart.name}.svg", chart.svg, chart.caption)
+        picture = Picture(f"{self.folder}/{prefix}{chart.name}{suffix}.svg", chart.svg, chart.caption)
         self.pictures.append(picture)
         return [*([Heading(3, heading)] if heading else []), picture]
 

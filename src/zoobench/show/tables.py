@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from zoobench.show.document import Column, Table, plain
 from zoobench.show.numbers import (
     DASH,
     Keyed,
+    counted,
     format_megabytes,
     format_ms,
     format_number,
@@ -33,6 +35,9 @@ _DROPS = {
     DropDecision.FAIL: "❌ fail",
     DropDecision.INCONCLUSIVE: "⚠ inconclusive",
 }
+_HASH = re.compile(r"[0-9a-f]{32,}")
+_LONGEST_OPTION = 40
+"""Characters of an option's value that are shown."""
 MARKS = {VerdictValue.VALID: "valid", VerdictValue.UNSTABLE: "⚠ unstable", VerdictValue.INVALID: "❌ invalid"}
 
 
@@ -47,7 +52,7 @@ def model_label(row: Row) -> str:
 
 
 def backend_label(row: Row) -> str:
-    """The backend with the options that set it apart; values such as hashes are cut to twelve characters.
+    """The backend with the options that set it apart; hashes, and what is as long, are cut to twelve characters.
 
     What says the load stands with the scenario. Of a server its address is what sets it apart.
     """
@@ -56,13 +61,14 @@ def backend_label(row: Row) -> str:
     told = dict(sorted(row.options.items()))
     where = [urlsplit(str(told.pop("endpoint"))).netloc] if "endpoint" in told else []
     loads = (*LOAD_OPTIONS, *TOKEN_OPTIONS, *CLIENT_OPTIONS)
-    options = [f"{name}={_option(value)}" for name, value in told.items() if name not in loads]
+    options = [f"{name}={_as_typed(value)}" for name, value in told.items() if name not in loads]
     return f"{row.backend} ({', '.join(where + options)})" if where or options else row.backend
 
 
-def _option(value: OptionValue) -> str:
-    """As it is typed."""
-    return str(value).lower() if isinstance(value, bool) else str(value)[:12]
+def _as_typed(value: OptionValue) -> str:
+    """A hash is known by its beginning. Other words stay whole: `max-autotune` is not `max-autotune-no-cudagraphs`."""
+    told = str(value).lower() if isinstance(value, bool) else str(value)
+    return told[:12] if _HASH.fullmatch(told) or len(told) > _LONGEST_OPTION else told
 
 
 def scenario_label(row: Row) -> str:
@@ -154,7 +160,7 @@ class Notes:
     def _number(self, kind: str, reason: Reason, row: Row) -> int:
         note = self.notes.get((kind, reason.code))
         if note is None:
-            cell = f"{row.label}, {row.threads} threads"
+            cell = f"{row.label}, {counted(row.threads, 'thread')}"
             note = Note(len(self.notes) + 1, kind, reason.code, reason.message, cell)
             self.notes[kind, reason.code] = note
         note.cells += 1

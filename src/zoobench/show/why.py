@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from zoobench.judge.explain import Difference, Explanation, Leftover, Tried, Versus
 from zoobench.outcome import Accuracy, Generation, Interval, MeanAP, Quality
 from zoobench.show.document import LONGEST_TEXT
-from zoobench.show.numbers import format_interval, format_number, format_ratio, format_share
+from zoobench.show.numbers import counted, format_interval, format_number, format_ratio, format_share
 
 Sentence = tuple[str, str]
 """What it is about, and what is said of it."""
@@ -195,7 +195,7 @@ def _without_kernels(found: Explanation) -> Iterator[str]:
     version = (found.runtime_version or "").partition("-")[0]
     runtime = f"{found.runtime or found.backend} {version}".rstrip()
     told = [
-        f"{found.ran_threads or found.threads} threads",
+        counted(found.ran_threads or found.threads, "thread"),
         f"precision {found.ran_precision or found.precision}",
     ]
     if found.compile_mode:
@@ -334,7 +334,7 @@ def _next(found: Explanation) -> Iterator[str]:
 
 
 def _nodes(count: int) -> str:
-    return f"{count} node{'' if count == 1 else 's'}"
+    return counted(count, "node")
 
 
 def _ms(us: float) -> str:

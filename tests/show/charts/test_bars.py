@@ -12,10 +12,11 @@ from zoobench.outcome import VerdictValue
 from zoobench.results.query import latest_cells
 from zoobench.results.record import Record
 from zoobench.results.row import row_of
-from zoobench.show.charts.bars import latency_chart, series_colours, speedup_chart
+from zoobench.show.charts.bars import latency_chart, speedup_chart
 from zoobench.show.charts.batches import batch_chart
 from zoobench.show.charts.front import front_chart
 from zoobench.show.charts.memory import peak_chart
+from zoobench.show.charts.series import series_colours
 from zoobench.show.svg import fit, round_ticks, text_width
 from zoobench.show.view import View, views_of
 

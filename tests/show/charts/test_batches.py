@@ -34,6 +34,24 @@ def test_the_knee_has_a_ring_where_larger_batches_buy_little() -> None:
     assert ring["cx"] == dots[1]["cx"], "at batch 2"
 
 
+def test_the_knee_is_that_of_all_batches_and_is_drawn_wherever_it_is() -> None:
+    # Up to 14 throughput grows with the batch, and from there on by nothing.
+    rows = curve({batch: 10.0 * max(1.0, batch / 14) for batch in range(1, 31)})
+    chart = batch_chart(rows)
+    (ring,) = rings(rows)
+    at_13 = [c for c in attributes(chart, "circle") if c["cx"] == ring["cx"] and c["cy"] == ring["cy"]]
+    assert len(at_13) == 2, "the point and its ring"
+    assert chart is not None and " 13, " in chart.caption.partition("Of 30 batch sizes")[2]
+
+
+def test_each_number_of_threads_is_a_line_of_its_own() -> None:
+    two = [row_of(make_record(p50=5.0 * batch, batch=batch, threads=2)) for batch in (1, 2)]
+    one = [row_of(make_record(p50=9.0 * batch, batch=batch, threads=1)) for batch in (1, 2)]
+    chart = batch_chart(two + one)
+    assert {"onnx_cpu · 1 thread", "onnx_cpu · 2 threads"} <= set(texts(chart))
+    assert len(attributes(chart, "polyline")) == 4
+
+
 def test_without_a_knee_nothing_is_marked() -> None:
     assert rings(curve({1: 10.0, 2: 10.0, 4: 10.0})) == []
     assert rings(curve({1: 10.0, 2: 20.0})) != []

@@ -9,7 +9,8 @@ from tests.show.test_accuracy import zoo
 
 from zoobench.outcome import VerdictValue
 from zoobench.results.row import Row, row_of
-from zoobench.show.charts.front import MAP, SIZE, TOP1, front_chart, front_of
+from zoobench.show.charts.front import front_chart
+from zoobench.show.charts.plane import LATENCY, MAP, SIZE, TOP1, plane_front
 
 
 def rows() -> list[Row]:
@@ -23,7 +24,7 @@ def sized(model: str, p50: float, size: int, **more: object) -> Row:
 
 
 def test_the_front_is_what_nothing_beats() -> None:
-    front = front_of([r for r in rows() if r.batch == 1], TOP1)
+    front = plane_front([r for r in rows() if r.batch == 1], LATENCY, TOP1)
     assert [(r.model, r.precision) for r in front] == [
         ("mobilenetv2_100", "int8"),
         ("mobilenetv2_100", "fp32"),
@@ -36,7 +37,7 @@ def test_a_smaller_file_is_the_better_one() -> None:
         sized("small", 2.0, 9_000_000),
         sized("neither", 3.0, 50_000_000),
     ]
-    assert [r.model for r in front_of(points, SIZE)] == ["fast", "small"]
+    assert [r.model for r in plane_front(points, LATENCY, SIZE)] == ["fast", "small"]
     chart = front_chart(points)
     assert chart is not None and chart.name == "size" and "Down and to the left is better" in chart.caption
     assert "size of the file (MB), logarithmic" in texts(chart)

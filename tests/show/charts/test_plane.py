@@ -65,7 +65,22 @@ def test_accuracies_of_other_pictures_do_not_compare() -> None:
     chart = plane_chart(rows, MEASURES["latency"], MEASURES["top-1"])
     assert len(shapes(chart, "circle")) == 2
     assert chart is not None
-    assert "on other pictures, which do not compare: 1." in chart.caption
+    assert "1 cell measured on other pictures, which do not compare, is left out." in chart.caption
+
+
+def test_the_line_goes_in_steps_to_the_side_of_the_worse() -> None:
+    for x, end in (("latency", max), ("throughput", min)):
+        (line,) = shapes(plane_chart(ROWS, MEASURES[x], MEASURES["memory"]), "polyline")
+        points = [tuple(map(float, point.split(","))) for point in line.attrib["points"].split()]
+        across = [at for at, _ in points]
+        assert across[-1] == end(across), x
+        assert points[0][1] == points[1][1] and points[1][0] == points[2][0] and points[2][1] == points[3][1]
+
+
+def test_language_models_have_figures_of_their_own() -> None:
+    spoken = {"requests": 9, "ttft_p50_ms": 50.0, "tpot_p50_ms": 6.0, "tokens_per_s": 100.0}
+    rows = [changed(r, **spoken, task="text_generation") for r in ROWS]
+    assert {"TTFT", "TPOT", "tokens"} <= set(known_measures(rows))
 
 
 @pytest.mark.parametrize("x", MEASURES)

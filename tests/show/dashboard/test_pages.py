@@ -177,6 +177,22 @@ def test_pareto_takes_any_two_figures(app: App) -> None:
     assert "Fewer than two of the 8 cells have both" in app.html
 
 
+def test_there_is_a_front_for_each_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = [{"prompt_tokens": prompt, "new_tokens": 64} for prompt in (128, 512)]
+    records = [
+        make_record("smol", backend, p50, scenario="tokens", options=options)
+        for options in asked
+        for backend, p50 in (("pytorch", 90.0), ("ort_genai", 40.0))
+    ]
+    records += [
+        make_record("smol", "ort_genai", 60.0, scenario="tokens", options={**asked[0], "concurrency": 4})
+    ]
+    app = App(monkeypatch, write_results(tmp_path, records)).open("pareto")
+    assert "image classification · tokens with new_tokens=64, prompt_tokens=128" in app.html
+    assert app.html.count("<figure>") == len(app.test.dataframe) == 2
+    assert {row["Backend"] for at in (0, 1) for row in app.grid(at)} == {"ort_genai"}
+
+
 def test_cells_are_compared_by_the_judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     records = []
     for backend, ns in (("pytorch", 20_000_000), ("onnx_cpu", 10_000_000)):
@@ -249,7 +265,7 @@ def test_failures_say_why(app: App, results: Path) -> None:
 
 def test_without_failures_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     app = App(monkeypatch, write_results(tmp_path, [make_record()])).open("failures")
-    assert "All 1 cells of this machine have a number" in app.html
+    assert "Every cell of this machine has a number" in app.html
 
 
 @pytest.mark.parametrize("page", ["leaderboard", "pareto", "compare", "history", "detail", "failures"])

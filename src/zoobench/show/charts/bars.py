@@ -2,42 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from zoobench.outcome import Interval
 from zoobench.results.row import Row
 from zoobench.show.charts.axes import legend
+from zoobench.show.charts.series import colours_of, first_of, series_names
 from zoobench.show.document import plain
 from zoobench.show.numbers import format_number, format_ratio
 from zoobench.show.speedup import Pair
 from zoobench.show.svg import DIM, GRID, INK, Drawing, fit, round_ticks, text_width
-from zoobench.show.tables import backend_label, scenario_label
-from zoobench.spec import Precision
 
-MOST_MODELS, MOST_PANELS, MOST_SERIES, MOST_BATCHES = 30, 12, 8, 4
+MOST_MODELS, MOST_PANELS, MOST_SERIES, MOST_BATCHES = 30, 12, 12, 4
 
-_COLOURS = {
-    "pytorch": "#D55E00",
-    "onnx_cpu": "#0072B2",
-    "openvino": "#009E73",
-    "torch_compile": "#E69F00",
-    "pytorch_cuda": "#CC79A7",
-    "onnx_cuda": "#56B4E9",
-    "onnx_tensorrt": "#000000",
-    "torch_compile_cuda": "#B8A800",
-    "ort_genai": "#54278F",
-    "endpoint": "#8C564B",
-    "llama_cpp": "#2166AC",
-    "openvino_genai": "#117733",
-    "ort_genai_cuda": "#C51B7D",
-}
-"""One colour a backend in every chart: Okabe and Ito's palette (2008), its yellow darkened to stand on white; more where it
-ends."""
-
-_OTHER_COLOUR = "#7A7A7A"
-_PALER = {"tf32": 0.2, "bf16": 0.3, "fp16": 0.4, "int8": 0.55, "int8_dynamic": 0.7, "int4": 0.7}
-"""Precision → share of white in its backend's colour."""
 _PAD, _GAP, _TITLE, _AXIS = 14, 22, 22, 42
 """Pixels: around the picture, between panels, heights of a panel's title and of its lower axis."""
 
@@ -90,9 +68,9 @@ def latency_chart(rows: Sequence[Row]) -> Chart | None:
     if not scope.rows:
         return None
     marks: dict[Place, Mark] = {}
-    for row in scope.rows:
+    for place, row in scope.at.items():
         opacity = 0.45 if row.is_unstable else 1.0
-        marks[place_of(row)] = Mark(row.median, row.p50_interval_ms, format_number(row.p50_ms), opacity)
+        marks[place] = Mark(row.median, row.p50_interval_ms, format_number(row.p50_ms), opacity)
     caption = "Median latency (p50, ms, shorter is better) with its 95% interval."
     if any(mark.opacity < 1 for mark in marks.values()):
         caption += " Pale bars in a frame are unstable."
@@ -106,11 +84,11 @@ def speedup_chart(pairs: Sequence[Pair]) -> Chart | None:
     scope = Scope.of([p.other for p in pairs])
     if not scope.rows:
         return None
-    shown = {id(r) for r in scope.rows}
+    pair_of = {id(p.other): p for p in pairs}
     marks = {
-        place_of(p.other): Mark(p.ratio, p.interval, format_ratio(p.ratio), 1.0 if p.is_stable else 0.45)
-        for p in pairs
-        if id(p.other) in shown
+        place: Mark(p.ratio, p.interval, format_ratio(p.ratio), 1.0 if p.is_stable else 0.45)
+        for place, row in scope.at.items()
+        for p in [pair_of[id(row)]]
     }
     base = " / ".join(sorted({p.base.backend for p in pairs}))
     caption = (
@@ -227,47 +205,61 @@ def _lower_axis(out: Drawing, scale: _Scale, top: float, bottom: float, unit: st
 
 @dataclass(frozen=True)
 class Scope:
-    """What part of the cells a chart shows, so that it stays readable, and the sentence that says so."""
+    """What part of the cells a chart shows, so that it stays readable, and the sentence that says so.
 
-    rows: list[Row]
+    Attributes:
+        at: where a cell is shown → the cell.
+    """
+
+    at: dict[Place, Row]
     models: list[str]
-    series: list[str]
+    colours: dict[str, str]
     batches: list[int]
     remark: str
 
     @classmethod
     def of(
-        cls, rows: Sequence[Row], most_models: int = MOST_MODELS, most_batches: int = MOST_BATCHES
+        cls,
+        rows: Sequence[Row],
+        most_models: int = MOST_MODELS,
+        most_batches: int = MOST_BATCHES,
+        besides: Collection[int] = (),
     ) -> Scope:
-        """The first models of `rows` and the first backends among those; the first row of equal places."""
+        """The first models of `rows` and the first series among those; the first row of equal places.
+
+        Args:
+            besides: batch sizes that are shown in any case.
+        """
         models, remark = first_of((r.model for r in rows), most_models, "models")
         kept = set(models)
         rows = [r for r in rows if r.model in kept]
-        places = [(row.model, series_of(row), row.batch) for row in rows]
-        series, more = first_of((name for _, name, _ in places), MOST_SERIES, "backends")
+        name = series_names(rows)
+        places = [(plain(row.model), name(row), row.batch) for row in rows]
+        series, more = first_of((name for _, name, _ in places), MOST_SERIES, "series")
         every = sorted({r.batch for r in rows})
-        batches = _spread(every, most_batches)
+        batches = sorted({*_spread(every, most_batches), *besides})
         if batches != every:
             more += f" Of {len(every)} batch sizes {', '.join(map(str, batches))} are shown."
-        inside: dict[Place, Row] = {}
+        at: dict[Place, Row] = {}
+        hidden = 0
         for row, place in zip(rows, places, strict=True):
             if place[1] in series and place[2] in batches:
-                inside.setdefault(place, row)
-        models = list(dict.fromkeys(map(plain, models)))
-        return cls(list(inside.values()), models, in_series_order(series), batches, remark + more)
+                hidden += at.setdefault(place, row) is not row
+        if hidden:
+            more += (
+                f" Of cells that differ in nothing that is named here the first is shown; left out: {hidden}."
+            )
+        return cls(at, list(dict.fromkeys(map(plain, models))), colours_of(series), batches, remark + more)
 
     @property
-    def colours(self) -> dict[str, str]:
-        """Series → colour."""
-        return dict(zip(self.series, series_colours(self.series), strict=True))
+    def rows(self) -> list[Row]:
+        """What is shown."""
+        return list(self.at.values())
 
-
-def first_of(names: Iterable[str], most: int, what: str) -> tuple[list[str], str]:
-    """At most `most` different names in their order, and the sentence that says what is left out."""
-    every = list(dict.fromkeys(names))
-    if len(every) <= most:
-        return every, ""
-    return every[:most], f" The first {most} of {len(every)} {what} are shown."
+    @property
+    def series(self) -> list[str]:
+        """What has a colour, in the legend's order."""
+        return list(self.colours)
 
 
 def _spread(every: list[int], most: int) -> list[int]:
@@ -275,53 +267,3 @@ def _spread(every: list[int], most: int) -> list[int]:
     if len(every) <= most:
         return every
     return [every[i * (len(every) - 1) // (most - 1)] for i in range(most)]
-
-
-def place_of(row: Row) -> Place:
-    """Where a chart of several batch sizes shows it."""
-    return plain(row.model), series_of(row), row.batch
-
-
-def series_of(row: Row) -> str:
-    """What has a colour of its own: the backend with its options, precision and load."""
-    extras = [] if row.scenario == "single_stream" else [scenario_label(row)]
-    return plain(" · ".join([runtime_of(row), *extras]))
-
-
-def runtime_of(row: Row) -> str:
-    """The backend with its options and precision, whatever is asked of it."""
-    return " · ".join(
-        [backend_label(row), *([] if row.precision == Precision.FP32.value else [row.precision])]
-    )
-
-
-def _backend(series: str) -> str:
-    return series.replace("(", "·").split("·")[0].strip()
-
-
-def _series_order(series: str) -> tuple[int, str]:
-    backends = list(_COLOURS)
-    backend = _backend(series)
-    return (backends.index(backend) if backend in backends else len(backends)), series
-
-
-def series_colours(series: Sequence[str]) -> list[str]:
-    """The backend's colour, paler by precision, so that both are the same in every chart; and by steps for further options."""
-    seen: dict[tuple[str, float], int] = {}
-    colours = []
-    for name in series:
-        backend = _backend(name)
-        paler = next((_PALER[part] for part in name.split(" · ")[1:] if part in _PALER), 0.0)
-        step = seen[backend, paler] = seen.get((backend, paler), -1) + 1
-        colours.append(_paler(_COLOURS.get(backend, _OTHER_COLOUR), min(paler + step * 0.12, 0.8)))
-    return colours
-
-
-def in_series_order(series: Iterable[str]) -> list[str]:
-    """The order of legends: backends as everywhere, then by name."""
-    return sorted(series, key=_series_order)
-
-
-def _paler(colour: str, share: float) -> str:
-    parts = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
-    return "#" + "".join(f"{round(part + (255 - part) * share):02X}" for part in parts)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from zoobench.judge.knee import WORTH, knee
 from zoobench.results.row import Row
 from zoobench.show.charts.axes import Axis, left_axis, legend, lower_axis
-from zoobench.show.charts.bars import MOST_PANELS, Chart, Place, Scope, place_of
+from zoobench.show.charts.bars import MOST_PANELS, Chart, Scope
 from zoobench.show.document import plain
 from zoobench.show.svg import INK, Drawing, fit, round_ticks
 
@@ -21,14 +21,16 @@ _KNEE = 7.5
 
 @dataclass(frozen=True)
 class _Curves:
-    """What is drawn of one model: (series, batch) → row."""
+    """What is drawn of one model.
+
+    Attributes:
+        rows: (series, batch) → row.
+        knees: series → the batch from which on larger ones buy little.
+    """
 
     model: str
     rows: dict[tuple[str, int], Row]
-
-    def knee(self, series: str) -> int | None:
-        """The batch from which on larger ones buy little."""
-        return knee({b: r.throughput_per_s or 0.0 for (s, b), r in self.rows.items() if s == series})
+    knees: dict[str, int]
 
 
 def batch_chart(rows: Sequence[Row]) -> Chart | None:
@@ -44,10 +46,16 @@ def batch_chart(rows: Sequence[Row]) -> Chart | None:
     known = [r for r in known if len(batches[r.model]) > 1]
     if not known:
         return None
-    scope = Scope.of(known, most_models=MOST_PANELS, most_batches=MOST_BATCHES)
-    at: dict[Place, Row] = {place_of(r): r for r in scope.rows}
+    # A knee is where it is, whether or not there is room to draw every batch size that was measured.
+    knees = _knees(Scope.of(known, MOST_PANELS, most_batches=len(known)))
+    scope = Scope.of(known, MOST_PANELS, MOST_BATCHES, besides=set(knees.values()))
     panels = [
-        _Curves(model, {(s, b): r for (m, s, b), r in at.items() if m == model}) for model in scope.models
+        _Curves(
+            model,
+            {(s, b): r for (m, s, b), r in scope.at.items() if m == model},
+            {s: batch for (m, s), batch in knees.items() if m == model},
+        )
+        for model in scope.models
     ]
     caption = (
         "Throughput (items/s, more is better) and median latency (p50, ms, less is better) against batch size; every plot has its "
@@ -58,6 +66,15 @@ def batch_chart(rows: Sequence[Row]) -> Chart | None:
         caption += " Hollow points are unstable."
     caption += scope.remark
     return Chart("batches", _draw(scope, panels, caption), caption)
+
+
+def _knees(scope: Scope) -> dict[tuple[str, str], int]:
+    """(Model, series) → its knee, where it has one."""
+    rates: dict[tuple[str, str], dict[int, float]] = {}
+    for (model, series, batch), row in scope.at.items():
+        rates.setdefault((model, series), {})[batch] = row.throughput_per_s or 0.0
+    found = ((place, knee(of_place)) for place, of_place in rates.items())
+    return {place: batch for place, batch in found if batch is not None}
 
 
 def _draw(scope: Scope, panels: Sequence[_Curves], caption: str) -> str:
@@ -97,7 +114,7 @@ def _panel(out: Drawing, scope: Scope, panel: _Curves, left: float, top: float) 
                 out.line((x.at(row.batch), times.at(low)), (x.at(row.batch), times.at(high)), colour, 1.5)
         _line(out, scope, own, lambda r: (x.at(r.batch), rates.at(r.throughput_per_s or 0.0)), colour)
         _line(out, scope, own, lambda r: (x.at(r.batch), times.at(r.median)), colour)
-        if (best := panel.knee(series)) is not None:
+        if (best := panel.knees.get(series)) is not None:
             out.hoop(x.at(best), rates.at(own[best].throughput_per_s or 0.0), INK, _KNEE)
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from zoobench.results.row import Row
 from zoobench.show.charts.axes import Axis, lower_axis
-from zoobench.show.charts.bars import Chart, in_series_order, series_colours, series_of
+from zoobench.show.charts.bars import Chart
+from zoobench.show.charts.series import colours_of, series_names
 from zoobench.show.document import plain
 from zoobench.show.numbers import format_ms
 from zoobench.show.svg import DIM, INK, Drawing, fit
@@ -71,8 +72,8 @@ def distribution_chart(samples: Sequence[tuple[Row, Sequence[float]]]) -> Chart 
 
 
 def _draw(strips: Sequence[_Strip], caption: str) -> str:
-    names = in_series_order({series_of(strip.row) for strip in strips})
-    colours = dict(zip(names, series_colours(names), strict=True))
+    name = series_names([strip.row for strip in strips])
+    colours = colours_of(name(strip.row) for strip in strips)
     models: dict[str, list[_Strip]] = {}
     for strip in strips:
         models.setdefault(strip.row.model, []).append(strip)
@@ -87,14 +88,14 @@ def _draw(strips: Sequence[_Strip], caption: str) -> str:
         out.text(_PAD, top + 12, fit(plain(model), _NAMES + _WIDTH, 13), bold=True, size=13)
         top += _TITLE
         for strip in own:
-            _strip(out, strip, axis, top, colours[series_of(strip.row)])
+            series = name(strip.row)
+            _strip(out, strip, axis, top, f"{series} · batch {strip.row.batch}", colours[series])
             top += _ROW
     return out.finish(left + _WIDTH + _WORDS + _PAD, bottom + _AXIS, caption)
 
 
-def _strip(out: Drawing, strip: _Strip, axis: Axis, top: float, colour: str) -> None:
+def _strip(out: Drawing, strip: _Strip, axis: Axis, top: float, name: str, colour: str) -> None:
     row, middle, below = strip.row, top + 2 + _STRIP / 2, top + 2 + _STRIP + 6
-    name = f"{series_of(row)} · batch {row.batch}"
     out.text(axis.start - 8, middle + 3, fit(name, _NAMES - 10), anchor="end")
     out.dots(_cloud(strip, axis, middle), colour, 0.75)
     low, high = (_inside(strip.quantile(share) / strip.median, axis) for share in (0.25, 0.75))

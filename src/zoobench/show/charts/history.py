@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 
 from zoobench.results.row import Row
 from zoobench.show.charts.axes import Axis, left_axis
-from zoobench.show.charts.bars import Chart, series_colours, series_of
-from zoobench.show.numbers import with_interval
+from zoobench.show.charts.bars import Chart
+from zoobench.show.charts.series import runtime_names, series_colours
+from zoobench.show.numbers import counted, with_interval
 from zoobench.show.svg import DIM, INK, Drawing, fit, text_width
 
 MOST_RECORDS = 60
@@ -50,8 +51,9 @@ def _drawn(shown: Sequence[Row], caption: str) -> str:
     margin = 0.1 * (max(ends) - min(ends)) or 0.05 * max(ends)
     axis = Axis(max(0.0, min(ends) - margin), max(ends) + margin, bottom, top)
     left_axis(out, axis, _LEFT, right, "p50 (ms)")
-    out.text(_LEFT, _PAD + 10, fit(shown[-1].label, width, 13), bold=True, size=13)
-    colour = series_colours([series_of(shown[-1])])[0]
+    name = f"{shown[-1].label} · {counted(shown[-1].threads, 'thread')}"
+    out.text(_LEFT, _PAD + 10, fit(name, width, 13), bold=True, size=13)
+    colour = series_colours([runtime_names(shown)(shown[-1])])[0]
     step = width / len(shown)
     xs = [_LEFT + step * (number + 0.5) for number in range(len(shown))]
     out.line((_LEFT, bottom), (right, bottom), DIM)

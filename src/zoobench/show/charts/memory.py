@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from zoobench.results.row import Row
-from zoobench.show.charts.bars import Chart, Mark, Panel, Scope, bar, place_of, rows_of_panels
+from zoobench.show.charts.bars import Chart, Mark, Panel, Scope, bar, rows_of_panels
 from zoobench.show.numbers import format_megabytes
 
 MOST_BATCHES = 2
@@ -43,8 +43,8 @@ def peak_chart(rows: Sequence[Row]) -> Chart | None:
 
 def _panel(scope: Scope, kind: str, batch: int, of: Callable[[Row], int | None]) -> Panel:
     marks = {
-        place_of(row)[:2]: Mark(value / 1e6, None, format_megabytes(value))
-        for row in scope.rows
+        place[:2]: Mark(value / 1e6, None, format_megabytes(value))
+        for place, row in scope.at.items()
         if row.batch == batch and (value := of(row))
     }
     return Panel(f"{kind} · batch {batch}", f"{kind} memory (MB)", marks)

@@ -3,46 +3,75 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+from zoobench.judge import measures
 from zoobench.judge.front import Aim, pareto_front
-from zoobench.judge.measures import memory_bytes
+from zoobench.outcome import Interval
 from zoobench.results.row import Row
 from zoobench.show.charts.axes import Axis, Labels, left_axis, legend, lower_axis, padded_log
-from zoobench.show.charts.bars import Chart, in_series_order, series_colours, series_of
-from zoobench.show.charts.front import MAP, SIZE, TOP1, Measure
+from zoobench.show.charts.bars import Chart
+from zoobench.show.charts.series import colours_of, series_names
 from zoobench.show.document import plain
+from zoobench.show.numbers import counted
 from zoobench.show.svg import DIM, INK, Drawing
+from zoobench.spec import TEXT
 
 MOST_POINTS = 120
-_LEFT, _WIDTH, _HEIGHT, _RIGHT, _BELOW, _PAD = 66.0, 600.0, 360.0, 130.0, 46.0, 14.0
+_LEFT, _WIDTH, _HEIGHT, _RIGHT, _BELOW, _PAD = 66.0, 600.0, 340.0, 130.0, 46.0, 14.0
 """Pixels: left of the axes, the plot itself, right of it for names, below it, around the picture."""
 
+
+@dataclass(frozen=True)
+class Measure:
+    """What can be an axis.
+
+    Attributes:
+        name: of the chart's file.
+        title: for people, with its unit.
+        known: of a row, in the record's unit.
+        scale: what that is multiplied by to be in the title's.
+        more_is_better: which way is better.
+        of_pictures: figures of other pictures do not belong beside these.
+    """
+
+    name: str
+    title: str
+    known: measures.Measure
+    scale: float = 1.0
+    more_is_better: bool = False
+    of_pictures: bool = False
+
+    def value(self, row: Row) -> float | None:
+        """The row's figure, None where it is not known."""
+        found = self.known.value(row)
+        return None if found is None else self.scale * found
+
+    def interval(self, row: Row) -> Interval | None:
+        """Its interval."""
+        found = self.known.interval(row)
+        return None if found is None else (self.scale * found[0], self.scale * found[1])
+
+
+LATENCY = Measure("latency", "p50 (ms)", measures.latency_of(50))
+TOP1 = Measure("accuracy", "top-1 (%)", measures.TOP1, 100, more_is_better=True, of_pictures=True)
+MAP = Measure("detection", "mAP (%)", measures.MAP, 100, more_is_better=True, of_pictures=True)
+SIZE = Measure("size", "size of the file (MB)", measures.SIZE, 1e-6)
 MEASURES: dict[str, Measure] = {
-    "latency": Measure(
-        "latency",
-        "p50 (ms)",
-        lambda r: r.p50_ms,
-        lambda r: r.p50_interval_ms,
-        more_is_better=False,
-        of_pictures=False,
-    ),
+    "latency": LATENCY,
     "throughput": Measure(
-        "throughput", "throughput (items/s)", lambda r: r.throughput_per_s, lambda _: None, of_pictures=False
+        "throughput", "throughput (items/s)", measures.throughput_of("any"), more_is_better=True
     ),
     "top-1": TOP1,
     "mAP": MAP,
     "size": SIZE,
-    "memory": Measure(
-        "memory",
-        "peak memory (MB)",
-        lambda r: held / 1e6 if (held := memory_bytes(r)) else None,
-        lambda _: None,
-        more_is_better=False,
-        of_pictures=False,
-    ),
+    "memory": Measure("memory", "peak memory (MB)", measures.MEMORY, 1e-6),
+    "TTFT": Measure("ttft", "time to first token (ms)", measures.latency_of(50, "ttft")),
+    "TPOT": Measure("tpot", "time per further token (ms)", measures.latency_of(50, "tpot")),
+    "tokens": Measure("tokens", "throughput (tokens/s)", measures.throughput_of(TEXT), more_is_better=True),
 }
-"""What can be an axis."""
+"""What can be an axis, by what it is called in an address."""
 
 
 def known_measures(rows: Sequence[Row]) -> list[str]:
@@ -57,21 +86,22 @@ def plane_front(rows: Sequence[Row], x: Measure, y: Measure) -> list[Row]:
 
 
 def plane_chart(rows: Sequence[Row], x: Measure, y: Measure) -> Chart | None:
-    """A point a cell, a line through those that nothing else beats in both; None with fewer than two points.
+    """A point a cell, a line along those that nothing else beats in both; None with fewer than two points.
 
     Args:
-        rows: believable ones of one machine and one task, in the order in which they are shown.
+        rows: believable ones of one machine, task and load, in the order in which they are shown.
     """
     points, elsewhere = comparable(rows, x, y)
     if len(points) < 2:
         return None
-    front = plane_front(points, x, y)
-    on_front = set(map(id, front))
-    shown = [*front, *(r for r in points if id(r) not in on_front)][:MOST_POINTS]
-    remark = f" {len(shown)} of {len(points)} cells are shown." if len(points) > len(shown) else ""
-    if elsewhere:
-        remark += f" Left out, as measured on other pictures, which do not compare: {elsewhere}."
-    return _drawn(shown, front[:MOST_POINTS], (x, y), remark)
+    better = " and ".join(
+        f"{('more' if m.more_is_better else 'less')} {m.title.partition(' (')[0]}" for m in (y, x)
+    )
+    said = f"Up: {y.title}; across: {x.title}; {better} is better."
+    pictures = next((r.data_label for r in points if r.data_label), None)
+    if pictures and (x.of_pictures or y.of_pictures):
+        said += f" Pictures: {pictures}."
+    return scatter(points, (x, y), said, other_pictures(elsewhere), MOST_POINTS)
 
 
 def comparable(rows: Sequence[Row], x: Measure, y: Measure) -> tuple[list[Row], int]:
@@ -83,59 +113,89 @@ def comparable(rows: Sequence[Row], x: Measure, y: Measure) -> tuple[list[Row], 
     return [r for r in known if r.data_sha256 == most], len(known) - count
 
 
-def _caption(shown: Sequence[Row], x: Measure, y: Measure) -> str:
-    better = " and ".join(
-        f"{('more' if m.more_is_better else 'less')} {m.title.partition(' (')[0]}" for m in (y, x)
-    )
-    caption = (
-        f"Up: {y.title}; across: {x.title}; {better} is better. The line joins what nothing else beats in both (bold); where "
-        "intervals overlap, that is not decided."
-    )
+def other_pictures(count: int) -> str:
+    """The sentence on what saw others."""
+    if not count:
+        return ""
+    return f" {counted(count, 'cell')} measured on other pictures, which do not compare, {'is' if count == 1 else 'are'} left out."
+
+
+def scatter(
+    points: Sequence[Row], axes: tuple[Measure, Measure], said: str, left_out: str, most: int
+) -> Chart:
+    """The points as a picture, those on the front first where there are more than `most`.
+
+    Args:
+        points: at least one, each with both figures.
+        axes: across, up.
+        said: what the axes are and which way is better: the caption's beginning.
+        left_out: its end.
+    """
+    front = plane_front(points, *axes)
+    on_front = set(map(id, front))
+    shown = [*front, *(r for r in points if id(r) not in on_front)][:most]
+    caption = f"{said} The line joins what nothing else beats in both (bold); where intervals overlap, that is not decided."
     if any(r.is_unstable for r in shown):
         caption += " Hollow points are unstable."
-    pictures = next((r.data_label for r in shown if r.data_label), None)
-    if pictures and (x.of_pictures or y.of_pictures):
-        caption += f" Pictures: {pictures}."
-    return caption
+    if len(points) > len(shown):
+        caption += f" {len(shown)} of {len(points)} cells are shown."
+    return _drawn(shown, front[:most], axes, caption + left_out)
 
 
 def _drawn(
-    shown: Sequence[Row], front: Sequence[Row], measures: tuple[Measure, Measure], remark: str
+    shown: Sequence[Row], front: Sequence[Row], measures: tuple[Measure, Measure], caption: str
 ) -> Chart:
     x_measure, y_measure = measures
     out = Drawing()
-    names = in_series_order({series_of(row) for row in shown})
-    colours = dict(zip(names, series_colours(names), strict=True))
+    series = series_names(shown)
+    colours = colours_of(map(series, shown))
     right = _LEFT + _WIDTH
     top = _PAD + legend(out, colours, _LEFT, _PAD, right + _RIGHT) + 12
     bottom = top + _HEIGHT
-    x = _axis(shown, x_measure, _LEFT, right)
-    y = _axis(shown, y_measure, bottom, top)
+    x, y = _axis(shown, x_measure, _LEFT, right), _axis(shown, y_measure, bottom, top)
     lower_axis(out, x, top, bottom, _named(x_measure, x))
     left_axis(out, y, _LEFT, right, _named(y_measure, y))
     at = {id(r): (x.at(x_measure.value(r) or 0.0), y.at(y_measure.value(r) or 0.0)) for r in shown}
-    out.path([at[id(r)] for r in front], DIM, width=1.5)
+    _front_line(out, [at[id(r)] for r in front], _LEFT if x_measure.more_is_better else right)
     on_front = set(map(id, front))
     labels = Labels(list(at.values()), _LEFT, right + _RIGHT)
     for row in shown:
-        place, colour = at[id(row)], colours[series_of(row)]
+        place, colour = at[id(row)], colours[series(row)]
         if span := _span(x_measure, row, x):
             out.line((x.at(span[0]), place[1]), (x.at(span[1]), place[1]), INK, 1)
         if span := _span(y_measure, row, y):
             out.line((place[0], y.at(span[0])), (place[0], y.at(span[1])), INK, 1)
         (out.ring if row.is_unstable else out.dot)(*place, colour, radius=5 if id(row) in on_front else 3.6)
+    name = _names(shown)
     for row in shown:
-        labels.put(out, at[id(row)], plain(_name(row)), must=id(row) in on_front)
-    caption = _caption(shown, *measures) + remark
+        labels.put(out, at[id(row)], name(row), must=id(row) in on_front)
     if labels.left_out:
-        caption += f" For want of room {labels.left_out} of the names are left out."
-    name = f"{y_measure.name}_{x_measure.name}"
-    return Chart(name, out.finish(right + _RIGHT + _PAD, bottom + _BELOW, caption), caption)
+        caption += f" There was no room for {labels.left_out} of the names."
+    size = right + _RIGHT + _PAD, bottom + _BELOW
+    return Chart(f"{y_measure.name}_{x_measure.name}", out.finish(*size, caption), caption)
 
 
-def _name(row: Row) -> str:
-    precision = "" if row.precision == "fp32" else f" {row.precision}"
-    return f"{row.model}{precision}" + (f" ×{row.batch}" if row.batch > 1 else "")
+def _front_line(out: Drawing, points: Sequence[tuple[float, float]], end: float) -> None:
+    """Steps to the `end` of the worse: between two points the best is still the earlier one's."""
+    steps: list[tuple[float, float]] = []
+    for at in points:
+        if steps:
+            steps.append((at[0], steps[-1][1]))
+        steps.append(at)
+    steps.append((end, steps[-1][1]))
+    out.path(steps, DIM, width=1.5)
+
+
+def _names(shown: Sequence[Row]) -> Callable[[Row], str]:
+    """Beside a point: the model, and what its colour does not tell where that differs."""
+    several = len({row.batch for row in shown}) > 1
+
+    def name(row: Row) -> str:
+        parts = [row.model, *([] if row.precision == "fp32" else [row.precision])]
+        parts += [f"×{row.batch}"] if several else []
+        return plain(" ".join(parts))
+
+    return name
 
 
 def _named(measure: Measure, axis: Axis) -> str:

@@ -7,15 +7,8 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 
 from zoobench.results.row import Row
-from zoobench.show.charts.bars import (
-    MOST_PANELS,
-    Chart,
-    first_of,
-    in_series_order,
-    runtime_of,
-    series_colours,
-)
-from zoobench.show.document import plain
+from zoobench.show.charts.bars import MOST_PANELS, Chart
+from zoobench.show.charts.series import colours_of, first_of, runtime_names
 from zoobench.show.svg import DIM, GRID, Drawing, fit, round_ticks
 from zoobench.show.tables import model_label, scenario_label
 from zoobench.spec import TOKENS
@@ -75,7 +68,7 @@ def itl_chart(rows: Sequence[Row]) -> Chart | None:
     panels: dict[Hashable, _Panel] = {}
     # One new token has no neighbour, two have one interval: a point is no line.
     drawn = [r for r in rows if r.scenario == TOKENS and len(r.itl_by_position_ms) > 1]
-    many = _several_threads(drawn)
+    name = runtime_names(drawn)
     joined = 1
     for row in drawn:
         key = (model_label(row), row.batch, scenario_label(row))
@@ -86,7 +79,7 @@ def itl_chart(rows: Sequence[Row]) -> Chart | None:
         step = -(-len(row.itl_by_position_ms) // _MOST_POSITIONS)
         joined = max(joined, step)
         # How many clients there were stands over the panel.
-        panel.lines.setdefault(_name(row, many), _positions(row, step))
+        panel.lines.setdefault(name(row), _positions(row, step))
     caption = "Time between neighbouring tokens (ITL, median over requests, ms, less is better) against the position of the later one"
     caption += f", up to {joined} neighbours drawn as their median." if joined > 1 else "."
     return _chart("itl", list(panels.values()), caption)
@@ -120,12 +113,16 @@ def _by_length(
 ) -> list[_Panel]:
     """Panels in which at least one line has two lengths; cells of equal place and lengths: the first."""
     spoken = [r for r in rows if r.scenario == TOKENS and r.prompt_tokens and r.new_tokens]
-    many = _several_threads(spoken)
+    runtime = runtime_names(spoken)
     panels: dict[Hashable, _Panel] = {}
     seen: set[Hashable] = set()
     for row in sorted(spoken, key=lambda r: (_length(r), r.prompt_tokens or 0)):
         for unit, value_of in kinds:
-            key, name, value = (model_label(row), row.batch, unit), _client_name(row, many), value_of(row)
+            key, name, value = (
+                (model_label(row), row.batch, unit),
+                runtime(row) + _clients(row),
+                value_of(row),
+            )
             if value is None or (key, name, row.prompt_tokens, row.new_tokens) in seen:
                 continue
             seen.add((key, name, row.prompt_tokens, row.new_tokens))
@@ -155,32 +152,21 @@ def _positions(row: Row, step: int) -> list[_Point]:
     ]
 
 
-def _several_threads(rows: Sequence[Row]) -> bool:
-    return len({r.threads for r in rows}) > 1
-
-
-def _name(row: Row, many: bool) -> str:
-    """A line must not join cells of different threads."""
-    return plain(runtime_of(row) + (f" · {row.threads} threads" if many else ""))
-
-
-def _client_name(row: Row, many: bool) -> str:
-    """Nor of different numbers of clients."""
-    clients = f" · {row.concurrency} clients" if (row.concurrency or 1) > 1 else ""
-    return _name(row, many) + clients
+def _clients(row: Row) -> str:
+    """A line must not join cells of different numbers of clients."""
+    return f" · {row.concurrency} clients" if (row.concurrency or 1) > 1 else ""
 
 
 def _chart(name: str, panels: list[_Panel], caption: str) -> Chart | None:
     if not panels:
         return None
-    names, remark = first_of((n for p in panels for n in p.lines), _MOST_LINES, "backends")
+    names, remark = first_of((n for p in panels for n in p.lines), _MOST_LINES, "series")
     panels = [panel for panel in panels if set(panel.lines) & set(names)]
     if len(panels) > MOST_PANELS:
         caption += f" The first {MOST_PANELS} of {len(panels)} panels are shown."
         panels = panels[:MOST_PANELS]
-    names = in_series_order(names)
-    colours = dict(zip(names, series_colours(names), strict=True))
-    if any(not point.stable for p in panels for n in names for point in p.lines.get(n, ())):
+    colours = colours_of(names)
+    if any(not point.stable for p in panels for n in colours for point in p.lines.get(n, ())):
         caption += " Rings are unstable." if panels[0].dots else " Dashed lines are unstable."
     if len(panels) > 1:
         caption += " Every panel has its own scale."

@@ -16,6 +16,7 @@ from zoobench.show.dashboard.markup import show_blocks, show_notice, show_style
 from zoobench.show.dashboard.place import Place
 from zoobench.show.dashboard.watching import watch_of
 from zoobench.show.no_results import explained, problem_list
+from zoobench.show.numbers import counted
 from zoobench.show.tables import machine_label
 
 PAGES: dict[str, tuple[ModuleType, str]] = {
@@ -127,5 +128,5 @@ def _tell(folder: Folder, *, alone: bool) -> None:
                 show_blocks(blocks)
     elif folder.problems:
         count = len(folder.problems)
-        with st.expander(f"{count} {'thing' if count == 1 else 'things'} could not be read"):
+        with st.expander(f"{counted(count, 'thing')} could not be read"):
             show_blocks(problem_list(folder.problems))

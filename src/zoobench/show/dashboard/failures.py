@@ -16,7 +16,7 @@ def show(place: Place) -> None:
     show_text(machine_label(machine.newest))
     cells = failing(machine.cells)
     if not cells:
-        show_text(f"All {len(machine.cells)} cells of this machine have a number.")
+        show_text("Every cell of this machine has a number.")
         return
     show_text(f"{len(cells)} of {len(machine.cells)} cells.")
     show_blocks(failure_section(View(cells, machine.fake))[1:])

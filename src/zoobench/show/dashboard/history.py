@@ -11,6 +11,7 @@ from zoobench.show.dashboard.grid import show_grid
 from zoobench.show.dashboard.markup import show_blocks, show_chart, show_text
 from zoobench.show.dashboard.place import Place
 from zoobench.show.document import Paragraph
+from zoobench.show.numbers import counted
 from zoobench.show.one_record import history_table
 from zoobench.show.tables import in_order, machine_label
 
@@ -24,10 +25,8 @@ def show(place: Place) -> None:
         return
     row = place.pick(cells, "record", "Cell")
     rows = history(place.holdings.rows, row)
-    count = len(rows)
-    show_blocks(
-        [Paragraph(f"{row.label}: {count} record{'' if count == 1 else 's'} on this machine", strong=True)]
-    )
+    of = f"{row.label} · {counted(row.threads, 'thread')}"
+    show_blocks([Paragraph(f"{of}: {counted(len(rows), 'record')} on this machine", strong=True)])
     show_chart(history_chart(rows), "None of its records has a number.")
     runs = {one.run_id: place.holdings.run(one.run_id) for one in rows}
     names = [reference(one) for one in reversed(rows)]

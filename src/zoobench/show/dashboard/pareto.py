@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
+from zoobench.judge.scope import by_load, load_name
 from zoobench.results.explore import values_of
 from zoobench.results.query import Cell
+from zoobench.results.row import Row
 from zoobench.results.watch import reference
 from zoobench.show.charts.plane import MEASURES, comparable, known_measures, plane_chart, plane_front
 from zoobench.show.dashboard.grid import show_grid
@@ -28,19 +30,21 @@ def show(place: Place) -> None:
         x = place.address.one("x", "Across", list(MEASURES), default="latency", said=_title)
     with right:
         y = place.address.one("y", "Up", list(MEASURES), default=up, said=_title)
-    # A classifier does not compete with a detector.
-    tasks = values_of(cells, "task")
-    if not tasks:
+    # A classifier does not compete with a detector, nor a long answer with a short one.
+    planes = [
+        (task, asked, rows)
+        for task in values_of(cells, "task")
+        for asked, rows in by_load(cell.row for cell in cells if cell.row.task == task).items()
+    ]
+    if not planes:
         show_text("No believable cell fits these filters.")
-    for task in tasks:
-        of_task = [cell for cell in cells if cell.row.task == task]
-        if len(tasks) > 1:
-            show_blocks([Heading(3, task.replace("_", " "))])
-        _show_plane(place, of_task, x, y, task)
+    for task, asked, rows in planes:
+        if len(planes) > 1:
+            show_blocks([Heading(3, f"{task.replace('_', ' ')} · {load_name(asked)}")])
+        _show_plane(place, rows, x, y, f"{task}:{asked}")
 
 
-def _show_plane(place: Place, cells: list[Cell], x: str, y: str, task: str) -> None:
-    rows = [cell.row for cell in cells]
+def _show_plane(place: Place, rows: list[Row], x: str, y: str, key: str) -> None:
     across, up = MEASURES[x], MEASURES[y]
     missing = f"Fewer than two of the {len(rows)} cells have both {across.title} and {up.title}."
     show_chart(plane_chart(rows, across, up), missing)
@@ -49,8 +53,8 @@ def _show_plane(place: Place, cells: list[Cell], x: str, y: str, task: str) -> N
         return
     st.markdown("**On the front**")
     table = documented_table([Cell(row) for row in front], Notes(), narrow=True, batches=True)
-    picked = show_grid(table, list(map(reference, front)), f"front:{task}", "The cells on the front")
-    if st.button("Compare the chosen", key=f"compare:{task}", disabled=len(picked) < 2):
+    picked = show_grid(table, list(map(reference, front)), f"front:{key}", "The cells on the front")
+    if st.button("Compare the chosen", key=f"compare:{key}", disabled=len(picked) < 2):
         place.go("compare", cells=picked)
 
 

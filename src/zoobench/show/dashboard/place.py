@@ -13,6 +13,7 @@ from zoobench.results.query import Cell
 from zoobench.results.row import Row
 from zoobench.results.watch import Holdings, Machine, reference
 from zoobench.show.dashboard.address import Address
+from zoobench.show.numbers import counted
 
 MOST_OPTIONS = 400
 """Cells among which one can be picked from a list; filters lead to the others."""
@@ -93,4 +94,4 @@ def _spoken(word: str) -> str:
 
 
 def _label(row: Row) -> str:
-    return f"{row.label} · {row.threads} threads · {row.recorded_at[:16].replace('T', ' ')}"
+    return f"{row.label} · {counted(row.threads, 'thread')} · {row.recorded_at[:16].replace('T', ' ')}"

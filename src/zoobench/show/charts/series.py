@@ -1,0 +1,107 @@
+"""What has a colour of its own in a chart, what it is called, and which colour: one home for all charts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+from zoobench.results.row import Row
+from zoobench.show.document import plain
+from zoobench.show.numbers import counted
+from zoobench.show.tables import backend_label, scenario_label
+from zoobench.spec import Precision
+
+_COLOURS = {
+    "pytorch": "#D55E00",
+    "onnx_cpu": "#0072B2",
+    "openvino": "#009E73",
+    "torch_compile": "#E69F00",
+    "pytorch_cuda": "#CC79A7",
+    "onnx_cuda": "#56B4E9",
+    "onnx_tensorrt": "#000000",
+    "torch_compile_cuda": "#B8A800",
+    "ort_genai": "#54278F",
+    "endpoint": "#8C564B",
+    "llama_cpp": "#2166AC",
+    "openvino_genai": "#117733",
+    "ort_genai_cuda": "#C51B7D",
+}
+"""One colour a backend in every chart: Okabe and Ito's palette (2008), its yellow darkened to stand on white; more where it
+ends."""
+
+_OTHER_COLOUR = "#7A7A7A"
+_PALER = {"tf32": 0.2, "bf16": 0.3, "fp16": 0.4, "int8": 0.55, "int8_dynamic": 0.7, "int4": 0.7}
+"""Precision → share of white in its backend's colour."""
+
+
+def runtime_names(rows: Iterable[Row]) -> Callable[[Row], str]:
+    """Row → its backend with options and precision, whatever is asked of it; and its threads, where those of `rows` differ.
+
+    Two rows that differ in any of these are two series: one of them would hide the other.
+    """
+    several = len({row.threads for row in rows}) > 1
+
+    def name(row: Row) -> str:
+        parts = [backend_label(row)]
+        parts += [] if row.precision == Precision.FP32.value else [row.precision]
+        parts += [counted(row.threads, "thread")] if several else []
+        return plain(" · ".join(parts))
+
+    return name
+
+
+def series_names(rows: Iterable[Row]) -> Callable[[Row], str]:
+    """Row → what it is called in a chart of `rows`: as `runtime_names`, with its load."""
+    runtime = runtime_names(rows)
+
+    def name(row: Row) -> str:
+        return (
+            runtime(row)
+            if row.scenario == "single_stream"
+            else plain(f"{runtime(row)} · {scenario_label(row)}")
+        )
+
+    return name
+
+
+def colours_of(series: Iterable[str]) -> dict[str, str]:
+    """Series → colour, in the order of legends: backends as everywhere, then by name."""
+    names = sorted(set(series), key=_order)
+    return dict(zip(names, series_colours(names), strict=True))
+
+
+def series_colours(series: Sequence[str]) -> list[str]:
+    """The backend's colour, paler by precision, so that both are the same in every chart; and by steps for further options."""
+    seen: dict[tuple[str, float], int] = {}
+    colours = []
+    for name in series:
+        backend = _backend(name)
+        paler = next((_PALER[part] for part in name.split(" · ")[1:] if part in _PALER), 0.0)
+        step = seen[backend, paler] = seen.get((backend, paler), -1) + 1
+        colours.append(_paler(_COLOURS.get(backend, _OTHER_COLOUR), min(paler + step * 0.12, 0.8)))
+    return colours
+
+
+def first_of(names: Iterable[str], most: int, what: str) -> tuple[list[str], str]:
+    """At most `most` different names in their order, and the sentence that says what is left out."""
+    every = list(dict.fromkeys(names))
+    if len(every) <= most:
+        return every, ""
+    return every[:most], f" The first {most} of {len(every)} {what} are shown."
+
+
+def _backend(series: str) -> str:
+    return series.replace("(", "·").split("·")[0].strip()
+
+
+def _order(series: str) -> tuple[int, str]:
+    backends = list(_COLOURS)
+    backend = _backend(series)
+    # 2 threads come before 16.
+    by_number = re.sub(r"[0-9]+", lambda number: number[0].zfill(9), series)
+    return (backends.index(backend) if backend in backends else len(backends)), by_number
+
+
+def _paler(colour: str, share: float) -> str:
+    parts = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+    return "#" + "".join(f"{round(part + (255 - part) * share):02X}" for part in parts)
