@@ -50,6 +50,12 @@ def test_a_results_folder_is_the_latest_of_every_case(results: Path) -> None:
     assert chosen.problems == []
 
 
+def test_a_renamed_run_keeps_its_samples_among_all_of_a_results_folder(results: Path) -> None:
+    (results / "runs" / OLD).rename(results / "runs" / "kept")
+    chosen = select(str(results), results)
+    assert [tuple(chosen.slots(r)) for r in chosen.records] == [(SLOT,), (SLOT,)]
+
+
 @pytest.mark.parametrize("word", [OLD, "20261123", f"results/runs/{OLD}", f"results/runs/{OLD}/"])
 def test_a_run_by_its_id_the_beginning_of_it_or_its_folder(results: Path, word: str) -> None:
     chosen = select(word, Path("results"))

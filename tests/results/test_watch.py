@@ -131,6 +131,15 @@ def test_holdings_part_machines_and_count_a_run_in_two_folders_once(tmp_path: Pa
         assert holdings.by_reference[reference(row)] is row
 
 
+def test_a_run_whose_folder_was_renamed_is_the_same_run(tmp_path: Path) -> None:
+    one, two = (write_results(tmp_path / name, [make_record(run_id=f"run-{name}")]) for name in "ab")
+    kept = (one / "runs/run-a").rename(one / "runs/before the upgrade")
+    holdings = Holdings(Watch([one, two]).look())
+    assert {row.run_id for row in holdings.rows} == {"run-a", "run-b"}
+    assert holdings.run_folder("run-a") == kept
+    assert holdings.run("run-a").argv[:2] == ("zoobench", "run")
+
+
 def test_a_failure_after_a_number_does_not_hide_it(tmp_path: Path) -> None:
     later = make_failure("resnet18", run_id="run-9", at="2026-11-30T00:00:00+00:00")
     write_results(tmp_path, [make_record(), later])

@@ -178,6 +178,14 @@ def test_html_is_one_page_that_needs_nothing_else(tmp_path: Path) -> None:
     assert not (tmp_path / "r_charts").exists()
 
 
+def test_a_renamed_run_is_reported_as_before(tmp_path: Path) -> None:
+    results = write_results(tmp_path / "r", [with_samples(tmp_path / "r", make_record())])
+    (results / "runs/run-1").rename(results / "runs/kept")
+    page = write_report(results, tmp_path / "r.html", "html").report.read_text()
+    assert "zoobench run --models resnet18" in page and "Latency distributions" in page
+    assert "could not be read" not in page
+
+
 def test_a_page_has_one_table_of_every_batch_size_that_is_chosen_from(tmp_path: Path) -> None:
     results = write_results(tmp_path / "results", full_run())
     page = write_report(results, tmp_path / "r.html", "html").report.read_text()

@@ -155,6 +155,13 @@ def test_the_report_says_why_where_a_precision_does_not_pay(
     assert (f"zoobench explain run-1 effnet onnx_cpu int8 batch=1 --results-dir {results}" in text) is is_told
 
 
+def test_a_renamed_run_is_explained_and_named_as_it_is_called_now(tmp_path: Path) -> None:
+    results = write_results(tmp_path / "results", [fp32(), int8(10.4)])
+    (results / "runs/run-1").rename(results / "runs/kept")
+    text = write_report(results, tmp_path / "RESULTS.md").report.read_text("utf-8")
+    assert "zoobench explain kept effnet onnx_cpu int8 batch=1" in text
+
+
 def test_the_worst_comes_first_in_a_report_and_an_ambiguous_cell_goes_by_its_id(tmp_path: Path) -> None:
     other = {"options": {"graph_optimization": "basic"}}
     cells = [fp32(), int8(7.7), fp32(**other), int8(12.0, **other)]

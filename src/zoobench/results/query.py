@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -34,14 +34,17 @@ class Run:
     """One run as its manifest tells it; what the manifest does not say is empty.
 
     Attributes:
+        run_id: as its records have it, whatever its folder is called by now.
         git_commit: of the folder in which the command was typed.
         cells: how many cells it set out to record; None: not written down.
+        folder: where its files lie; None: nowhere here.
     """
 
     run_id: str
     argv: tuple[str, ...] = ()
     git_commit: str | None = None
     cells: int | None = None
+    folder: Path | None = None
 
 
 @dataclass
@@ -59,6 +62,10 @@ class Loaded(Generic[T]):
     problems: list[str] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
     newer: int = 0
+
+    def folders(self) -> dict[str, Path]:
+        """Run id → its folder; of two copies of a run the first."""
+        return {run.run_id: run.folder for run in reversed(self.runs) if run.folder is not None}
 
 
 @dataclass(frozen=True)
@@ -121,7 +128,10 @@ def _load(folders: Iterable[Path], reader: _Reader[T], batches: Collection[int] 
             before = len(loaded.records)
             _read_lines(folder / "records.jsonl", reader, loaded, batches)
             if len(loaded.records) > before:
-                loaded.runs.append(_read_manifest(folder, loaded.problems))
+                run = _read_manifest(folder, loaded.problems)
+                # The folder may have been renamed since: which run it is, its records say.
+                named = dict.fromkeys(name for _, name in map(reader.when, loaded.records[before:]))
+                loaded.runs += [replace(run, run_id=name) for name in named]
         loaded.records.sort(key=attrgetter("recorded_at"))
         first = {run_id: at for at, run_id in map(reader.when, reversed(loaded.records))}
         loaded.runs.sort(key=lambda run: first.get(run.run_id, ""))
@@ -223,13 +233,14 @@ def _read_manifest(folder: Path, problems: list[str]) -> Run:
             raise TypeError("argv is not a list of words")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         problems.append(f"{file}: cannot be read ({type(error).__name__}); the run's command is unknown")
-        return Run(folder.name)
+        return Run(folder.name, folder=folder)
     commit, cells = data.get("git_commit"), data.get("cells")
     return Run(
         folder.name,
         tuple(argv),
         commit if isinstance(commit, str) else None,
         cells if isinstance(cells, int) and cells > 0 else None,
+        folder,
     )
 
 

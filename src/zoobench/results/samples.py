@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path, PurePath
 
 from zoobench.results.row import Row
-from zoobench.results.store import RUNS, StoreError, samples_of
+from zoobench.results.store import StoreError, samples_of
 
 
-def call_times_ms(results_dir: Path, row: Row, problems: list[str]) -> list[float]:
+def call_times_ms(run_folder: Path, row: Row, problems: list[str]) -> list[float]:
     """Milliseconds of every timed call, in the order in which they were made; empty where no samples were kept.
 
     Warm-up and settling calls are no part of them. Where the call was near the timer's grain, each is the mean of several.
@@ -18,13 +18,13 @@ def call_times_ms(results_dir: Path, row: Row, problems: list[str]) -> list[floa
     """
     if row.samples_file is None:
         return []
-    parts = PurePath(row.run_id, row.samples_file)
-    if parts.is_absolute() or ".." in parts.parts:
+    file = PurePath(row.samples_file)
+    if file.is_absolute() or ".." in file.parts:
         # A results folder may come from anybody.
         problems.append(f"{row.label}: its samples file {row.samples_file!r} lies outside the run; left out")
         return []
     try:
-        slots = samples_of(results_dir / RUNS / row.run_id, row.samples_file)
+        slots = samples_of(run_folder, row.samples_file)
     except StoreError as error:
         problems.append(str(error))
         return []

@@ -24,6 +24,7 @@ class Selection:
     def __init__(self, name: str, loaded: Loaded[Record], results_dir: Path, run: Path | None) -> None:
         """Take what was loaded from `run`, or, where that is None, from every run of `results_dir`."""
         self.name, self._results_dir, self._run = name, results_dir, run
+        self._folders = loaded.folders()
         self.all = loaded.records
         self.records = latest(self.all)
         self.problems = list(loaded.problems)
@@ -33,7 +34,8 @@ class Selection:
         if record.samples_file is None:
             return ()
         try:
-            folder = self._run or self._results_dir / RUNS / record.run_id
+            run_id = record.run_id
+            folder = self._run or self._folders.get(run_id) or self._results_dir / RUNS / run_id
             return read_samples(folder / record.samples_file)
         except StoreError as error:
             self.problems.append(str(error))

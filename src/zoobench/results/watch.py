@@ -152,9 +152,8 @@ class Holdings:
         return (runs or {}).get(run_id) or Run(run_id)
 
     def run_folder(self, run_id: str) -> Path | None:
-        """Where the run's files lie."""
-        home = self._home.get(run_id)
-        return None if home is None else home.path / RUNS / run_id
+        """Where the run's files lie, whatever that folder is called by now."""
+        return self.run(run_id).folder
 
 
 def reference(row: Row) -> str:
@@ -231,12 +230,12 @@ class Watch:
             for problem in one.problems
             if not (run in running and problem.endswith(_TORN))
         )
-        known_runs = {run.run_id: run for _, one in loaded for run in one.runs}
+        known_runs = {run.run_id: run for _, one in reversed(loaded) for run in one.runs}
         progress = tuple(
             Progress(
                 run.name,
                 len(self._read[run][1].records),
-                known_runs[run.name].cells if run.name in known_runs else None,
+                next((known.cells for known in self._read[run][1].runs), None),
             )
             for run in running
         )

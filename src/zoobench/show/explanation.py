@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from zoobench.judge.explain import Difference, Explanation, Versus, explain, find_counterpart
 from zoobench.judge.margin import judged_record
-from zoobench.results.query import Loaded, load_run
+from zoobench.results.query import Loaded, Run, load_run
 from zoobench.results.record import Record
 from zoobench.results.row import Row
 from zoobench.results.select import Selection
-from zoobench.results.store import RUNS
 from zoobench.show.document import Block, Column, Command, Heading, Items, Paragraph, Table
 from zoobench.show.numbers import (
     DASH,
@@ -221,11 +220,11 @@ def _speed_up(versus: Versus) -> str:
     )
 
 
-def why_section(view: View, results_dir: Path, problems: list[str]) -> list[Block]:
+def why_section(view: View, results_dir: Path, loaded: Loaded[Row]) -> list[Block]:
     """Every precision beside fp32; for those that do not pay a paragraph why, and the command that tells more.
 
     Args:
-        problems: gets what could not be read on the way.
+        loaded: the results, whose problems get what could not be read on the way.
     """
     if view.fake:
         return []
@@ -236,7 +235,7 @@ def why_section(view: View, results_dir: Path, problems: list[str]) -> list[Bloc
     asked = every[: 2 * MOST_BESIDE]
     beside: list[tuple[Row, Explanation]] = []
     found: list[tuple[Explanation, Record]] = []
-    side = _records_of(view, asked, results_dir)
+    side = _records_of(view, asked, results_dir, loaded.runs)
     at = {(r.run_id, r.measurement_key, r.recorded_at): r for r in side.records}
     whole: dict[Hashable, list[Record]] = {}
     for other in side.records:
@@ -260,7 +259,7 @@ def why_section(view: View, results_dir: Path, problems: list[str]) -> list[Bloc
         beside.append((row, told))
     else:
         left -= len(asked)
-    problems += [problem for problem in side.problems if problem not in problems]
+    loaded.problems += [problem for problem in side.problems if problem not in loaded.problems]
     if not beside:
         return []
     blocks: list[Block] = [Heading(3, "Precisions against fp32"), _beside_fp32(beside)]
@@ -279,7 +278,7 @@ def why_section(view: View, results_dir: Path, problems: list[str]) -> list[Bloc
         *(Paragraph(paragraph(one)) for one, _ in found[:MOST_CELLS]),
         *([Paragraph(f"{more} more precisions do not pay.")] if more > 0 else []),
         Paragraph("Every cell's operators and nodes, beside those of fp32:"),
-        Command((_command(found[0][1], side.records, results_dir),)),
+        Command((_command(found[0][1], side.records, results_dir, loaded.folders()),)),
     ]
 
 
@@ -288,19 +287,21 @@ def _near(record: Record) -> Hashable:
     return record.case.model, record.case.backend, record.case.batch, record.machine.fingerprint
 
 
-def _records_of(view: View, asked: Sequence[Row], results_dir: Path) -> Selection:
+def _records_of(view: View, asked: Sequence[Row], results_dir: Path, known: list[Run]) -> Selection:
     """The whole records of `asked` and of what they may be held against: rows have no kernels."""
     models = {row.model for row in asked}
     wanted = set(map(id, asked))
     runs = {r.run_id for r in view.rows if r.model in models and (id(r) in wanted or r.precision == "fp32")}
-    selection = Selection("", Loaded(), results_dir, None)
-    for run in sorted(runs):
-        found = load_run(results_dir / RUNS / run, {row.batch for row in asked}).records
+    selection = Selection("", Loaded(runs=known), results_dir, None)
+    for folder in sorted(run.folder for run in known if run.folder and run.run_id in runs):
+        found = load_run(folder, {row.batch for row in asked}).records
         selection.records += [r for r in found if r.case.model in models]
     return selection
 
 
-def _command(record: Record, records: Sequence[Record], results_dir: Path) -> str:
+def _command(
+    record: Record, records: Sequence[Record], results_dir: Path, folders: Mapping[str, Path]
+) -> str:
     """What to type to see more of `record`: by its words, or by its id where they would fit others too."""
     case = record.case
     words = [case.model, case.backend, case.precision.value, f"batch={case.batch}"]
@@ -312,6 +313,5 @@ def _command(record: Record, records: Sequence[Record], results_dir: Path) -> st
         == (case.model, case.backend, case.precision, case.batch)
     }
     said = words if len(alike) == 1 else [case.id]
-    return (
-        f"zoobench explain {shlex.join([record.run_id, *said])} --results-dir {shlex.quote(str(results_dir))}"
-    )
+    run = folders[record.run_id].name
+    return f"zoobench explain {shlex.join([run, *said])} --results-dir {shlex.quote(str(results_dir))}"

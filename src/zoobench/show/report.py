@@ -209,7 +209,7 @@ class _Page:
             *self._calls(view, number),
             *self._worth(view),
             *self._language_models(view, number),
-            *why_section(view, self.results_dir, self.loaded.problems),
+            *why_section(view, self.results_dir, self.loaded),
             *sections.start_section(view),
             *sections.limit_section(view),
             *sections.failure_section(view),
@@ -259,8 +259,9 @@ class _Page:
             ]
         else:
             told = []
+        folders = self.loaded.folders()
         samples = [
-            (row, call_times_ms(self.results_dir, row, self.loaded.problems))
+            (row, call_times_ms(folders[row.run_id], row, self.loaded.problems))
             for row in (kept[:MOST_CELLS] if number < MOST_MACHINES_WITH_CHARTS else [])
         ]
         drawn = self._chart(lambda: distribution_chart(samples), number, "Latency distributions")

@@ -257,6 +257,12 @@ def test_a_record_is_shown_with_all_that_is_known_of_it(app: App) -> None:
     assert "There is nothing to draw: no samples were kept of this record" in app.html
 
 
+def test_a_renamed_run_is_opened_and_compared(app: App, results: Path) -> None:
+    (results / "runs/run-1").rename(results / "runs/kept")
+    app.open("detail", record=named(full_run()[0]))
+    assert "zoobench run --models" in app.html and "no samples were kept" in app.html
+
+
 def test_failures_say_why(app: App, results: Path) -> None:
     app.open("failures")
     assert "the worker was killed for memory at 7.4 GB; use a smaller batch" in app.html
