@@ -103,3 +103,10 @@ def test_a_command_cannot_leave_its_fence() -> None:
 def test_a_picture_lies_beside_the_markdown() -> None:
     picture: list[Block] = [Picture("my charts/p50.svg", "<svg/>", "what it shows")]
     assert "![what it shows](my%20charts/p50.svg)" in to_markdown(picture)
+
+
+def test_a_command_is_never_cut_and_hides_nothing() -> None:
+    long = "zoobench run --models " + " ".join(f"model_{n:03}" for n in range(200))
+    text = to_markdown([Command((long, "echo a\u202eb\nrm"))])
+    assert long in text
+    assert text.splitlines()[2] == "echo ab rm"

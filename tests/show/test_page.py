@@ -148,3 +148,8 @@ def test_tables_of_a_report_say_what_names_them(tmp_path: Path) -> None:
     text = write_report(results, tmp_path / "r.html", "html").report.read_text()
     named = re.findall(r'<table aria-labelledby="(.*?)"', text)
     assert len(named) == text.count("<table") and set(named) <= set(Tags(text).ids)
+
+
+def test_a_long_command_is_whole() -> None:
+    long = "zoobench run --models " + " ".join(f"model_{n:03}" for n in range(200))
+    assert f"<code>{long}</code>" in to_html("t", [Command((long,))])

@@ -92,9 +92,18 @@ def plain(text: str) -> str:
     """One line without control, direction and other invisible characters, clipped to 500 characters."""
     if text.isprintable() and len(text) <= LONGEST_TEXT:
         return text
-    spaced = " ".join(text[: 4 * LONGEST_TEXT].split())
-    shown = "".join(c for c in spaced if unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Cn"))
+    shown = _visible(text[: 4 * LONGEST_TEXT])
     return shown if len(shown) <= LONGEST_TEXT else shown[: LONGEST_TEXT - 1] + "…"
+
+
+def command_text(block: Command) -> str:
+    """What is typed, line by line, as `plain` but whole: a command that lost its end is another one."""
+    return "\n".join(line if line.isprintable() else _visible(line) for line in block.lines)
+
+
+def _visible(text: str) -> str:
+    spaced = " ".join(text.split())
+    return "".join(c for c in spaced if unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Cn"))
 
 
 def markdown_text(text: str) -> str:
@@ -153,7 +162,7 @@ def _markdown_table(table: Table) -> Iterator[str]:
 
 
 def _markdown_command(block: Command) -> str:
-    text = "\n".join(map(plain, block.lines))
+    text = command_text(block)
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}sh\n{text}\n{fence}"

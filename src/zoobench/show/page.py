@@ -14,7 +14,17 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from zoobench.show.document import Block, Command, Heading, Items, Paragraph, Picture, Table, plain
+from zoobench.show.document import (
+    Block,
+    Command,
+    Heading,
+    Items,
+    Paragraph,
+    Picture,
+    Table,
+    command_text,
+    plain,
+)
 from zoobench.show.numbers import Keyed
 
 _CARDS_FROM, _DENSE_FROM = 4, 12
@@ -139,7 +149,7 @@ def _simple(block: Paragraph | Items | Command | Picture) -> str:
             )
             return f"<ul>{items}</ul>"
         case Command():
-            return f"<pre><code>{html.escape(chr(10).join(map(plain, block.lines)))}</code></pre>"
+            return f"<pre><code>{html.escape(command_text(block))}</code></pre>"
         case Picture():
             # As an image of its own: nothing in it can act on the page.
             data = base64.b64encode(block.svg.encode()).decode()
