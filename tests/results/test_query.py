@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ from zoobench.results.query import (
 from zoobench.results.record import ModelInfo, Record
 from zoobench.results.row import Row, row_of
 from zoobench.results.schema import SCHEMA_VERSION
+from zoobench.results.select import select
+from zoobench.results.watch import State, Watch
 
 Load = Callable[[Path], Loaded[Any]]
 
@@ -49,6 +52,30 @@ def write_lines(folder: Path, *lines: bytes) -> Path:
 
 def line(**changes: Any) -> bytes:
     return json.dumps({**make_record().model_dump(mode="json"), **changes}).encode() + b"\n"
+
+
+@pytest.fixture
+def closed(tmp_path: Path) -> Iterator[Path]:
+    """A results folder below one that lets nobody in; root, whom that would not stop, is somebody else meanwhile."""
+    results = write_results(tmp_path / "closed" / "results", [make_record()])
+    results.parent.chmod(0)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield results
+    finally:
+        os.seteuid(user)
+        results.parent.chmod(0o700)
+
+
+def test_a_closed_folder_is_told_in_one_line_and_what_to_do(closed: Path) -> None:
+    with pytest.raises(UsageError, match=r"^cannot read '.*runs': Permission denied; check its permissions$"):
+        load_rows(closed)
+    with pytest.raises(UsageError, match="Permission denied; check its permissions"):
+        select("latest", closed)
+    (folder,) = Watch([closed]).look()
+    assert folder.state is State.CLOSED and "Permission denied" in folder.problems[0]
 
 
 def test_what_was_written_is_read_back_oldest_first(tmp_path: Path) -> None:

@@ -161,18 +161,19 @@ def run_folders(results_dir: Path) -> list[Path]:
     Raises:
         UsageError: `results_dir` is not there, is not a folder, or cannot be listed.
     """
-    if not results_dir.exists():
-        raise UsageError(
-            f"no results folder '{results_dir}'; measure first with `zoobench run` or name another"
-        )
-    if not results_dir.is_dir():
-        raise UsageError(
-            f"'{results_dir}' is a file, not a results folder; name the folder that holds `runs`"
-        )
     runs = results_dir / "runs"
     try:
+        if not results_dir.exists():
+            raise UsageError(
+                f"no results folder '{results_dir}'; measure first with `zoobench run` or name another"
+            )
+        if not results_dir.is_dir():
+            raise UsageError(
+                f"'{results_dir}' is a file, not a results folder; name the folder that holds `runs`"
+            )
         return sorted(p for p in runs.iterdir() if p.is_dir()) if runs.is_dir() else []
     except OSError as error:
+        # A closed folder above lets nobody even ask whether there is one.
         raise UsageError(f"cannot read '{runs}': {error.strerror}; check its permissions") from None
 
 
@@ -205,7 +206,7 @@ def _read_lines(
     except FileNotFoundError:
         return
     except OSError as error:
-        loaded.problems.append(f"{file}: cannot be read: {error.strerror}")
+        loaded.problems.append(f"{file}: cannot be read: {error.strerror}; check its permissions")
 
 
 def _read_other_line(line: bytes, where: str, reader: _Reader[T], loaded: Loaded[T]) -> None:

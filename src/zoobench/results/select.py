@@ -7,7 +7,7 @@ from pathlib import Path
 
 from zoobench.errors import UsageError
 from zoobench.outcome import Slot
-from zoobench.results.query import Loaded, latest, load_records, load_run
+from zoobench.results.query import Loaded, latest, load_records, load_run, run_folders
 from zoobench.results.record import Record
 from zoobench.results.store import RECORDS, RUNS, StoreError, read_samples
 
@@ -59,14 +59,9 @@ def select(word: str, results_dir: Path) -> Selection:
         if word and (folder / RECORDS).is_file():
             return _selection(word, folder, folder)
     except OSError as error:
-        raise UsageError(f"{word!r} cannot be read: {error.strerror}") from error
-    if not results_dir.is_dir():
-        raise UsageError(
-            f"{word!r} is no results folder, and there is no --results-dir {results_dir} to look in; "
-            "`zoobench run` makes one"
-        )
+        raise UsageError(f"{word!r} cannot be read: {error.strerror}; check its permissions") from error
     runs = results_dir / RUNS
-    known = sorted(p.name for p in runs.iterdir() if p.is_dir()) if runs.is_dir() else []
+    known = [folder.name for folder in _listed(word, results_dir)]
     # A run that is just beginning, or was stopped before its first case, has none.
     recorded = [name for name in known if (runs / name / RECORDS).is_file()]
     if word == "latest" and recorded:
@@ -80,6 +75,20 @@ def select(word: str, results_dir: Path) -> Selection:
         last = f"; the last one is {known[-1]}" if known else ""
         raise UsageError(f"there is no run {word!r} in {runs}, and no results folder of that name{last}")
     return _selection(word, results_dir, runs / fitting[0])
+
+
+def _listed(word: str, results_dir: Path) -> list[Path]:
+    try:
+        if results_dir.is_dir():
+            return run_folders(results_dir)
+    except OSError as error:
+        raise UsageError(
+            f"--results-dir {results_dir} cannot be read: {error.strerror}; check its permissions"
+        ) from error
+    raise UsageError(
+        f"{word!r} is no results folder, and there is no --results-dir {results_dir} to look in; "
+        "`zoobench run` makes one"
+    )
 
 
 def _selection(word: str, results_dir: Path, run: Path | None) -> Selection:

@@ -194,8 +194,7 @@ class Watch:
         try:
             runs = run_folders(path)
         except UsageError as error:
-            state = State.MISSING if not path.exists() else State.FILE if path.is_file() else State.CLOSED
-            empty = Folder(path, state, problems=(str(error),))
+            empty = Folder(path, _unlisted(path), problems=(str(error),))
             return self._kept(path, str(error), lambda: empty)
         stamps = {run: _stamp(run) for run in runs}
         running = tuple(run for run in runs if _is_held(run / LOCK, held))
@@ -243,6 +242,14 @@ class Watch:
         return Folder(path, state, tuple(rows), problems, known_runs, progress)
 
 
+def _unlisted(path: Path) -> State:
+    """Why its runs cannot be listed."""
+    try:
+        return State.MISSING if not path.exists() else State.FILE if path.is_file() else State.CLOSED
+    except OSError:
+        return State.CLOSED
+
+
 def _state(path: Path, rows: Sequence[Row], problems: Sequence[str], newer: int) -> State:
     if rows:
         return State.FILLED
@@ -250,11 +257,11 @@ def _state(path: Path, rows: Sequence[Row], problems: Sequence[str], newer: int)
         return (
             State.NEWER if newer == len([p for p in problems if f"/{MANIFEST}:" not in p]) else State.DAMAGED
         )
-    if (path / RUNS).is_dir():
-        return State.EMPTY
-    if (path / RECORDS).is_file():
-        return State.A_RUN
     try:
+        if (path / RUNS).is_dir():
+            return State.EMPTY
+        if (path / RECORDS).is_file():
+            return State.A_RUN
         return State.FOREIGN if any(path.iterdir()) else State.EMPTY
     except OSError:
         return State.CLOSED
