@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import json
 import os
+import weakref
 from pathlib import Path
 
 import pytest
@@ -129,6 +131,33 @@ def test_holdings_part_machines_and_count_a_run_in_two_folders_once(tmp_path: Pa
     assert holdings.run("run-2").argv[:2] == ("zoobench", "run")
     for row in holdings.rows:
         assert holdings.by_reference[reference(row)] is row
+
+
+class _Node:
+    """Something that holds itself."""
+
+    def __init__(self) -> None:
+        self.me = self
+
+
+def test_what_a_re_reading_sets_aside_does_not_pile_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch_module, "_MANY", 0)
+    write_results(tmp_path, [make_record()])
+    watch = Watch([tmp_path])
+    gone = []
+    try:
+        for number in range(3):
+            node = _Node()
+            gone.append(weakref.ref(node))
+            del node
+            write_results(tmp_path, [make_record(f"model_{number}")])
+            watch.look()
+            assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()
+    assert [one() is None for one in gone[:2]] == [True, True], "the last is collected with the next"
 
 
 def test_a_run_whose_folder_was_renamed_is_the_same_run(tmp_path: Path) -> None:

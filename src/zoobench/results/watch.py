@@ -217,8 +217,7 @@ class Watch:
                 fresh += len(known[1].records)
             loaded.append((run, known[1]))
         if fresh > _MANY:
-            # They stay and hold no cycles. Looking for some in 20,000 of them takes as long as a page.
-            gc.freeze()
+            _set_aside()
         rows = [row for _, one in loaded for row in one.records]
         if len(loaded) > 1:
             rows.sort(key=lambda row: row.recorded_at)
@@ -240,6 +239,18 @@ class Watch:
         )
         state = _state(path, rows, problems, sum(one.newer for _, one in loaded))
         return Folder(path, state, tuple(rows), problems, known_runs, progress)
+
+
+def _set_aside() -> None:
+    """Keep the collector of cycles away from rows: they stay and hold none, and looking through 20,000 takes as long as a page.
+
+    `gc.freeze` takes all that lives, cycles that nobody holds any more among it. They would stay for ever, and more at each
+    re-reading, so what an earlier one set aside is looked through before.
+    """
+    if gc.get_freeze_count():
+        gc.unfreeze()
+        gc.collect()
+    gc.freeze()
 
 
 def _unlisted(path: Path) -> State:
