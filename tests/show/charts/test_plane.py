@@ -77,6 +77,22 @@ def test_the_line_goes_in_steps_to_the_side_of_the_worse() -> None:
         assert points[0][1] == points[1][1] and points[1][0] == points[2][0] and points[2][1] == points[3][1]
 
 
+def test_a_folders_slash_stands_only_where_it_tells_something() -> None:
+    x, y = MEASURES["latency"], MEASURES["memory"]
+    rows = [row("mine/", 1.0, 9, precision="int8"), row("resnet18/", 2.0, 8), row("resnet18", 3.0, 7)]
+    shown = {e.text for e in shapes(plane_chart(rows, x, y), "text")}
+    assert {"mine int8", "resnet18/", "resnet18"} <= shown
+
+
+def test_what_is_asked_of_all_is_told_once() -> None:
+    asked = {"scenario": "tokens", "options": {"prompt_tokens": 128, "new_tokens": 64}}
+    chart = plane_chart(
+        [row("a", 1.0, 9, **asked), row("b", 2.0, 8, **asked)], *map(MEASURES.get, ("latency", "memory"))
+    )  # type: ignore[arg-type]
+    assert chart is not None and "All: 128 + 64 tokens." in chart.caption
+    assert "onnx_cpu" in {e.text for e in shapes(chart, "text")}
+
+
 def test_language_models_have_figures_of_their_own() -> None:
     spoken = {"requests": 9, "ttft_p50_ms": 50.0, "tpot_p50_ms": 6.0, "tokens_per_s": 100.0}
     rows = [changed(r, **spoken, task="text_generation") for r in ROWS]

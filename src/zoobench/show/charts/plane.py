@@ -12,10 +12,11 @@ from zoobench.outcome import Interval
 from zoobench.results.row import Row
 from zoobench.show.charts.axes import Axis, Labels, left_axis, legend, lower_axis, padded_log
 from zoobench.show.charts.bars import Chart
-from zoobench.show.charts.series import colours_of, series_names
+from zoobench.show.charts.series import colours_of, runtime_names, series_names
 from zoobench.show.document import plain
 from zoobench.show.numbers import counted
 from zoobench.show.svg import DIM, INK, Drawing
+from zoobench.show.tables import scenario_label
 from zoobench.spec import TEXT
 
 MOST_POINTS = 120
@@ -135,6 +136,8 @@ def scatter(
     on_front = set(map(id, front))
     shown = [*front, *(r for r in points if id(r) not in on_front)][:most]
     caption = f"{said} The line joins what nothing else beats in both (bold); where intervals overlap, that is not decided."
+    if len(loads := set(map(scenario_label, shown))) == 1 and shown[0].scenario != "single_stream":
+        caption += f" All: {loads.pop()}."
     if any(r.is_unstable for r in shown):
         caption += " Hollow points are unstable."
     if len(points) > len(shown):
@@ -147,7 +150,8 @@ def _drawn(
 ) -> Chart:
     x_measure, y_measure = measures
     out = Drawing()
-    series = series_names(shown)
+    # What is asked of all of them is told below, once.
+    series = (series_names if len(set(map(scenario_label, shown))) > 1 else runtime_names)(shown)
     colours = colours_of(map(series, shown))
     right = _LEFT + _WIDTH
     top = _PAD + legend(out, colours, _LEFT, _PAD, right + _RIGHT) + 12
@@ -187,11 +191,17 @@ def _front_line(out: Drawing, points: Sequence[tuple[float, float]], end: float)
 
 
 def _names(shown: Sequence[Row]) -> Callable[[Row], str]:
-    """Beside a point: the model, and what its colour does not tell where that differs."""
+    """Beside a point: the model, its precision, and the batch where that differs."""
     several = len({row.batch for row in shown}) > 1
+    known = {row.model for row in shown}
 
     def name(row: Row) -> str:
-        parts = [row.model, *([] if row.precision == "fp32" else [row.precision])]
+        # The slash behind a local folder's name sets it apart from the catalog's model of that name, if there is one.
+        short = row.model.removesuffix("/")
+        parts = [
+            row.model if short in known else short,
+            *([] if row.precision == "fp32" else [row.precision]),
+        ]
         parts += [f"×{row.batch}"] if several else []
         return plain(" ".join(parts))
 
