@@ -122,13 +122,15 @@ class Drawing:
         colour: str = INK,
         bold: bool = False,
         turned: bool = False,
+        over: bool = False,
     ) -> None:
-        """One line of text; `y` is its middle. `turned`: read from below."""
+        """One line of text; `y` is its middle. `turned`: read from below; `over`: readable on top of lines."""
         weight = ' font-weight="bold"' if bold else ""
         turn = f' transform="rotate(-90 {x:.1f} {y:.1f})"' if turned else ""
+        halo = ' stroke="white" stroke-width="3" paint-order="stroke"' if over else ""
         self._shapes.append(
             f'<text x="{x:.1f}" y="{y + size * 0.35:.1f}" font-size="{size:g}" fill="{colour}" '
-            f'text-anchor="{anchor}"{weight}{turn}>{html.escape(plain(text))}</text>'
+            f'text-anchor="{anchor}"{weight}{turn}{halo}>{html.escape(plain(text))}</text>'
         )
 
     def finish(self, width: float, height: float, description: str) -> str:

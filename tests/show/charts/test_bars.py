@@ -5,7 +5,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from tests.show.charts.drawn import SVG, fills, texts
+from tests.show.charts.drawn import SVG, attributes, fills, texts
 from tests.show.records import full_run, make_record
 
 from zoobench.outcome import VerdictValue
@@ -83,6 +83,20 @@ def test_extreme_numbers_draw(p50: float) -> None:
     own = view(records)
     for chart in (latency_chart(own.believable), speedup_chart(own.pairs)):
         assert "nan" not in "".join(texts(chart))
+
+
+def test_a_model_has_no_lines_for_series_that_it_does_not_have() -> None:
+
+    many = latency_chart(
+        [
+            row_of(make_record("a", p50=1.0)),
+            *(row_of(make_record("b", p50=2.0, threads=n)) for n in (2, 3, 4)),
+        ]
+    )
+    assert many is not None
+    bars = [float(r["y"]) for r in attributes(many, "rect") if float(r["height"]) == 13.5]
+    assert len(bars) == 4
+    assert bars[1] - bars[0] < 25, "b follows at once"
 
 
 def test_hostile_names_are_text_and_cut() -> None:

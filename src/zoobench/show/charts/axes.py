@@ -122,7 +122,7 @@ class Labels:
             return
         left, top, *_ = chosen = (fitting or boxes)[0]
         self._taken.append(chosen)
-        out.text(left, top + 6, shown, size=11, bold=must)
+        out.text(left, top + 6, shown, size=11, bold=must, over=True)
 
     def _covers(self, box: tuple[float, float, float, float]) -> bool:
         return any(

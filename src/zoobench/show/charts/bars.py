@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from zoobench.outcome import Interval
 from zoobench.results.row import Row
 from zoobench.show.charts.axes import legend
-from zoobench.show.charts.series import colours_of, first_of, series_names
-from zoobench.show.document import plain
+from zoobench.show.charts.series import colours_of, first_of, model_names, series_names
 from zoobench.show.numbers import format_number, format_ratio
 from zoobench.show.speedup import Pair
 from zoobench.show.svg import DIM, GRID, INK, Drawing, fit, round_ticks, text_width
@@ -158,11 +157,17 @@ def rows_of_panels(
     width = 460 if len(panels) == 1 else 640 / len(panels)
     full = _PAD * 2 + labels + len(panels) * (width + _GAP) - _GAP
     step = 15 if len(scope.models) <= 12 else 12
-    row = len(scope.series) * step + 8
     top = _PAD + legend(out, scope.colours, _PAD + labels, _PAD, max(full, 480) - _PAD) + 8 + _TITLE
-    bottom = top + row * len(scope.models)
-    for i, model in enumerate(scope.models):
-        out.text(_PAD + labels - 8, top + row * (i + 0.5), fit(model, 190), anchor="end")
+    # A model has a line for each of its own series; a gap tells what only another batch size has.
+    drawn = {place for panel in panels for place in panel.marks}
+    line_at: dict[tuple[str, str], float] = {}
+    bottom = top
+    for model in scope.models:
+        own_series = [series for series in scope.series if (model, series) in drawn]
+        line_at |= {(model, series): bottom + 4 + s * step for s, series in enumerate(own_series)}
+        height = max(len(own_series), 1) * step + 8
+        out.text(_PAD + labels - 8, bottom + height / 2, fit(model, 190), anchor="end")
+        bottom += height
     for i, panel in enumerate(panels):
         left = _PAD + labels + i * (width + _GAP)
         own = [m for p in (panels if common_scale else [panel]) for m in p.marks.values()]
@@ -172,13 +177,10 @@ def rows_of_panels(
         _lower_axis(out, scale, top, bottom, panel.unit)
         if reference:
             out.line((scale.at(reference), top), (scale.at(reference), bottom), INK, 1, dash="4 3")
-        for m, model in enumerate(scope.models):
-            for s, (series, colour) in enumerate(scope.colours.items()):
-                mark = panel.marks.get((model, series))
-                if mark is not None:
-                    y = top + row * m + 4 + s * step
-                    draw(out, mark, y, step, scale.at, colour)
-                    out.text(scale.at(mark.high) + 6, y + step / 2, mark.text, size=11)
+        for place, mark in panel.marks.items():
+            y = line_at[place]
+            draw(out, mark, y, step, scale.at, scope.colours[place[1]])
+            out.text(scale.at(mark.high) + 6, y + step / 2, mark.text, size=11)
     return out.finish(max(full, 480), bottom + _AXIS + _PAD, caption)
 
 
@@ -233,8 +235,8 @@ class Scope:
         models, remark = first_of((r.model for r in rows), most_models, "models")
         kept = set(models)
         rows = [r for r in rows if r.model in kept]
-        name = series_names(rows)
-        places = [(plain(row.model), name(row), row.batch) for row in rows]
+        model, name = model_names(rows), series_names(rows)
+        places = [(model(row), name(row), row.batch) for row in rows]
         series, more = first_of((name for _, name, _ in places), MOST_SERIES, "series")
         every = sorted({r.batch for r in rows})
         batches = sorted({*_spread(every, most_batches), *besides})
@@ -249,7 +251,7 @@ class Scope:
             more += (
                 f" Of cells that differ in nothing that is named here the first is shown; left out: {hidden}."
             )
-        return cls(at, list(dict.fromkeys(map(plain, models))), colours_of(series), batches, remark + more)
+        return cls(at, list(dict.fromkeys(map(model, rows))), colours_of(series), batches, remark + more)
 
     @property
     def rows(self) -> list[Row]:

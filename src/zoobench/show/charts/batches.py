@@ -9,7 +9,6 @@ from zoobench.judge.knee import WORTH, knee
 from zoobench.results.row import Row
 from zoobench.show.charts.axes import Axis, left_axis, legend, lower_axis
 from zoobench.show.charts.bars import MOST_PANELS, Chart, Scope
-from zoobench.show.document import plain
 from zoobench.show.svg import INK, Drawing, fit, round_ticks
 
 MOST_BATCHES = 12
@@ -99,7 +98,7 @@ def _panel(out: Drawing, scope: Scope, panel: _Curves, left: float, top: float) 
     x = Axis(
         scope.batches[0], max(scope.batches[-1], scope.batches[0] + 1), left + inset, right - inset, log=True
     )
-    out.text(left, top - _TITLE / 2 - 2, fit(plain(panel.model), _WIDTH, 13), bold=True, size=13)
+    out.text(left, top - _TITLE / 2 - 2, fit(panel.model, _WIDTH, 13), bold=True, size=13)
     lower_axis(out, x, top, middle, "", ticks=())
     lower_axis(out, x, middle + _BETWEEN, bottom, "batch size", ticks=scope.batches)
     rates = _from_zero([r.throughput_per_s or 0.0 for r in panel.rows.values()], middle, top)

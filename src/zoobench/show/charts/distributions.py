@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from zoobench.results.row import Row
 from zoobench.show.charts.axes import Axis, lower_axis
 from zoobench.show.charts.bars import Chart
-from zoobench.show.charts.series import colours_of, series_names
-from zoobench.show.document import plain
+from zoobench.show.charts.series import colours_of, model_names, series_names
 from zoobench.show.numbers import format_ms
 from zoobench.show.svg import DIM, INK, Drawing, fit
 
@@ -75,8 +74,9 @@ def _draw(strips: Sequence[_Strip], caption: str) -> str:
     name = series_names([strip.row for strip in strips])
     colours = colours_of(name(strip.row) for strip in strips)
     models: dict[str, list[_Strip]] = {}
+    model_of = model_names([strip.row for strip in strips])
     for strip in strips:
-        models.setdefault(strip.row.model, []).append(strip)
+        models.setdefault(model_of(strip.row), []).append(strip)
     out = Drawing()
     left, bottom = _PAD + _NAMES, _PAD + _TITLE * len(models) + _ROW * len(strips) + 6
     lows, highs = zip(*(strip.ends for strip in strips), strict=True)
@@ -85,7 +85,7 @@ def _draw(strips: Sequence[_Strip], caption: str) -> str:
     out.line((axis.at(1.0), _PAD + _TITLE), (axis.at(1.0), bottom), DIM)
     top = _PAD
     for model, own in models.items():
-        out.text(_PAD, top + 12, fit(plain(model), _NAMES + _WIDTH, 13), bold=True, size=13)
+        out.text(_PAD, top + 12, fit(model, _NAMES + _WIDTH, 13), bold=True, size=13)
         top += _TITLE
         for strip in own:
             series = name(strip.row)

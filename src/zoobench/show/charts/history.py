@@ -97,7 +97,7 @@ def _dates(out: Drawing, shown: Sequence[Row], xs: Sequence[float], bottom: floa
             for number, line in enumerate(when):
                 out.text(x, bottom + 13 + 14 * number, line, anchor="middle", size=11)
             free_from = x + half + 6
-    out.text((_LEFT + xs[-1]) / 2, bottom + 44, "recorded (UTC)", anchor="middle", colour=DIM)
+    out.text((xs[0] + xs[-1]) / 2, bottom + 44, "recorded (UTC)", anchor="middle", colour=DIM)
 
 
 def _when(text: str) -> tuple[str, str]:

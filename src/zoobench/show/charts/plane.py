@@ -12,10 +12,9 @@ from zoobench.outcome import Interval
 from zoobench.results.row import Row
 from zoobench.show.charts.axes import Axis, Labels, left_axis, legend, lower_axis, padded_log
 from zoobench.show.charts.bars import Chart
-from zoobench.show.charts.series import colours_of, runtime_names, series_names
-from zoobench.show.document import plain
+from zoobench.show.charts.series import colours_of, model_names, runtime_names, series_names
 from zoobench.show.numbers import counted
-from zoobench.show.svg import DIM, INK, Drawing
+from zoobench.show.svg import DIM, Drawing
 from zoobench.show.tables import scenario_label
 from zoobench.spec import TEXT
 
@@ -166,9 +165,9 @@ def _drawn(
     for row in shown:
         place, colour = at[id(row)], colours[series(row)]
         if span := _span(x_measure, row, x):
-            out.line((x.at(span[0]), place[1]), (x.at(span[1]), place[1]), INK, 1)
+            out.line((x.at(span[0]), place[1]), (x.at(span[1]), place[1]), colour, 1.5)
         if span := _span(y_measure, row, y):
-            out.line((place[0], y.at(span[0])), (place[0], y.at(span[1])), INK, 1)
+            out.line((place[0], y.at(span[0])), (place[0], y.at(span[1])), colour, 1.5)
         (out.ring if row.is_unstable else out.dot)(*place, colour, radius=5 if id(row) in on_front else 3.6)
     name = _names(shown)
     for row in shown:
@@ -193,17 +192,12 @@ def _front_line(out: Drawing, points: Sequence[tuple[float, float]], end: float)
 def _names(shown: Sequence[Row]) -> Callable[[Row], str]:
     """Beside a point: the model, its precision, and the batch where that differs."""
     several = len({row.batch for row in shown}) > 1
-    known = {row.model for row in shown}
+    model = model_names(shown)
 
     def name(row: Row) -> str:
-        # The slash behind a local folder's name sets it apart from the catalog's model of that name, if there is one.
-        short = row.model.removesuffix("/")
-        parts = [
-            row.model if short in known else short,
-            *([] if row.precision == "fp32" else [row.precision]),
-        ]
+        parts = [model(row), *([] if row.precision == "fp32" else [row.precision])]
         parts += [f"×{row.batch}"] if several else []
-        return plain(" ".join(parts))
+        return " ".join(parts)
 
     return name
 

@@ -34,6 +34,17 @@ _PALER = {"tf32": 0.2, "bf16": 0.3, "fp16": 0.4, "int8": 0.55, "int8_dynamic": 0
 """Precision → share of white in its backend's colour."""
 
 
+def model_names(rows: Iterable[Row]) -> Callable[[Row], str]:
+    """Row → its model. The slash behind a local folder's name is left out, unless a model of that name is there too."""
+    known = {row.model for row in rows}
+
+    def name(row: Row) -> str:
+        short = row.model.removesuffix("/")
+        return plain(row.model if short in known else short)
+
+    return name
+
+
 def runtime_names(rows: Iterable[Row]) -> Callable[[Row], str]:
     """Row → its backend with options and precision, whatever is asked of it; and its threads, where those of `rows` differ.
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import streamlit as st
-
 from zoobench.errors import UsageError
 from zoobench.results.explore import find_record, milliseconds, slots_of
 from zoobench.show.charts.distributions import distribution_chart
 from zoobench.show.dashboard.markup import show_blocks, show_chart, show_notice, show_text
 from zoobench.show.dashboard.place import Place
+from zoobench.show.document import Heading
 from zoobench.show.one_record import environment_blocks, headline, latency_blocks
 from zoobench.show.tables import in_order
 
@@ -29,7 +28,7 @@ def show(place: Place) -> None:
         show_notice(str(error), "warning")
         return
     slots, why = slots_of(folder, record)
-    st.subheader("Its calls", anchor=False)
+    show_blocks([Heading(3, "Its calls")])
     show_chart(
         distribution_chart([(row, milliseconds(slots))]),
         f"There is nothing to draw: {why or 'no call was timed'}.",

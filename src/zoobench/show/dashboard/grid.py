@@ -13,7 +13,7 @@ from pandas.io.formats.style import Styler
 from zoobench.show.document import Table, plain
 from zoobench.show.numbers import DASH, Keyed
 
-_HEAD_PX, _ROW_PX, _MOST_SEEN, _VERDICT_PX = 38, 35, 18, 150
+_HEAD_PX, _ROW_PX, _MOST_SEEN, _VERDICT_PX = 38, 35, 18, 180
 """Heights of Streamlit's head and rows, rows that are seen at once, and the width of a verdict with its notes."""
 
 

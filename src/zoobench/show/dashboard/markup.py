@@ -59,6 +59,7 @@ _STYLE = """
 .zb th { font-weight: 600; opacity: .75; }
 .zb tbody th { opacity: 1; }
 .zb .n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.zb thead .n { white-space: normal; max-width: 6.5rem; }
 .zb pre { overflow-x: auto; padding: .7rem .9rem; border-radius: .4rem; font-size: .83rem; white-space: pre-wrap;
   background: color-mix(in srgb, currentColor 7%, transparent); }
 .zb .light { font-style: normal; }
@@ -73,5 +74,12 @@ _STYLE = """
 .zb-warning { border-left-color: #b35900; background: color-mix(in srgb, #e69f00 16%, transparent); }
 @media (max-width: 640px) { [data-testid="stMainBlockContainer"] { padding: 4rem 1rem; }
   .zb img { max-width: none; }
-  .zb .n { white-space: normal; } }
+  .zb .n { white-space: normal; }
+  .zb .cards thead { display: none; }
+  .zb .cards table, .zb .cards tbody, .zb .cards tr { display: block; }
+  .zb .cards tr { border-bottom: 1px solid color-mix(in srgb, currentColor 18%, transparent); padding: .4rem 0; }
+  .zb .cards tbody tr > * { display: flex; justify-content: flex-end; gap: .5rem; border: 0; padding: .1rem 0; max-width: none; text-align: right; }
+  .zb .cards tbody tr > *::before { content: attr(data-label); opacity: .7; flex: none; max-width: 50%; margin-right: auto; text-align: left; }
+  .zb .cards tbody tr > th { justify-content: flex-start; text-align: left; }
+  .zb .cards tbody tr > th::before { content: none; } }
 """
