@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -73,10 +73,12 @@ def _as_typed(value: OptionValue) -> str:
 
 def scenario_label(row: Row) -> str:
     """The scenario with its load: `server 50/s, p99 ≤ 50 ms, up to 8 joined within 2 ms`."""
-    told = row.options or {}
-    parts = [row.scenario]
-    if row.scenario == TOKENS:
-        parts = []
+    return load_label(row.scenario, row.options or {})
+
+
+def load_label(scenario: str, told: Mapping[str, OptionValue]) -> str:
+    """As `scenario_label`, of the options that say the load."""
+    parts = [] if scenario == TOKENS and "prompt_tokens" in told else [scenario]
     if "target_qps" in told:
         parts[0] += f" {_told(told['target_qps'])}/s"
     if "prompt_tokens" in told:

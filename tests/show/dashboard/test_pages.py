@@ -188,9 +188,18 @@ def test_there_is_a_front_for_each_load(tmp_path: Path, monkeypatch: pytest.Monk
         make_record("smol", "ort_genai", 60.0, scenario="tokens", options={**asked[0], "concurrency": 4})
     ]
     app = App(monkeypatch, write_results(tmp_path, records)).open("pareto")
-    assert "image classification · tokens with new_tokens=64, prompt_tokens=128" in app.html
+    assert "image classification · 128 + 64 tokens" in app.html
     assert app.html.count("<figure>") == len(app.test.dataframe) == 2
     assert {row["Backend"] for at in (0, 1) for row in app.grid(at)} == {"ort_genai"}
+
+
+def test_calls_with_a_gap_between_them_have_a_front_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = [make_record(f"m{n}", options=options) for n in (1, 2) for options in ({}, {"gap_ms": 5.0})]
+    app = App(monkeypatch, write_results(tmp_path, records)).open("pareto")
+    assert "image classification · single_stream</h3>" in app.html
+    assert "image classification · single_stream, gap_ms=5.0" in app.html
 
 
 def test_cells_are_compared_by_the_judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 
 from zoobench.judge import measures
 from zoobench.judge.front import Aim, pareto_front
+from zoobench.judge.scope import load_of
 from zoobench.outcome import Interval
 from zoobench.results.row import Row
 from zoobench.show.charts.axes import Axis, Labels, left_axis, legend, lower_axis, padded_log
 from zoobench.show.charts.bars import Chart
-from zoobench.show.charts.series import colours_of, model_names, runtime_names, series_names
+from zoobench.show.charts.series import clients_label, colours_of, model_names, runtime_names
 from zoobench.show.numbers import counted
 from zoobench.show.svg import DIM, Drawing
-from zoobench.show.tables import scenario_label
+from zoobench.show.tables import load_label
 from zoobench.spec import TEXT
 
 MOST_POINTS = 120
@@ -135,8 +136,8 @@ def scatter(
     on_front = set(map(id, front))
     shown = [*front, *(r for r in points if id(r) not in on_front)][:most]
     caption = f"{said} The line joins what nothing else beats in both (bold); where intervals overlap, that is not decided."
-    if len(loads := set(map(scenario_label, shown))) == 1 and shown[0].scenario != "single_stream":
-        caption += f" All: {loads.pop()}."
+    if shown[0].scenario != "single_stream":
+        caption += f" All: {load_label(shown[0].scenario, dict(load_of(shown[0])))}."
     if any(r.is_unstable for r in shown):
         caption += " Hollow points are unstable."
     if len(points) > len(shown):
@@ -149,9 +150,10 @@ def _drawn(
 ) -> Chart:
     x_measure, y_measure = measures
     out = Drawing()
-    # What is asked of all of them is told below, once.
-    series = (series_names if len(set(map(scenario_label, shown))) > 1 else runtime_names)(shown)
-    colours = colours_of(map(series, shown))
+    runtime = runtime_names(shown)
+    # What is asked is the same of all, and told below.
+    series = {id(row): runtime(row) + clients_label(row) for row in shown}
+    colours = colours_of(series.values())
     right = _LEFT + _WIDTH
     top = _PAD + legend(out, colours, _LEFT, _PAD, right + _RIGHT) + 12
     bottom = top + _HEIGHT
@@ -163,7 +165,7 @@ def _drawn(
     on_front = set(map(id, front))
     labels = Labels(list(at.values()), _LEFT, right + _RIGHT)
     for row in shown:
-        place, colour = at[id(row)], colours[series(row)]
+        place, colour = at[id(row)], colours[series[id(row)]]
         if span := _span(x_measure, row, x):
             out.line((x.at(span[0]), place[1]), (x.at(span[1]), place[1]), colour, 1.5)
         if span := _span(y_measure, row, y):

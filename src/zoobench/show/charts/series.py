@@ -75,6 +75,11 @@ def series_names(rows: Iterable[Row]) -> Callable[[Row], str]:
     return name
 
 
+def clients_label(row: Row) -> str:
+    """To stand behind a name where one load is asked: ` · 4 clients`, nothing for one."""
+    return f" · {row.concurrency} clients" if (row.concurrency or 1) > 1 else ""
+
+
 def colours_of(series: Iterable[str]) -> dict[str, str]:
     """Series → colour, in the order of legends: backends as everywhere, then by name."""
     names = sorted(set(series), key=_order)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from zoobench.results.row import Row
 from zoobench.show.charts.bars import MOST_PANELS, Chart
-from zoobench.show.charts.series import colours_of, first_of, runtime_names
+from zoobench.show.charts.series import clients_label, colours_of, first_of, runtime_names
 from zoobench.show.svg import DIM, GRID, Drawing, fit, round_ticks
 from zoobench.show.tables import model_label, scenario_label
 from zoobench.spec import TOKENS
@@ -120,7 +120,7 @@ def _by_length(
         for unit, value_of in kinds:
             key, name, value = (
                 (model_label(row), row.batch, unit),
-                runtime(row) + _clients(row),
+                runtime(row) + clients_label(row),
                 value_of(row),
             )
             if value is None or (key, name, row.prompt_tokens, row.new_tokens) in seen:
@@ -150,11 +150,6 @@ def _positions(row: Row, step: int) -> list[_Point]:
         _Point(2 + n * step + (len(group) - 1) / 2, statistics.median(group), stable)
         for n, group in enumerate(groups)
     ]
-
-
-def _clients(row: Row) -> str:
-    """A line must not join cells of different numbers of clients."""
-    return f" · {row.concurrency} clients" if (row.concurrency or 1) > 1 else ""
 
 
 def _chart(name: str, panels: list[_Panel], caption: str) -> Chart | None:

@@ -12,9 +12,10 @@ from pandas.io.formats.style import Styler
 
 from zoobench.show.document import Table, plain
 from zoobench.show.numbers import DASH, Keyed
+from zoobench.show.svg import text_width
 
-_HEAD_PX, _ROW_PX, _MOST_SEEN, _VERDICT_PX = 38, 35, 18, 180
-"""Heights of Streamlit's head and rows, rows that are seen at once, and the width of a verdict with its notes."""
+_HEAD_PX, _ROW_PX, _MOST_SEEN, _VERDICT_PX, _WIDEST_PX = 38, 35, 18, 180, 250
+"""Heights of Streamlit's head and rows, rows that are seen at once, and the widths of a verdict with its notes and of other words."""
 
 
 class _Figure(float):
@@ -37,7 +38,7 @@ def show_grid(table: Table, names: Sequence[str], key: str, alt: str) -> list[st
         column_order=_in_sight([column.head for column in table.columns]),
         height=_HEAD_PX + _ROW_PX * min(len(names), _MOST_SEEN),
         hide_index=True,
-        column_config={"Verdict": st.column_config.Column(width=_VERDICT_PX)},
+        column_config=_widths(table),
         key=state,
         on_select="rerun",
         selection_mode="multi-row",
@@ -45,6 +46,16 @@ def show_grid(table: Table, names: Sequence[str], key: str, alt: str) -> list[st
         alt=alt,
     )
     return [names[at] for at in event.selection.rows if at < len(names)]
+
+
+def _widths(table: Table) -> dict[str, Any]:
+    """Columns of words are as wide as what is in them: by itself Streamlit goes by the first few rows."""
+    found: dict[str, Any] = {"Verdict": st.column_config.Column(width=_VERDICT_PX)}
+    for at, column in enumerate(table.columns):
+        if column.align == "left" and column.head not in found:
+            longest = max(map(text_width, [column.head, *(cells[at] for cells in table.rows)]))
+            found[column.head] = st.column_config.Column(width=int(min(longest * 1.1 + 22, _WIDEST_PX)))
+    return found
 
 
 def _in_sight(heads: list[str]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from zoobench.judge.scope import by_load, load_name
+from zoobench.judge.scope import Load, by_load
 from zoobench.results.explore import values_of
 from zoobench.results.query import Cell
 from zoobench.results.row import Row
@@ -14,7 +14,8 @@ from zoobench.show.dashboard.grid import show_grid
 from zoobench.show.dashboard.markup import show_blocks, show_chart, show_text
 from zoobench.show.dashboard.place import Place
 from zoobench.show.document import Heading
-from zoobench.show.tables import Notes, documented_table, machine_label
+from zoobench.show.tables import Notes, documented_table, load_label, machine_label
+from zoobench.spec import ASKED_OPTIONS
 
 _FIRST_UP = ("top-1", "mAP", "size", "memory")
 
@@ -40,7 +41,7 @@ def show(place: Place) -> None:
         show_text("No believable cell fits these filters.")
     for task, asked, rows in planes:
         if len(planes) > 1:
-            show_blocks([Heading(3, f"{task.replace('_', ' ')} · {load_name(asked)}")])
+            show_blocks([Heading(3, f"{task.replace('_', ' ')} · {_asked(*asked)}")])
         _show_plane(place, rows, x, y, f"{task}:{asked}")
 
 
@@ -56,6 +57,13 @@ def _show_plane(place: Place, rows: list[Row], x: str, y: str, key: str) -> None
     picked = show_grid(table, list(map(reference, front)), f"front:{key}", "The cells on the front")
     if st.button("Compare the chosen", key=f"compare:{key}", disabled=len(picked) < 2):
         place.go("compare", cells=picked)
+
+
+def _asked(scenario: str, load: Load) -> str:
+    """The load as the tables have it, and what they have beside the backend."""
+    told = dict(load)
+    others = [f"{name}={str(told.pop(name))[:12]}" for name in list(told) if name not in ASKED_OPTIONS]
+    return ", ".join([load_label(scenario, told), *others])
 
 
 def _title(name: str) -> str:
