@@ -84,6 +84,14 @@ def test_a_folders_slash_stands_only_where_it_tells_something() -> None:
     assert {"mine int8", "resnet18/", "resnet18"} <= shown
 
 
+def test_points_of_one_model_are_named_by_what_runs_them() -> None:
+    x, y = MEASURES["latency"], MEASURES["memory"]
+    chart = plane_chart([row("a", 1.0, 9), row("a", 2.0, 8, precision="int8", backend="openvino")], x, y)
+    assert chart is not None and "Model: a." in chart.caption
+    shown = [e.text for e in shapes(chart, "text")]
+    assert shown.count("onnx_cpu") == shown.count("openvino · int8") == 2, "the legend and the point"
+
+
 def test_what_is_asked_of_all_is_told_once() -> None:
     asked = {"scenario": "tokens", "options": {"prompt_tokens": 128, "new_tokens": 64}}
     chart = plane_chart(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from zoobench.judge import measures
@@ -136,6 +136,8 @@ def scatter(
     on_front = set(map(id, front))
     shown = [*front, *(r for r in points if id(r) not in on_front)][:most]
     caption = f"{said} The line joins what nothing else beats in both (bold); where intervals overlap, that is not decided."
+    if len({row.model for row in shown}) == 1:
+        caption += f" Model: {model_names(shown)(shown[0])}."
     if shown[0].scenario != "single_stream":
         caption += f" All: {load_label(shown[0].scenario, dict(load_of(shown[0])))}."
     if any(r.is_unstable for r in shown):
@@ -171,7 +173,7 @@ def _drawn(
         if span := _span(y_measure, row, y):
             out.line((place[0], y.at(span[0])), (place[0], y.at(span[1])), colour, 1.5)
         (out.ring if row.is_unstable else out.dot)(*place, colour, radius=5 if id(row) in on_front else 3.6)
-    name = _names(shown)
+    name = _names(shown, series)
     for row in shown:
         labels.put(out, at[id(row)], name(row), must=id(row) in on_front)
     if labels.left_out:
@@ -191,13 +193,15 @@ def _front_line(out: Drawing, points: Sequence[tuple[float, float]], end: float)
     out.path(steps, DIM, width=1.5)
 
 
-def _names(shown: Sequence[Row]) -> Callable[[Row], str]:
-    """Beside a point: the model, its precision, and the batch where that differs."""
+def _names(shown: Sequence[Row], series: Mapping[int, str]) -> Callable[[Row], str]:
+    """Beside a point what sets it apart: the model and its precision, of one model what runs it; and the batch where that differs."""
     several = len({row.batch for row in shown}) > 1
+    alone = len({row.model for row in shown}) == 1
     model = model_names(shown)
 
     def name(row: Row) -> str:
-        parts = [model(row), *([] if row.precision == "fp32" else [row.precision])]
+        parts = [series[id(row)]] if alone else [model(row)]
+        parts += [] if alone or row.precision == "fp32" else [row.precision]
         parts += [f"×{row.batch}"] if several else []
         return " ".join(parts)
 
