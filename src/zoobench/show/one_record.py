@@ -20,7 +20,7 @@ from zoobench.show.numbers import (
 )
 from zoobench.show.report import typed
 from zoobench.show.sections import machine_section
-from zoobench.show.tables import MARKS, Notes, documented_table, machine_label, status_label
+from zoobench.show.tables import MARKS, Notes, documented_table, machine_title, status_label
 from zoobench.show.view import View
 
 
@@ -29,7 +29,7 @@ def headline(row: Row) -> list[Block]:
     table = documented_table([Cell(row)], Notes())
     return [
         Paragraph(f"{row.label} · {counted(row.threads, 'thread')}", strong=True),
-        Paragraph(machine_label(row)),
+        Paragraph(machine_title(row)),
         *([table] if table.rows else []),
         *verdict_blocks(row),
     ]

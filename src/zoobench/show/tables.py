@@ -126,6 +126,12 @@ def machine_label(row: Row) -> str:
     return " · ".join([*parts, *row.gpus, f"machine {row.fingerprint[:8]}"])
 
 
+def machine_title(row: Row) -> str:
+    """The machine, and that nothing was measured where the numbers are fake."""
+    label = machine_label(row)
+    return f"Fake backend (virtual clock, nothing was measured) · {label}" if row.is_fake else label
+
+
 @dataclass
 class Note:
     """One reason code of one verdict value, over all the cells that gave it."""

@@ -8,7 +8,7 @@ from functools import cached_property
 from zoobench.results.query import Cell
 from zoobench.results.row import Row
 from zoobench.show.speedup import Pair, Speedup, find_pairs, summarise
-from zoobench.show.tables import by_batch, machine_label
+from zoobench.show.tables import by_batch, machine_title
 
 
 class View:
@@ -29,8 +29,7 @@ class View:
     @property
     def title(self) -> str:
         """The machine, and that nothing was measured where the numbers are fake."""
-        label = machine_label(self.newest)
-        return f"Fake backend (virtual clock, nothing was measured) · {label}" if self.fake else label
+        return machine_title(self.newest)
 
     @cached_property
     def rows(self) -> list[Row]:

@@ -157,6 +157,14 @@ def test_two_machines_are_never_in_one_table(tmp_path: Path, monkeypatch: pytest
     assert app.test.query_params["machine"] == FINGERPRINT
 
 
+@pytest.mark.parametrize("page", ["leaderboard", "pareto", "compare", "history", "detail", "failures"])
+def test_what_nobody_measured_is_called_so_on_every_page(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_results(tmp_path, [make_record("resnet18", "fake", weights="fake")])
+    assert "nothing was measured) ·" in App(monkeypatch, folder).open(page).html
+
+
 def test_each_folder_can_be_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = write_results(tmp_path / "one", [make_record()])
     two = write_results(tmp_path / "two", [make_record("resnet50", run_id="run-2")])

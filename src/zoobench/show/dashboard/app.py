@@ -17,7 +17,7 @@ from zoobench.show.dashboard.place import Place
 from zoobench.show.dashboard.watching import watch_of
 from zoobench.show.no_results import explained, problem_list
 from zoobench.show.numbers import counted
-from zoobench.show.tables import machine_label
+from zoobench.show.tables import machine_title
 
 PAGES: dict[str, tuple[ModuleType, str]] = {
     "leaderboard": (leaderboard, "Leaderboard"),
@@ -106,15 +106,9 @@ def _machine(address: Address, machines: Sequence[Machine]) -> Machine:
     by_key = {machine.key: machine for machine in machines}
     with st.sidebar:
         key = address.one(
-            "machine", "Machine", list(by_key), said=lambda k: machine_name(by_key[k]), always=True
+            "machine", "Machine", list(by_key), said=lambda k: machine_title(by_key[k].newest), always=True
         )
     return by_key[key]
-
-
-def machine_name(machine: Machine) -> str:
-    """The machine; of the fake backend that nothing was measured."""
-    label = machine_label(machine.newest)
-    return f"Fake backend (nothing was measured) · {label}" if machine.fake else label
 
 
 def _tell(folder: Folder, *, alone: bool) -> None:

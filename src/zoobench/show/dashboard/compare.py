@@ -14,7 +14,7 @@ from zoobench.show.charts.distributions import distribution_chart
 from zoobench.show.dashboard.markup import show_blocks, show_chart, show_notice, show_text
 from zoobench.show.dashboard.place import Place
 from zoobench.show.side_by_side import comparison_blocks, figures_table
-from zoobench.show.tables import in_order, machine_label
+from zoobench.show.tables import in_order
 
 MARGIN = 0.05
 MOST = 8
@@ -22,7 +22,7 @@ MOST = 8
 
 def show(place: Place) -> None:
     """Draw the page."""
-    show_text(machine_label(place.machine.newest))
+    show_text(place.where)
     rows = place.pick_many(
         in_order(place.filtered()), "cells", "Cells; the first is what the others are held against"
     )

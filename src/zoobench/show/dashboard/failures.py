@@ -6,14 +6,13 @@ from zoobench.results.explore import failing
 from zoobench.show.dashboard.markup import show_blocks, show_text
 from zoobench.show.dashboard.place import Place
 from zoobench.show.sections import failure_section
-from zoobench.show.tables import machine_label
 from zoobench.show.view import View
 
 
 def show(place: Place) -> None:
     """Draw the page."""
     machine = place.machine
-    show_text(machine_label(machine.newest))
+    show_text(place.where)
     cells = failing(machine.cells)
     if not cells:
         show_text("Every cell of this machine has a number.")

@@ -13,12 +13,12 @@ from zoobench.show.dashboard.place import Place
 from zoobench.show.document import Paragraph
 from zoobench.show.numbers import counted
 from zoobench.show.one_record import history_table
-from zoobench.show.tables import in_order, machine_label
+from zoobench.show.tables import in_order
 
 
 def show(place: Place) -> None:
     """Draw the page."""
-    show_text(machine_label(place.machine.newest))
+    show_text(place.where)
     cells = in_order(place.filtered())
     if not cells:
         show_text("No cell fits these filters.")

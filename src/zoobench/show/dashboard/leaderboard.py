@@ -14,7 +14,7 @@ from zoobench.show.dashboard.grid import show_grid
 from zoobench.show.dashboard.markup import show_blocks, show_text
 from zoobench.show.dashboard.place import FILTERS, Place
 from zoobench.show.sections import notes_section
-from zoobench.show.tables import Notes, documented_table, in_order, machine_label
+from zoobench.show.tables import Notes, documented_table, in_order
 
 MOST_ROWS = 300
 AS_REPORTED = "model, then latency"
@@ -22,7 +22,7 @@ AS_REPORTED = "model, then latency"
 
 def show(place: Place) -> None:
     """Draw the page."""
-    show_text(f"{machine_label(place.machine.newest)}. Two machines are never ranked together.")
+    show_text(f"{place.where}. Two machines are never ranked together.")
     found = place.filtered()
     order = place.address.one("sort", "Sort by", [AS_REPORTED, *ORDERS])
     cells = in_order(found) if order == AS_REPORTED else in_order_of(found, order)

@@ -75,10 +75,11 @@ _STYLE = """
 @media (max-width: 640px) { [data-testid="stMainBlockContainer"] { padding: 4rem 1rem; }
   .zb img { max-width: none; }
   .zb .n { white-space: normal; }
+  .zb td { min-width: 6.4rem; overflow-wrap: anywhere; }
   .zb .cards thead { display: none; }
   .zb .cards table, .zb .cards tbody, .zb .cards tr { display: block; }
   .zb .cards tr { border-bottom: 1px solid color-mix(in srgb, currentColor 18%, transparent); padding: .4rem 0; }
-  .zb .cards tbody tr > * { display: flex; justify-content: flex-end; gap: .5rem; border: 0; padding: .1rem 0; max-width: none; text-align: right; }
+  .zb .cards tbody tr > * { display: flex; justify-content: flex-end; gap: .5rem; border: 0; padding: .1rem 0; max-width: none; min-width: 0; text-align: right; }
   .zb .cards tbody tr > *::before { content: attr(data-label); opacity: .7; flex: none; max-width: 50%; margin-right: auto; text-align: left; }
   .zb .cards tbody tr > th { justify-content: flex-start; text-align: left; }
   .zb .cards tbody tr > th::before { content: none; } }

@@ -14,7 +14,7 @@ from zoobench.show.dashboard.grid import show_grid
 from zoobench.show.dashboard.markup import show_blocks, show_chart, show_text
 from zoobench.show.dashboard.place import Place
 from zoobench.show.document import Heading
-from zoobench.show.tables import Notes, documented_table, load_label, machine_label
+from zoobench.show.tables import Notes, documented_table, load_label
 from zoobench.spec import ASKED_OPTIONS
 
 _FIRST_UP = ("top-1", "mAP", "size", "memory")
@@ -22,7 +22,7 @@ _FIRST_UP = ("top-1", "mAP", "size", "memory")
 
 def show(place: Place) -> None:
     """Draw the page."""
-    show_text(machine_label(place.machine.newest))
+    show_text(place.where)
     cells = [cell for cell in place.filtered() if cell.row.is_believable]
     known = known_measures([cell.row for cell in cells]) or ["latency"]
     up = next((name for name in _FIRST_UP if name in known), known[0])

@@ -14,6 +14,7 @@ from zoobench.results.row import Row
 from zoobench.results.watch import Holdings, Machine, reference
 from zoobench.show.dashboard.address import Address
 from zoobench.show.numbers import counted
+from zoobench.show.tables import machine_title
 
 MOST_OPTIONS = 400
 """Cells among which one can be picked from a list; filters lead to the others."""
@@ -33,6 +34,11 @@ class Place:
     machine: Machine
     address: Address
     pages: dict[str, Any]
+
+    @property
+    def where(self) -> str:
+        """The machine, as each page begins."""
+        return machine_title(self.machine.newest)
 
     def filtered(self) -> list[Cell]:
         """Draw the filters, and give the cells that fit them."""
