@@ -32,6 +32,8 @@ ends."""
 _OTHER_COLOUR = "#7A7A7A"
 _PALER = {"tf32": 0.2, "bf16": 0.3, "fp16": 0.4, "int8": 0.55, "int8_dynamic": 0.7, "int4": 0.7}
 """Precision → share of white in its backend's colour."""
+_LESS_LIGHT = 0.66
+"""What each further series of one backend and precision keeps of the last one's light."""
 
 
 def model_names(rows: Iterable[Row]) -> Callable[[Row], str]:
@@ -87,14 +89,14 @@ def colours_of(series: Iterable[str]) -> dict[str, str]:
 
 
 def series_colours(series: Sequence[str]) -> list[str]:
-    """The backend's colour, paler by precision, so that both are the same in every chart; and by steps for further options."""
+    """The backend's colour, paler by precision, so that both are the same in every chart; darker for further options and threads."""
     seen: dict[tuple[str, float], int] = {}
     colours = []
     for name in series:
         backend = _backend(name)
         paler = next((_PALER[part] for part in name.split(" · ")[1:] if part in _PALER), 0.0)
         step = seen[backend, paler] = seen.get((backend, paler), -1) + 1
-        colours.append(_paler(_COLOURS.get(backend, _OTHER_COLOUR), min(paler + step * 0.12, 0.8)))
+        colours.append(_mixed(_COLOURS.get(backend, _OTHER_COLOUR), paler, step))
     return colours
 
 
@@ -118,6 +120,10 @@ def _order(series: str) -> tuple[int, str]:
     return (backends.index(backend) if backend in backends else len(backends)), by_number
 
 
-def _paler(colour: str, share: float) -> str:
+def _mixed(colour: str, white: float, step: int) -> str:
+    """With so much white, then with black, the more the higher the step; black itself becomes grey."""
+    light = 1 - _LESS_LIGHT**step
+    if colour == "#000000":
+        white, light = max(white, 0.8 * light), 0.0
     parts = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
-    return "#" + "".join(f"{round(part + (255 - part) * share):02X}" for part in parts)
+    return "#" + "".join(f"{round((part + (255 - part) * white) * (1 - light)):02X}" for part in parts)
