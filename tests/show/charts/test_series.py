@@ -52,6 +52,11 @@ def test_no_number_of_threads_hides_another(draw: Callable[[Sequence[Row]], Char
     assert "thread" not in " ".join(texts(draw([BOTH[0], measured("openvino")])))
 
 
+def test_long_names_of_strips_are_whole() -> None:
+    rows = [measured(precision="int8_dynamic", threads=n, batch=128) for n in (1, 2)]
+    assert "onnx_cpu · int8_dynamic · 2 threads · batch 128" in texts(_distributions(rows))
+
+
 def test_options_of_one_beginning_are_two_series_and_a_hash_is_cut() -> None:
     assert len(set(map(series_names(LONG), LONG))) == 2
     assert next(map(series_names(HASHES), HASHES)) == "onnx_cpu (inputs_sha256=abababababab)"

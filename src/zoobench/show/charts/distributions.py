@@ -10,7 +10,7 @@ from zoobench.show.charts.axes import Axis, lower_axis
 from zoobench.show.charts.bars import Chart
 from zoobench.show.charts.series import colours_of, model_names, series_names
 from zoobench.show.numbers import format_ms
-from zoobench.show.svg import DIM, INK, Drawing, fit
+from zoobench.show.svg import DIM, INK, Drawing, fit, text_width
 
 MOST_CELLS = 24
 _MOST_DOTS = 260
@@ -19,8 +19,9 @@ _BINS = 90
 _TAIL, _LEAST, _MOST = 1.5, 0.5, 1.6
 """What is drawn: calls up to so many times p95, from so many times p50 to so many; the others are told in words, or they would
 press the rest together."""
+_MOST_NAMES = 330.0
 _PAD, _NAMES, _WIDTH, _WORDS, _TITLE, _ROW, _AXIS, _STRIP = 14.0, 210.0, 500.0, 260.0, 24.0, 38.0, 44.0, 20.0
-"""Pixels: around the picture; names, plot and words from left to right; a model's title, a cell's row, the axis; the height of a
+"""Pixels: around the picture; names (as wide as they are, up to the most), plot and words from left to right; a model's title, a cell's row, the axis; the height of a
 strip."""
 
 
@@ -78,7 +79,9 @@ def _draw(strips: Sequence[_Strip], caption: str) -> str:
     for strip in strips:
         models.setdefault(model_of(strip.row), []).append(strip)
     out = Drawing()
-    left, bottom = _PAD + _NAMES, _PAD + _TITLE * len(models) + _ROW * len(strips) + 6
+    called = {id(strip): f"{name(strip.row)} · batch {strip.row.batch}" for strip in strips}
+    left = _PAD + min(max(_NAMES, *(text_width(text) + 16 for text in called.values())), _MOST_NAMES)
+    bottom = _PAD + _TITLE * len(models) + _ROW * len(strips) + 6
     lows, highs = zip(*(strip.ends for strip in strips), strict=True)
     axis = Axis(min(*lows, 0.98) - 0.01, max(*highs, 1.02) + 0.01, left, left + _WIDTH)
     lower_axis(out, axis, _PAD + _TITLE, bottom, "time of a call / p50 of its cell")
@@ -88,15 +91,14 @@ def _draw(strips: Sequence[_Strip], caption: str) -> str:
         out.text(_PAD, top + 12, fit(model, _NAMES + _WIDTH, 13), bold=True, size=13)
         top += _TITLE
         for strip in own:
-            series = name(strip.row)
-            _strip(out, strip, axis, top, f"{series} · batch {strip.row.batch}", colours[series])
+            _strip(out, strip, axis, top, called[id(strip)], colours[name(strip.row)])
             top += _ROW
     return out.finish(left + _WIDTH + _WORDS + _PAD, bottom + _AXIS, caption)
 
 
 def _strip(out: Drawing, strip: _Strip, axis: Axis, top: float, name: str, colour: str) -> None:
     row, middle, below = strip.row, top + 2 + _STRIP / 2, top + 2 + _STRIP + 6
-    out.text(axis.start - 8, middle + 3, fit(name, _NAMES - 10), anchor="end")
+    out.text(axis.start - 8, middle + 3, fit(name, axis.start - _PAD - 10), anchor="end")
     out.dots(_cloud(strip, axis, middle), colour, 0.75)
     low, high = (_inside(strip.quantile(share) / strip.median, axis) for share in (0.25, 0.75))
     out.rect(axis.at(low), below - 2.5, axis.at(high) - axis.at(low), 5, colour)
