@@ -103,7 +103,7 @@ def write_report(
     Raises:
         UsageError: there is nothing to report on, or a file cannot be written.
     """
-    if output.is_dir():
+    if os.path.isdir(output):  # noqa: PTH112  (a folder above that is closed is told where it is written to)
         raise UsageError(f"'{output}' is a folder; name the report's file, such as '{output / 'RESULTS.md'}'")
     with collector_paused():
         return _write_report(results_dir, output, fmt, max_drop)
