@@ -40,6 +40,27 @@ os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["HF_TOKEN_PATH"] = os.devnull
 
+COMPUTING = {
+    "backends",
+    "catalog",
+    "hub",
+    "judge",
+    "prepare",
+    "tasks",
+    "worker",
+    "test_arms",
+    "test_workflow",
+}
+"""Folders and modules whose slow tests time nothing, so that they may run beside others."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A slow test is `alone` unless it is known to time nothing: a neighbour would be in what it measures."""
+    for item in items:
+        if item.get_closest_marker("slow") and not COMPUTING & {item.path.parent.name, item.path.stem}:
+            item.add_marker(pytest.mark.alone)
+
 
 @pytest.fixture
 def loopback_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:

@@ -571,7 +571,7 @@ onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], 
 """
 
 
-@pytest.mark.slow
+@pytest.mark.alone
 def test_the_real_guard_finds_a_model_that_became_slower(repo: Path) -> None:
     (repo / "build.py").write_text(BUILD)
     (repo / "zoo.toml").write_text('[net]\npath = "model.onnx"\ninput_shape = [3, 56, 56]\n')
