@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 USAGE_EXIT = 2
 INTERRUPTED_EXIT = 130
@@ -15,6 +17,53 @@ _LONGEST = 300
 def printable(text: str) -> str:
     """One line in which names from strangers (a Hub, a file, a lock) can neither move the cursor nor begin a new one."""
     return "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in text)
+
+
+def pip_install(*packages: str) -> str:
+    """The command that adds packages to this very environment, wherever it is typed."""
+    return _pip("install", packages)
+
+
+def pip_uninstall(*packages: str) -> str:
+    """The command that takes packages out of this environment, without asking back."""
+    return _pip("uninstall", packages)
+
+
+def install_extra(extra: str) -> str:
+    """The command that adds an extra of zoobench. A checkout is named by its place: no index may know it."""
+    return pip_install(f"{_checkout() or 'zoobench'}[{extra}]")
+
+
+def _pip(verb: str, packages: Sequence[str]) -> str:
+    """An environment that uv made has no pip of its own, and the next one on PATH is another environment's."""
+    import shlex
+    import shutil
+    from importlib.util import find_spec
+
+    if find_spec("pip"):
+        return shlex.join(["pip", verb, *(["-y"] if verb == "uninstall" else []), *packages])
+    # `make install` brings one where there is none.
+    own = Path(sys.prefix).parent / ".uv/bin/uv"
+    uv = str(own) if own.exists() and not shutil.which("uv") else "uv"
+    return shlex.join([uv, "pip", verb, "--python", sys.executable, *packages])
+
+
+def _checkout() -> Path | None:
+    """Where this code was installed from, or runs from: a folder, when it still is one."""
+    import json
+    from importlib.metadata import PackageNotFoundError, distribution
+    from urllib.parse import unquote, urlsplit
+
+    beside = Path(__file__).resolve().parents[2]
+    if (beside / "pyproject.toml").is_file():
+        return beside
+    try:
+        told = json.loads(distribution("zoobench").read_text("direct_url.json") or "{}")
+    except PackageNotFoundError:
+        return None
+    url = urlsplit(told.get("url", ""))
+    folder = Path(unquote(url.path))
+    return folder if url.scheme == "file" and (folder / "pyproject.toml").is_file() else None
 
 
 class ZoobenchError(Exception):

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 
 from zoobench.backends import BACKENDS, COMMON_OPTIONS
 from zoobench.data import DataRequest
-from zoobench.data.harness import MISSING as NO_HARNESS
-from zoobench.errors import UsageError
+from zoobench.errors import UsageError, install_extra
 from zoobench.scenarios.load import MAX_LIMIT_MS, MISSING
 from zoobench.scenarios.load import check as check_load
 from zoobench.spec import (
@@ -255,7 +254,7 @@ def _check_tasks(request: Request, *, text: bool) -> None:
         if BACKENDS[name].device == "remote":
             raise UsageError(f"--lm-eval goes by logits, which {name} does not tell; leave one of them out")
     if importlib.util.find_spec("lm_eval") is None:
-        raise UsageError(f"--lm-eval: {NO_HARNESS}")
+        raise UsageError(f"--lm-eval: lm-eval is not installed; {install_extra('lm_eval')}")
 
 
 def _check_load(request: Request) -> None:
@@ -268,7 +267,7 @@ def _check_load(request: Request) -> None:
     if request.scenario not in LOADGEN_SCENARIOS:
         return
     if importlib.util.find_spec("mlperf_loadgen") is None:
-        raise UsageError(f"--scenario {request.scenario}: {MISSING}")
+        raise UsageError(f"--scenario {request.scenario}: {MISSING}{install_extra('loadgen')}")
     for name in request.backends:
         if BACKENDS[name].inline and request.options.get("fake_clock") != "wall":
             raise UsageError(

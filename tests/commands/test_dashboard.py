@@ -12,6 +12,7 @@ import pytest
 
 from zoobench.cli import main
 from zoobench.commands import dashboard as command_module
+from zoobench.errors import install_extra
 
 
 @pytest.fixture
@@ -85,4 +86,4 @@ def test_without_streamlit_one_line_says_how_to_get_it(
     assert main(["dashboard"]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert "pip install 'streamlit" in said
+    assert install_extra("dashboard") in said

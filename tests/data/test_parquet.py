@@ -216,7 +216,7 @@ def test_without_pyarrow_the_line_says_what_to_install(
     found = source(parquet_of(PICTURES, LABELS))
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    assert "pip install pyarrow" in refusal(UsageError, found.labels)
+    assert "[data]" in refusal(UsageError, found.labels)
 
 
 def test_memory_is_that_of_some_pictures_and_not_of_a_row_group(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from zoobench.doctor.diagnosis import diagnose
+from zoobench.errors import pip_install
 
 LOAD = (
     "[ONNXRuntimeError] : 1 : FAIL : Failed to load library libonnxruntime_providers_cuda.so with error: {}: "
@@ -13,16 +14,16 @@ GONE = "cannot open shared object file: No such file or directory"
 @pytest.mark.parametrize(
     ("library", "cuda_major", "advice"),
     [
-        ("libcublasLt.so.12", None, "pip install 'nvidia-cublas-cu12'"),
-        ("libcublasLt.so.13", None, "pip install 'nvidia-cublas==13.*'"),
-        ("libcublas.so.12", 13, "pip install 'nvidia-cublas-cu12'"),
-        ("libcudart.so.12", None, "pip install 'nvidia-cuda-runtime-cu12'"),
-        ("libcufft.so.11", 12, "pip install 'nvidia-cufft-cu12'"),
-        ("libcufft.so.12", 13, "pip install 'nvidia-cufft'"),
-        ("libcudnn.so.9", 13, "pip install 'nvidia-cudnn-cu13==9.*'"),
-        ("libcudnn_graph.so.9", 12, "pip install 'nvidia-cudnn-cu12==9.*'"),
-        ("libnvinfer.so.10", 12, "pip install 'tensorrt==10.*'"),
-        ("libnvonnxparser.so.10", 12, "pip install 'tensorrt==10.*'"),
+        ("libcublasLt.so.12", None, pip_install("nvidia-cublas-cu12")),
+        ("libcublasLt.so.13", None, pip_install("nvidia-cublas==13.*")),
+        ("libcublas.so.12", 13, pip_install("nvidia-cublas-cu12")),
+        ("libcudart.so.12", None, pip_install("nvidia-cuda-runtime-cu12")),
+        ("libcufft.so.11", 12, pip_install("nvidia-cufft-cu12")),
+        ("libcufft.so.12", 13, pip_install("nvidia-cufft")),
+        ("libcudnn.so.9", 13, pip_install("nvidia-cudnn-cu13==9.*")),
+        ("libcudnn_graph.so.9", 12, pip_install("nvidia-cudnn-cu12==9.*")),
+        ("libnvinfer.so.10", 12, pip_install("tensorrt==10.*")),
+        ("libnvonnxparser.so.10", 12, pip_install("tensorrt==10.*")),
         ("libcuda.so.1", None, "install the driver, or run docker with --gpus all"),
     ],
 )

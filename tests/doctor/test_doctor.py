@@ -11,6 +11,7 @@ from rich.console import Console
 from zoobench.backends import BACKENDS
 from zoobench.doctor import Finding, ProbeResult, examine, findings_table
 from zoobench.doctor.software import backend_findings, hub_findings, install_command
+from zoobench.errors import pip_install, pip_uninstall
 
 ALL = {package: "1.0" for row in BACKENDS.values() for package in row.packages}
 
@@ -26,13 +27,13 @@ def test_every_backend_that_runs_in_a_worker_has_a_finding() -> None:
 def test_what_is_missing_comes_with_its_command() -> None:
     found = backends({"torch": "2", "timm": "1", "transformers": "5"})
     assert found["pytorch"].level == "ok"
-    assert (found["onnx_cpu"].level, found["onnx_cpu"].advice) == ("problem", "pip install onnxruntime")
-    assert (found["openvino"].level, found["openvino"].advice) == ("info", "pip install openvino")
+    assert (found["onnx_cpu"].level, found["onnx_cpu"].advice) == ("problem", pip_install("onnxruntime"))
+    assert (found["openvino"].level, found["openvino"].advice) == ("info", pip_install("openvino"))
 
 
 def test_the_other_onnxruntime_must_go_first() -> None:
     command = install_command(["onnxruntime-gpu"], {"onnxruntime": "1"}.get)
-    assert command == "pip uninstall -y onnxruntime && pip install onnxruntime-gpu"
+    assert command == f"{pip_uninstall('onnxruntime')} && {pip_install('onnxruntime-gpu')}"
 
 
 def test_a_cuda_backend_weighs_more_where_a_gpu_is() -> None:
@@ -40,7 +41,7 @@ def test_a_cuda_backend_weighs_more_where_a_gpu_is() -> None:
     without, beside = backends(cpu_only)["onnx_cuda"], backends(cpu_only, gpu_present=True)["onnx_cuda"]
     assert (without.level, without.advice) == ("info", None), "it would cost the CPU build for nothing"
     assert beside.level == "warning"
-    assert str(beside.advice).startswith("pip uninstall -y onnxruntime &&")
+    assert str(beside.advice).startswith(f"{pip_uninstall('onnxruntime')} &&")
     assert "no GPU" in backends(ALL)["pytorch_cuda"].text
 
 

@@ -10,6 +10,7 @@ import pytest
 from zoobench.doctor import Finding, usable_gpu
 from zoobench.doctor.gpu import closing_line, gpu_findings
 from zoobench.doctor.trial import Answer, run_trial
+from zoobench.errors import pip_install, pip_uninstall
 
 GIB = 2**30
 
@@ -154,7 +155,7 @@ def test_no_binding(tmp_path: Path) -> None:
         raise ImportError("No module named 'pynvml'")
 
     findings = gpu_findings(load_nvml=missing, version={}.get, root=tmp_path)
-    assert findings[0].advice == "pip install nvidia-ml-py"
+    assert findings[0].advice == pip_install("nvidia-ml-py")
 
 
 @pytest.mark.parametrize(
@@ -229,9 +230,8 @@ def test_a_card_that_supports_no_question_is_still_listed(tmp_path: Path) -> Non
 def test_both_onnxruntimes_installed(tmp_path: Path) -> None:
     found = look(tmp_path, installed={**INSTALLED, "onnxruntime": "1.31.0"})
     assert found["onnxruntime packages"].level == "problem"
-    assert str(found["onnxruntime packages"].advice).startswith(
-        "pip uninstall -y onnxruntime onnxruntime-gpu &&"
-    )
+    both = pip_uninstall("onnxruntime", "onnxruntime-gpu")
+    assert found["onnxruntime packages"].advice == f"{both} && {pip_install('onnxruntime-gpu')}"
 
 
 def test_what_is_not_installed_is_not_tried(tmp_path: Path) -> None:
@@ -256,7 +256,7 @@ def test_what_is_not_installed_is_not_tried(tmp_path: Path) -> None:
             "CUDAExecutionProvider",
             Answer(error="CUDAExecutionProvider is not in this build", available=("CPUExecutionProvider",)),
             "not in this build",
-            "pip uninstall -y onnxruntime onnxruntime-gpu",
+            pip_uninstall("onnxruntime", "onnxruntime-gpu"),
         ),
         (
             "CUDAExecutionProvider",
@@ -266,7 +266,7 @@ def test_what_is_not_installed_is_not_tried(tmp_path: Path) -> None:
                 stderr="Failed to load library x with error: libcudnn.so.9: cannot open shared object file",
             ),
             "libcudnn.so.9 is missing",
-            "pip install 'nvidia-cudnn-cu12==9.*'",
+            pip_install("nvidia-cudnn-cu12==9.*"),
         ),
         (
             "torch",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from zoobench.errors import pip_install
 from zoobench.executors import Listener, Preparation
 from zoobench.executors.local import LocalExecutor, fake_artifact
 from zoobench.measure import channel
@@ -108,7 +109,7 @@ def test_the_fake_backends_artifact_needs_no_worker(tmp_path: Path):
     [
         pytest.param(
             "raise ModuleNotFoundError('gone', name='openvino')",
-            "openvino cannot be imported; pip install openvino",
+            f"openvino cannot be imported; {pip_install('openvino')}",
             id="not installed",
         ),
         pytest.param(

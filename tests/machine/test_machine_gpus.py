@@ -3,6 +3,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+from zoobench.errors import pip_install
 from zoobench.machine.gpus import Gpus, cuda_version_text, read_gpus
 
 
@@ -48,7 +49,7 @@ def test_the_reason_for_none_is_kept() -> None:
     def missing() -> Any:
         raise ImportError("No module named 'pynvml'")
 
-    assert "pip install" in str(read_gpus(missing).reason)
+    assert pip_install("nvidia-ml-py") in str(read_gpus(missing).reason)
     assert "Driver Not Loaded" in str(read_gpus(lambda: nvml(fail="nvmlInit")).reason)
     assert "shows no GPU" in str(read_gpus(lambda: nvml(count=0)).reason)
     lost = nvml(fail="nvmlDeviceGetName")

@@ -48,7 +48,7 @@ def test_without_the_package_it_says_what_to_install(tmp_path: Path, monkeypatch
         return real(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", refuse)
-    with pytest.raises(PrepareError, match="needs the package nncf; pip install nncf openvino"):
+    with pytest.raises(PrepareError, match=r"needs the package nncf; .*pip install .*\[nncf\]'"):
         quantize_openvino(tmp_path / "net.onnx", tmp_path / "net.xml", [pictures(1)])
 
 

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from zoobench.errors import PrepareError
+from zoobench.errors import PrepareError, install_extra
 from zoobench.prepare.validate import Validated, run_in_batches, validate_onnx
 from zoobench.tasks import open_task
 
@@ -120,7 +120,7 @@ def test_without_a_runtime_there_is_a_note(tmp_path: Path, monkeypatch: pytest.M
     _without(monkeypatch, "onnxruntime", "openvino")
     result = checked(linear(tmp_path), INPUTS, EXPECTED)
     assert result.validation is None
-    assert "pip install" in result.notes[0]
+    assert install_extra("cpu") in result.notes[0]
 
 
 def _without(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:

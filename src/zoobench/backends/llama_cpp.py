@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoobench.backends.torch_text import new_tokens_of
-from zoobench.errors import UsageError
+from zoobench.errors import UsageError, install_extra
 from zoobench.outcome import Evidence
 from zoobench.spec import Artifact, Case, Precision
 
@@ -40,7 +40,7 @@ class LlamaCpp:
         missing = [name for module, name in _PACKAGES.items() if not importlib.util.find_spec(module)]
         if not missing:
             return None
-        return f"{' and '.join(missing)} is not installed; pip install 'zoobench[llama_cpp]', which compiles for minutes"
+        return f"{' and '.join(missing)} is not installed; {install_extra('llama_cpp')}, which compiles for minutes"
 
     def import_runtime(self, artifact: Artifact) -> None:
         """Import llama_cpp."""

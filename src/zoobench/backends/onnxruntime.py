@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoobench.backends.onnx_profile import read_profile
-from zoobench.errors import UsageError
+from zoobench.errors import UsageError, pip_install, pip_uninstall
 from zoobench.outcome import Evidence
 from zoobench.spec import Artifact, Case, Precision
 
@@ -47,7 +47,7 @@ class OnnxCpu:
         if self.provider not in ort.get_available_providers():
             return (
                 f"this onnxruntime has no {self.provider} (it has {', '.join(ort.get_available_providers())}); "
-                f"pip uninstall onnxruntime, then pip install {self.packages}"
+                f"{pip_uninstall('onnxruntime')} && {pip_install(self.packages)}"
             )
         return None
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from zoobench.backends.openvino_paged import PagedGraph
 from zoobench.backends.torch_text import new_tokens_of
-from zoobench.errors import UsageError
+from zoobench.errors import UsageError, install_extra
 from zoobench.outcome import Evidence
 from zoobench.spec import Artifact, Case, Precision
 
@@ -30,7 +30,7 @@ class OpenVinoGenai:
         """openvino-genai must be installed."""
         if importlib.util.find_spec("openvino_genai"):
             return None
-        return "openvino-genai is not installed; pip install 'zoobench[openvino_genai]'"
+        return f"openvino-genai is not installed; {install_extra('openvino_genai')}"
 
     def import_runtime(self, artifact: Artifact) -> None:
         """Import openvino_genai."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from zoobench.backends.onnxruntime import no_gpu
 from zoobench.backends.torch_text import new_tokens_of
-from zoobench.errors import UsageError
+from zoobench.errors import UsageError, install_extra, pip_uninstall
 from zoobench.outcome import Evidence
 from zoobench.spec import Artifact, Case, Precision
 
@@ -31,11 +31,13 @@ def silence() -> None:
 class OrtGenai:
     """GenAI's generator, one a request."""
 
+    extra = "genai"
+
     def unavailable(self) -> str | None:
         """onnxruntime-genai must be installed."""
         if importlib.util.find_spec("onnxruntime_genai"):
             return None
-        return "onnxruntime-genai is not installed; pip install 'zoobench[genai]'"
+        return f"onnxruntime-genai is not installed; {install_extra(self.extra)}"
 
     def import_runtime(self, artifact: Artifact) -> None:
         """Import onnxruntime_genai."""
@@ -50,18 +52,19 @@ class OrtGenai:
 class OrtGenaiCuda(OrtGenai):
     """The same on an NVIDIA GPU."""
 
+    extra = "genai_cuda"
+
     def unavailable(self) -> str | None:
         """A build with CUDA must be installed, and find a GPU."""
-        missing = super().unavailable()
-        if missing:
-            return missing.replace("[genai]", "[genai_cuda]")
+        if missing := super().unavailable():
+            return missing
         silence()
         import onnxruntime_genai as genai
 
         if not genai.is_cuda_available():
             return (
-                "this onnxruntime-genai has no CUDA provider; pip uninstall onnxruntime-genai, then "
-                "pip install 'zoobench[genai_cuda]'"
+                "this onnxruntime-genai has no CUDA provider; "
+                f"{pip_uninstall('onnxruntime-genai')} && {install_extra(self.extra)}"
             )
         return no_gpu()
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from zoobench.backends.torch_module import tensors
-from zoobench.errors import UsageError
+from zoobench.errors import UsageError, pip_install
 from zoobench.outcome import Evidence
 from zoobench.spec import Artifact, Case, Precision
 
@@ -36,7 +36,11 @@ class PyTorch:
 
     def unavailable(self) -> str | None:
         """torch must be installed; it is looked for without the seconds that importing it costs."""
-        return None if importlib.util.find_spec("torch") else "torch is not installed; pip install zoobench"
+        return (
+            None
+            if importlib.util.find_spec("torch")
+            else f"torch is not installed; {pip_install('torch', 'torchvision')}"
+        )
 
     def import_runtime(self, artifact: Artifact) -> None:
         """Import torch and the model's library."""

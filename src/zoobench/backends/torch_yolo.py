@@ -10,7 +10,7 @@ import re
 import tempfile
 from typing import Any
 
-from zoobench.errors import PrepareError
+from zoobench.errors import PrepareError, install_extra
 
 _NAME = re.compile(r"(yolov?\d+)([a-z])")
 
@@ -36,7 +36,7 @@ def import_ultralytics() -> Any:
             from ultralytics.nn import tasks
         except ImportError as error:
             raise PrepareError(
-                f'ultralytics cannot be imported ({error}); pip install "zoobench[ultralytics]" (AGPL-3.0)'
+                f"ultralytics cannot be imported ({error}); {install_extra('ultralytics')} (AGPL-3.0)"
             ) from error
         finally:
             for module, name, function in own:

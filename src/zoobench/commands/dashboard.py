@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 from cyclopts import Parameter
 
 from zoobench.commands.flags import Flag
-from zoobench.errors import UsageError
+from zoobench.errors import UsageError, install_extra
 
 HOST, FIRST_PORT, PORTS = "127.0.0.1", 8501, 50
 
@@ -37,7 +37,7 @@ def dashboard(
     """
     if importlib.util.find_spec("streamlit") is None:
         raise UsageError(
-            "the dashboard needs Streamlit (the extra `dashboard`): pip install 'streamlit>=1.67'"
+            f"the dashboard needs Streamlit, which is not installed; {install_extra('dashboard')}"
         )
     folders = [os.fspath(folder) for folder in dict.fromkeys(results_dir or (Path("results"),))]
     chosen = _free_port() if port is None else _checked(port)

@@ -10,7 +10,6 @@ from pathlib import Path
 from zoobench.errors import UsageError
 from zoobench.spec import TextTask
 
-MISSING = "lm-eval is not installed; pip install 'zoobench[lm_eval]'"
 _ENDINGS = (".yaml", ".yml")
 _LONGEST_NAME = 250
 """Bytes."""

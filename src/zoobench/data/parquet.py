@@ -25,7 +25,7 @@ from zoobench.data.object_column import (
 )
 from zoobench.data.shelf import LocalShelf, Shelf, front_matter
 from zoobench.data.truth import Objects
-from zoobench.errors import PrepareError, UsageError, explained, printable
+from zoobench.errors import PrepareError, UsageError, explained, install_extra, printable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -358,7 +358,7 @@ def _pyarrow_parquet() -> Any:
         import pyarrow.parquet
     except ModuleNotFoundError as error:
         raise UsageError(
-            "reading parquet needs pyarrow, which is not installed: pip install pyarrow"
+            f"reading parquet needs pyarrow, which is not installed; {install_extra('data')}"
         ) from error
     return pyarrow.parquet
 

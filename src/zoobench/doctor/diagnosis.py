@@ -1,10 +1,12 @@
-"""From what a failing GPU runtime wrote to what is the matter and what to do. Pure."""
+"""From what a failing GPU runtime wrote to what is the matter and what to do."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 from typing import NamedTuple
+
+from zoobench.errors import pip_install
 
 
 class Diagnosis(NamedTuple):
@@ -67,15 +69,15 @@ def _missing_library(name: str, major: int | None, cuda_major: int | None) -> Di
         )
     if name.startswith(("nvinfer", "nvonnxparser")):
         wanted = f"tensorrt=={major}.*" if major else "tensorrt"
-        return Diagnosis(f"{cause}: TensorRT is not installed, or another version", f"pip install '{wanted}'")
+        return Diagnosis(f"{cause}: TensorRT is not installed, or another version", pip_install(wanted))
     cuda = (major if name in SONAME_IS_CUDA else None) or cuda_major
     if name.startswith("cudnn"):
         version = f"=={major}.*" if major else ""
-        return Diagnosis(f"{cause}: cuDNN", f"pip install 'nvidia-cudnn-cu{cuda or 12}{version}'")
+        return Diagnosis(f"{cause}: cuDNN", pip_install(f"nvidia-cudnn-cu{cuda or 12}{version}"))
     if name in DISTRIBUTIONS:
         suffix = f"-cu{cuda}" if cuda is not None and cuda < 13 else ""
         version = f"=={cuda}.*" if cuda is not None and cuda >= 13 and name in SONAME_IS_CUDA else ""
-        return Diagnosis(f"{cause}: part of CUDA", f"pip install '{DISTRIBUTIONS[name]}{suffix}{version}'")
+        return Diagnosis(f"{cause}: part of CUDA", pip_install(f"{DISTRIBUTIONS[name]}{suffix}{version}"))
     return Diagnosis(cause, f"install the package that holds {library}, or add its folder to LD_LIBRARY_PATH")
 
 

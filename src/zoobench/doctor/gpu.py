@@ -12,6 +12,7 @@ from zoobench.doctor.finding import Finding
 from zoobench.doctor.nvidia import Nvml, card_findings, driver_finding, no_driver_finding, nvidia_card_on_bus
 from zoobench.doctor.software import Version, installed_version
 from zoobench.doctor.trial import Answer, run_trial
+from zoobench.errors import pip_install, pip_uninstall
 from zoobench.machine.cpus import ROOT
 from zoobench.machine.gpus import import_nvml
 from zoobench.machine.identity import container
@@ -23,7 +24,11 @@ TRIALS = {
 }
 """What is tried → the name of its distribution without GPU support."""
 
-TWO_ONNXRUNTIMES = "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu"
+
+def two_onnxruntimes() -> str:
+    """What to do where both builds unpacked into one folder."""
+    return f"{pip_uninstall('onnxruntime', 'onnxruntime-gpu')} && {pip_install('onnxruntime-gpu')}"
+
 
 Try = Callable[[str], Answer]
 
@@ -81,7 +86,7 @@ def _start(load_nvml: Callable[[], Any]) -> tuple[Any, Exception | None]:
 
 def _no_binding(error: Exception | None) -> Finding:
     text = f"the NVML binding is missing ({error}), so nothing is known about GPUs"
-    return Finding(area="gpu", name="driver", level="problem", text=text, advice="pip install nvidia-ml-py")
+    return Finding(area="gpu", name="driver", level="problem", text=text, advice=pip_install("nvidia-ml-py"))
 
 
 def usable_gpu(findings: Iterable[Finding]) -> bool:
@@ -111,7 +116,7 @@ def onnxruntime_conflict(version: Version = installed_version) -> list[Finding]:
             name="onnxruntime packages",
             level="problem",
             text=f"onnxruntime {cpu} and onnxruntime-gpu {gpu} are both installed: one hides the other",
-            advice=TWO_ONNXRUNTIMES,
+            advice=two_onnxruntimes(),
         )
     ]
 
@@ -120,14 +125,14 @@ def absent_finding(name: str, version: Version) -> Finding | None:
     """A runtime that is not installed for the GPU at all, with the command that installs it."""
     if name == "torch":
         missing = version("torch") is None
-        text, advice = "torch is not installed", "pip install torch torchvision"
+        text, advice = "torch is not installed", pip_install("torch", "torchvision")
     else:
         missing = version("onnxruntime-gpu") is None
         rival = version("onnxruntime") is not None
         text = "onnxruntime-gpu is not installed" + (" (onnxruntime is the CPU build)" if rival else "")
-        advice = TWO_ONNXRUNTIMES if rival else "pip install onnxruntime-gpu"
+        advice = two_onnxruntimes() if rival else pip_install("onnxruntime-gpu")
     if not missing and name == "TensorrtExecutionProvider" and version("tensorrt") is None:
-        missing, text, advice = True, "TensorRT is not installed", "pip install tensorrt (optional)"
+        missing, text, advice = True, "TensorRT is not installed", f"{pip_install('tensorrt')} (optional)"
     if not missing:
         return None
     return Finding(area="gpu", name=name, level="info", text=text, advice=advice)
@@ -154,9 +159,12 @@ def _explain(name: str, answer: Answer, driver_major: int) -> tuple[str, str]:
     error = answer.error or "no error was given"
     major = int(answer.cuda_build.split(".")[0]) if answer.cuda_build else None
     if name == "torch" and answer.version and major is None:
-        return error, "pip install --force-reinstall torch torchvision (PyPI's Linux builds have CUDA)"
+        return (
+            error,
+            f"{pip_install('--force-reinstall', 'torch', 'torchvision')} (PyPI's Linux builds have CUDA)",
+        )
     if name != "torch" and answer.available and name not in answer.available:
-        return error, TWO_ONNXRUNTIMES
+        return error, two_onnxruntimes()
     found = diagnose(f"{error}\n{answer.stderr}", major)
     if found is not None:
         return (found.cause, found.advice)

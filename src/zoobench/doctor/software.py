@@ -8,6 +8,7 @@ from typing import TypedDict
 
 from zoobench.backends import BACKENDS, CUDA_BACKENDS, DEFAULT_BACKENDS, RIVALS
 from zoobench.doctor.finding import Finding, Level
+from zoobench.errors import pip_install, pip_uninstall
 
 
 class ProbeResult(TypedDict):
@@ -85,8 +86,8 @@ def install_command(missing: Sequence[str], version: Version = installed_version
     onnxruntime and onnxruntime-gpu unpack into one folder, so the one must go before the other comes.
     """
     present = [RIVALS[package] for package in missing if package in RIVALS and version(RIVALS[package])]
-    first = f"pip uninstall -y {' '.join(present)} && " if present else ""
-    return f"{first}pip install {' '.join(missing)}"
+    first = f"{pip_uninstall(*present)} && " if present else ""
+    return f"{first}{pip_install(*missing)}"
 
 
 def hub_findings(hub: Hub | None) -> list[Finding]:

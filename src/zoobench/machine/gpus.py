@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from zoobench.errors import pip_install
 from zoobench.spec import Frozen
 
 
@@ -34,7 +35,7 @@ def read_gpus(load_nvml: Callable[[], Any] = import_nvml) -> Gpus:
     try:
         nvml = load_nvml()
     except ImportError as error:
-        return Gpus(reason=f"the NVML binding is missing ({error}); pip install nvidia-ml-py")
+        return Gpus(reason=f"the NVML binding is missing ({error}); {pip_install('nvidia-ml-py')}")
     try:
         nvml.nvmlInit()
     except nvml.NVMLError as error:

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from zoobench.card import Card, read_card
-from zoobench.errors import PrepareError, explained, first_line
+from zoobench.errors import PrepareError, explained, first_line, install_extra
 from zoobench.prepare.build import save_reference
 from zoobench.prepare.cache import content_of
 from zoobench.prepare.detector_roles import Told, UnclearError, inferred, is_yolo, labels, told_by
@@ -305,7 +305,7 @@ def _onnxruntime_version() -> str:
     try:
         import onnxruntime  # noqa: F401
     except ImportError as error:
-        raise PrepareError("an .onnx file needs ONNX Runtime: pip install onnxruntime") from error
+        raise PrepareError(f"an .onnx file needs ONNX Runtime; {install_extra('cpu')}") from error
     return version_of("onnxruntime")
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import zoobench.backends.openvino  # noqa: F401 - it keeps openvino and nncf from calling home
-from zoobench.errors import PrepareError, explained
+from zoobench.errors import PrepareError, explained, install_extra
 from zoobench.prepare.detection_tail import HEAD, Node, head_of, tail_of, told, words_of
 from zoobench.prepare.quantize import Quantized
 
@@ -76,7 +76,7 @@ def quantize_openvino(
         import openvino
     except ImportError as error:
         raise PrepareError(
-            f"INT8 for OpenVINO needs the package {error.name}; pip install nncf openvino"
+            f"INT8 for OpenVINO needs the package {error.name}; {install_extra('nncf')}"
         ) from error
     nncf.set_log_level(logging.ERROR)
     with (

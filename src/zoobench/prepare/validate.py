@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoobench.errors import explained
+from zoobench.errors import explained, install_extra
 from zoobench.spec import TOLERANCE, Precision, Validation
 from zoobench.tasks import Task
 from zoobench.tasks.comparison import are_comparable, compare, shapes
@@ -62,7 +62,7 @@ def validate_onnx(
     """
     opened = _open(file)
     if opened is None:
-        note = "not validated: neither onnxruntime nor openvino is installed; pip install onnxruntime"
+        note = f"not validated: neither onnxruntime nor openvino is installed; {install_extra('cpu')}"
         return Validated(None, (note,))
     runtime, run = opened
     batches = (fixed_batch,) if fixed_batch else _BATCHES

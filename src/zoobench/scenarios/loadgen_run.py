@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from zoobench.errors import UsageError
+from zoobench.errors import UsageError, install_extra
 from zoobench.scenarios.load import MISSING
 from zoobench.scenarios.loadgen_log import Log, read_log
 
@@ -27,7 +27,7 @@ def library() -> ModuleType:
     try:
         import mlperf_loadgen
     except ImportError as error:
-        raise UsageError(MISSING) from error
+        raise UsageError(MISSING + install_extra("loadgen")) from error
     found: ModuleType = mlperf_loadgen
     return found
 

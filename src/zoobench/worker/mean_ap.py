@@ -27,14 +27,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoobench.errors import UsageError
+from zoobench.errors import UsageError, install_extra
 from zoobench.outcome import Interval, MeanAP
 from zoobench.tasks.boxes import EVALUATION, Detections
 
 if TYPE_CHECKING:
     from zoobench.data.truth import Truth
 
-MISSING = "pycocotools is not installed; pip install 'zoobench[coco]'"
 RESAMPLES = 1000
 MAX_DETECTIONS = 100
 _AT_ONCE = 100
@@ -284,7 +283,7 @@ def _judge(truth: dict[str, Any], found: dict[str, Any]) -> Any:
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval
     except ImportError as error:
-        raise UsageError(MISSING) from error
+        raise UsageError(f"pycocotools is not installed; {install_extra('coco')}") from error
     # It prints tables, and how long it took.
     with contextlib.redirect_stdout(io.StringIO()):
         sides = []

@@ -6,6 +6,7 @@ import importlib.metadata
 from typing import Any
 
 from zoobench.backends import BACKENDS, open_backend
+from zoobench.errors import pip_install
 from zoobench.worker.roles import Emit
 
 
@@ -34,7 +35,7 @@ def probe(name: str) -> dict[str, str | None]:
     try:
         reason = open_backend(name).unavailable()
     except ImportError as error:
-        reason = f"{error.name or error} cannot be imported; pip install {' '.join(row.packages)}"
+        reason = f"{error.name or error} cannot be imported; {pip_install(*row.packages)}"
     return {"reason": reason, "version": _version(row.packages[0]) if row.packages else None}
 
 
