@@ -229,7 +229,8 @@ def _payback(pays: Payback, row: Row, calls: int | None) -> str:
             return f"at once against {base}: nothing takes longer, and a call saves {format_number(pays.saving_ms)} ms."
     parts = (("file", pays.made_s), ("load", pays.load_s), ("compile", pays.compile_s))
     told_s = [(name, s) for name, s in parts if s is not None and abs(s) > 0.01 * (pays.once_s or 0.0)]
-    once = ", ".join(f"{name} {format_number(s)}" for name, s in told_s)
+    # Of a single part no figure: in the last digit it may differ from the sum.
+    once = ", ".join(name if len(told_s) == 1 else f"{name} {format_number(s)}" for name, s in told_s)
     unit = "call" if row.batch == 1 else f"call of {row.batch}"
     said = (
         f"after {pays.calls:,} calls against {base}: {format_number(pays.once_s)} s once ({once}), and each {unit} saves "
