@@ -135,7 +135,6 @@ def run(
         Print the records as JSON.
     """
     from zoobench.driver import Settings
-    from zoobench.show.progress import watch
 
     spoken = text or TextFlags()
     pairs, file = tuned_file(options or ())
@@ -164,8 +163,6 @@ def run(
         print(printable(remark), file=sys.stderr)
     if gpu:
         request = replace(request, backends=[*request.backends, *_cuda_backends(request)])
-    searched = scenario == "server" and target_qps is None and max_latency is not None
-    if gpu:
         _insist_on_gpu(request)
     settings = Settings(
         results_dir=results_dir,
@@ -181,23 +178,10 @@ def run(
     )
     if inputs is not None and not inputs.is_file():
         raise UsageError(f"--inputs {inputs}: there is no such file")
-    if dry_run and searched:
-        raise UsageError("--dry-run cannot foresee which rates a search will try; add --target-qps 50")
+    searched = scenario == "server" and target_qps is None and max_latency is not None
     if dry_run:
-        return _dry_run(request, settings, as_json=as_json)
-    rates: list[MaxRate] | None = None
-    with watch() as observer:
-        if searched:
-            records, rates = api.find_max_rates(request, settings=settings, observer=observer)
-        else:
-            records = api.run_request(request, settings=settings, observer=observer)
-    _print_records(records, rates, as_json=as_json)
-    code = _exit_code(records)
-    if doubt := _doubt(records):
-        print(doubt, file=sys.stderr)
-    if code == USAGE_EXIT:
-        print("zoobench: nothing could be measured; the reasons stand above", file=sys.stderr)
-    return code
+        return _dry_run(request, settings, searched=searched, as_json=as_json)
+    return _measure(request, settings, searched=searched, as_json=as_json)
 
 
 def _load(
@@ -240,7 +224,29 @@ def _insist_on_gpu(request: Request) -> None:
     )
 
 
-def _dry_run(request: Request, settings: Settings, *, as_json: bool) -> int:
+def _measure(request: Request, settings: Settings, *, searched: bool, as_json: bool) -> int:
+    """Run it, print what came of it, and say what is to be doubted."""
+    from zoobench.show.progress import watch
+
+    rates: list[MaxRate] | None = None
+    with watch() as observer:
+        if searched:
+            records, rates = api.find_max_rates(request, settings=settings, observer=observer)
+        else:
+            records = api.run_request(request, settings=settings, observer=observer)
+    _print_records(records, rates, as_json=as_json)
+    code = _exit_code(records)
+    if doubt := _doubt(records):
+        print(doubt, file=sys.stderr)
+    if code == USAGE_EXIT:
+        print("zoobench: nothing could be measured; the reasons stand above", file=sys.stderr)
+    return code
+
+
+def _dry_run(request: Request, settings: Settings, *, searched: bool, as_json: bool) -> int:
+    """What would be measured, from where, and about how long it takes."""
+    if searched:
+        raise UsageError("--dry-run cannot foresee which rates a search will try; add --target-qps 50")
     from zoobench.driver import effort_plan
     from zoobench.estimate import estimate
     from zoobench.plan import Inventory, check

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from zoobench.commands.flags import AsJson, Flag, Names, Numbers
 from zoobench.commands.options import runtime_options
@@ -14,6 +15,9 @@ from zoobench.judge import Decision, Finding, NotComparableError, Undecided, exi
 from zoobench.machine import describe
 from zoobench.spec import Effort, OnExisting, WeightsPolicy
 from zoobench.units import share
+
+if TYPE_CHECKING:
+    from zoobench.commands.guard.reports import Reports
 
 
 def guard(
@@ -115,13 +119,9 @@ def guard(
     from zoobench.driver import Settings
     from zoobench.show.progress import watch
 
-    modes = {"--base": base, "--limits": limits, "--set-limits": set_limits, "--baseline": baseline}
-    given = [flag for flag, value in modes.items() if value is not None]
-    if len(given) != 1:
-        raise UsageError(
-            f"{' and '.join(given) if given else 'nothing to hold against'}: give one of --base REF, --limits FILE, "
-            "--set-limits FILE, --baseline RUN"
-        )
+    _insist_on_one_mode(
+        {"--base": base, "--limits": limits, "--set-limits": set_limits, "--baseline": baseline}
+    )
     _refuse_strays(
         {"--setup": setup, "--ignore-changes": ignore_changes, "--head": head != "HEAD"}, base, "--base"
     )
@@ -148,7 +148,6 @@ def guard(
     )
     delta = share(margin, "--margin")
     reports = Reports(as_json, junit, summary or _summary_of_the_step())
-    findings: list[Finding] = []
     about = {"machine": describe().short, "results": str(results_dir)}
     with watch() as observer:
         if set_limits is not None:
@@ -166,22 +165,38 @@ def guard(
             assert baseline is not None
             title = f"against the stored run {baseline}"
             found = against_stored(baseline, asked, settings, observer, delta=delta)
-        try:
-            findings += found
-        except BaseException as error:
-            # What was decided before it was stopped is as good as ever.
-            if findings:
-                reports.say(f"zoobench guard: {title} (not finished)", findings, about)
-            else:
-                said = str(error) or type(error).__name__
-                reports.write_junit(
-                    f"zoobench guard: {title}", [Finding("guard", Decision.NOT_COMPARABLE, said)]
-                )
-            raise
+        findings = _collect(found, f"zoobench guard: {title}", reports, about)
     reports.say(f"zoobench guard: {title}", findings, about)
     if all(finding.decision is Decision.SKIPPED for finding in findings):
         raise NotComparableError(f"nothing could be judged: {findings[0].message if findings else 'no case'}")
     return exit_code(findings, undecided)
+
+
+def _insist_on_one_mode(modes: Mapping[str, object]) -> None:
+    """There is one thing to hold against."""
+    given = [flag for flag, value in modes.items() if value is not None]
+    if len(given) != 1:
+        raise UsageError(
+            f"{' and '.join(given) if given else 'nothing to hold against'}: give one of --base REF, --limits FILE, "
+            "--set-limits FILE, --baseline RUN"
+        )
+
+
+def _collect(
+    found: Iterable[Finding], title: str, reports: Reports, about: Mapping[str, str]
+) -> list[Finding]:
+    """The decisions, as they are made. Where that is stopped, those that were made are as good as ever: they are told."""
+    findings: list[Finding] = []
+    try:
+        findings += found
+    except BaseException as error:
+        if findings:
+            reports.say(f"{title} (not finished)", findings, about)
+        else:
+            said = str(error) or type(error).__name__
+            reports.write_junit(title, [Finding("guard", Decision.NOT_COMPARABLE, said)])
+        raise
+    return findings
 
 
 def _refuse_strays(flags: Mapping[str, object], wanted: object, mode: str) -> None:
