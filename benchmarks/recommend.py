@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from random import Random
 
+from processes import NOTHING, ZOOBENCH, seconds, show
+
 RECORDS, ROUNDS, LIMIT = 20_000, 7, 60
-ZOOBENCH = [sys.executable, "-m", "zoobench"]
 CELLS = [
     "--models",
     "resnet18",
@@ -30,14 +29,6 @@ CELLS = [
     "1",
 ]
 WANTED = ["--max-latency", "p95:50ms", "--min-throughput", "20", "--max-drop", "1%", "--price", "0.40/h"]
-
-
-def seconds(command: list[str]) -> float:
-    """Wall time of one process; 0 and 1 are answers of a recommendation."""
-    begin = time.perf_counter()
-    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
-    assert done.returncode in (0, 1), done.returncode
-    return time.perf_counter() - begin
 
 
 def multiply(source: Path, target: Path) -> None:
@@ -72,24 +63,18 @@ def multiply(source: Path, target: Path) -> None:
 def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        assert seconds([*ZOOBENCH, "run", *CELLS, "--results-dir", str(folder / "fake")]) > 0
+        seconds([*ZOOBENCH, "run", *CELLS, "--results-dir", str(folder / "fake")])
         multiply(folder / "fake", folder / "many")
         command = [*ZOOBENCH, "recommend", "--results-dir", str(folder / "many")]
-        missed = 0
+        held = []
         for what, words in (("the lowest median", []), ("under three limits, with a price", WANTED)):
             taken, nothing = [], []
             for _ in range(ROUNDS):
-                nothing += [seconds([sys.executable, "-c", "pass"]) for _ in range(10)]
-                taken.append(seconds([*command, *words]))
+                nothing += [seconds(NOTHING) for _ in range(10)]
+                taken.append(seconds([*command, *words], answers=(0, 1)))
             ratio = statistics.median(taken) / statistics.median(nothing)
-            passed = ratio <= LIMIT
-            missed += not passed
-            print(
-                f"recommend over {RECORDS:,} records, {what}:".ljust(70)
-                + f"{ratio:6.1f} ×  limit {LIMIT} ×  {'PASS' if passed else 'MISSED'}",
-                flush=True,
-            )
-        return 1 if missed else 0
+            held += [show(f"recommend over {RECORDS:,} records, {what}:", ratio, LIMIT, width=69)]
+        return 0 if all(held) else 1
 
 
 if __name__ == "__main__":
