@@ -1,4 +1,4 @@
-"""Language models from the command to the report, on models that were made on the spot, and on a real one."""
+"""Language models from the command to the report, on models that were made on the spot."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from tests.language_models import smollm2, tiny
+from tests.language_models import tiny
 
 from zoobench import api
 from zoobench.driver import Settings
@@ -146,29 +146,3 @@ def test_tasks_of_the_harness_are_asked_in_the_same_worker_and_change_no_key(
     assert len(told) == 1 and told[0].message.startswith("lm-eval failed: ")
     with pytest.raises(UsageError, match="knows nothing of words"):
         place.run(place.folder / "llama", tasks=tasks, **asked)
-
-
-@pytest.mark.usefixtures("gradients_after")
-def test_a_real_model_knows_the_capital_of_france(tmp_path: Path) -> None:
-    pytest.importorskip("gguf")
-    from zoobench.backends import open_backend
-    from zoobench.prepare import ArtifactCache, prepare_model
-    from zoobench.spec import Case, ModelSpec, WeightsPolicy
-
-    folder = smollm2(tmp_path / "smollm2")
-    found = prepare_model(
-        ModelSpec(name="smollm2", task="text_generation", path=folder),
-        formats=["torch", "genai:fp32"], weights=WeightsPolicy.AUTO, allow_pickle=False,
-        cache=ArtifactCache(tmp_path / "cache"),
-    )  # fmt: skip
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(found.artifacts["torch"].path)
-    ids = tokenizer("The capital of France is", return_tensors="np").input_ids
-    for backend, key in (("pytorch", "torch"), ("ort_genai", "genai:fp32")):
-        case = Case(
-            model="m", backend=backend, threads=2, options={"prompt_tokens": ids.shape[1], "new_tokens": 4}
-        )
-        session = open_backend(backend).load(found.artifacts[key], case)
-        made = session.bind({"input_ids": ids})()["token_ids"][0]
-        assert tokenizer.decode(made).startswith(" Paris"), backend

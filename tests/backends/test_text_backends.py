@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.language_models import tiny
+from tests.language_models import smollm2, tiny
 
 from zoobench.backends import open_backend
 from zoobench.prepare import ArtifactCache, Prepared, prepare_model
@@ -97,3 +97,25 @@ def test_bf16_is_bf16(family: Prepared) -> None:
     assert opened.evidence().precision == "bf16"
     decoder = artifact.decoder
     assert decoder and opened.kv_bytes()[0] == decoder.kv_bytes(5, value_bytes=2)
+
+
+def test_a_real_model_knows_the_capital_of_france(tmp_path: Path) -> None:
+    pytest.importorskip("gguf")
+    pytest.importorskip("onnxruntime_genai")
+    folder = smollm2(tmp_path / "smollm2")
+    found = prepare_model(
+        ModelSpec(name="smollm2", task="text_generation", path=folder),
+        formats=["torch", "genai:fp32"], weights=WeightsPolicy.AUTO, allow_pickle=False,
+        cache=ArtifactCache(tmp_path / "cache"),
+    )  # fmt: skip
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(found.artifacts["torch"].path)
+    ids = tokenizer("The capital of France is", return_tensors="np").input_ids
+    for backend, key in RUNTIMES.items():
+        case = Case(
+            model="m", backend=backend, threads=2, options={"prompt_tokens": ids.shape[1], "new_tokens": 4}
+        )
+        session = open_backend(backend).load(found.artifacts[key], case)
+        made = session.bind({"input_ids": ids})()["token_ids"][0]
+        assert tokenizer.decode(made).startswith(" Paris"), backend
