@@ -41,7 +41,7 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["HF_TOKEN_PATH"] = os.devnull
 
 COMPUTING = {
-    "backends", "catalog", "hub", "judge", "prepare", "tasks", "worker",
+    "backends", "catalog", "dashboard", "hub", "judge", "prepare", "show", "tasks", "worker",
     "test_arms", "test_start_up", "test_stats", "test_workflow",
 }  # fmt: skip
 """Folders and modules whose slow tests time nothing, so that they may run beside others."""
