@@ -180,6 +180,13 @@ def test_on_a_phone_a_cell_is_a_card_that_opens_with_model_and_verdict(browser: 
     it.page.close()
 
 
+def test_on_a_phone_no_table_is_taller_than_the_screen(browser: Any, file: Path) -> None:
+    it = Opened(browser, file, viewport={"width": 390, "height": 800})
+    heights = [card.bounding_box()["height"] for card in it.page.locator(".cards").all()]
+    assert heights and max(heights) <= 800
+    it.page.close()
+
+
 def test_without_scripts_it_says_the_same(browser: Any, file: Path) -> None:
     context = browser.new_context(java_script_enabled=False, viewport={"width": 1280, "height": 900})
     page = context.new_page()

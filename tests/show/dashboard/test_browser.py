@@ -136,3 +136,6 @@ def test_it_fits_a_phone(scheme: str, address: str, browser: Any) -> None:
         page.goto(f"{address}/{name}")
         page.locator(".zb").nth(1).wait_for()
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    # A row is a card, so that why a cell failed is not beyond the edge.
+    box = page.get_by_text("the worker was killed for memory").bounding_box()
+    assert box and box["x"] >= 0 and box["x"] + box["width"] <= 390
