@@ -34,8 +34,9 @@ from zoobench.data.loader import batches
 from zoobench.data.pack import Pack, collect
 from zoobench.driver import Settings
 from zoobench.machine import usable_cpu_count
-from zoobench.spec import Artifact, Case, OnExisting, Precision, Preprocessing
+from zoobench.spec import Artifact, Case, Preprocessing
 from zoobench.tasks.image_classification import ImageClassification
+from zoobench.terms import OnExisting, Precision
 from zoobench.worker.accuracy import BATCH, assess
 
 LIMIT = 0.85

@@ -27,8 +27,9 @@ from zoobench.measure.generation import summarise_tokens
 from zoobench.outcome import Slot
 from zoobench.prepare import ArtifactCache, prepare_model
 from zoobench.scenarios.tokens import Tokens
-from zoobench.spec import Artifact, Case, Precision, WeightsPolicy
+from zoobench.spec import Artifact, Case
 from zoobench.tasks.text_generation import prompt_ids
+from zoobench.terms import Precision, WeightsPolicy
 
 ROUNDS = 21
 DECODE, TTFT, COST_US = 0.02, 0.03, 20.0

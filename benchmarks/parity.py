@@ -38,8 +38,9 @@ from zoobench.measure.effort import EFFORTS, EffortPlan
 from zoobench.measure.sensors import Sensors, timer_resolution_ns
 from zoobench.measure.stats import percentile
 from zoobench.outcome import Latency
-from zoobench.spec import Artifact, Case, Effort, Seat, WeightsPolicy
+from zoobench.spec import Artifact, Case, Seat
 from zoobench.tasks import open_task
+from zoobench.terms import Effort, WeightsPolicy
 
 LIMIT = 0.02
 HERE = Path(__file__).resolve().parent

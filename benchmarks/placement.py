@@ -21,7 +21,8 @@ from zoobench.executors import Listener
 from zoobench.executors.local import LocalExecutor
 from zoobench.measure.effort import EFFORTS
 from zoobench.outcome import Slot
-from zoobench.spec import Case, Effort, Seat, WeightsPolicy
+from zoobench.spec import Case, Seat
+from zoobench.terms import Effort, WeightsPolicy
 
 
 def p50_ms(slots: Iterable[Slot]) -> float:

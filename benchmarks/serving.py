@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from zoobench import api
+from zoobench import api, searches
 from zoobench.driver import Settings
 from zoobench.measure.verdict import MAX_LITTLE_ERROR
 from zoobench.results.record import Record
-from zoobench.spec import OnExisting
+from zoobench.terms import OnExisting
 
 FAKE_LIMIT = 0.02
 """Of a call of 1 ms: 20 µs."""
@@ -87,7 +87,7 @@ def show_search(bench: Bench) -> bool:
     asked = api.request(
         [bench.model], backends=[bench.backend], scenario="server", options={**bench.options, **limits}
     )
-    records, (answer,) = api.find_max_rates(asked, settings=bench.settings)
+    records, (answer,) = searches.find_max_rates(asked, settings=bench.settings)
     bench.law += [r.load.little_error for r in records if r.load and r.load.little_error is not None]
     print(answer.line)
     if answer.qps is None:

@@ -22,10 +22,10 @@ from zoobench import api
 from zoobench.driver import Settings
 from zoobench.errors import UsageError
 from zoobench.executors.local import LocalExecutor
-from zoobench.outcome import DropDecision, Status, VerdictValue
 from zoobench.results.record import Record
 from zoobench.spec import Artifact
 from zoobench.tasks.image_classification import ImageClassification
+from zoobench.terms import DropDecision, Status, VerdictValue
 
 pytestmark = pytest.mark.slow
 

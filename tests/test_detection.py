@@ -16,10 +16,10 @@ from zoobench import api
 from zoobench.driver import Settings
 from zoobench.errors import PrepareError, UsageError
 from zoobench.executors.local import LocalExecutor
-from zoobench.outcome import DropDecision, Status
 from zoobench.results.record import Record
 from zoobench.show.report import write_report
 from zoobench.spec import Artifact
+from zoobench.terms import DropDecision, Status
 
 if importlib.util.find_spec("ultralytics") is None:
     pytest.skip("ultralytics is not installed", allow_module_level=True)

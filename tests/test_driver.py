@@ -16,11 +16,12 @@ from zoobench.driver.recovery import recover
 from zoobench.errors import BusyError, UsageError
 from zoobench.executors import Preparation
 from zoobench.executors.local import LocalExecutor, fake_artifact
-from zoobench.outcome import Slot, Status, VerdictValue
+from zoobench.outcome import Slot
 from zoobench.results.query import load_records
 from zoobench.results.record import Record
 from zoobench.results.store import read_samples
-from zoobench.spec import Case, Effort, ModelSpec, OnExisting, Precision
+from zoobench.spec import Case, ModelSpec
+from zoobench.terms import Effort, OnExisting, Precision, Status, VerdictValue
 
 
 def measure(folder: Path, *, observer: api.Quiet | None = None, **changes: object) -> list[Record]:

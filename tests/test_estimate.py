@@ -7,7 +7,8 @@ from zoobench.backends import BACKENDS
 from zoobench.estimate import estimate
 from zoobench.measure.effort import EFFORTS, with_max_case_time
 from zoobench.plan import Inventory, Request
-from zoobench.spec import Effort, ModelSpec
+from zoobench.spec import ModelSpec
+from zoobench.terms import Effort
 
 INVENTORY = Inventory(cpus=2, unavailable={"onnx_cpu": None})
 

@@ -8,7 +8,8 @@ import pytest
 
 from zoobench.errors import UsageError
 from zoobench.plan import Inventory, Request, Variant, check, plan
-from zoobench.spec import ModelSpec, Precision
+from zoobench.spec import ModelSpec
+from zoobench.terms import Precision
 
 A = ModelSpec(name="a", hf_id="org/a")
 B = ModelSpec(name="b", hf_id="org/b")

@@ -21,7 +21,7 @@ from zoobench.judge.limits import Limit
 from zoobench.judge.limits_file import read_limits
 from zoobench.machine import describe, usable_cpu_count
 from zoobench.search.guard import Bench, guard_limits
-from zoobench.spec import OnExisting
+from zoobench.terms import OnExisting
 
 LIMITS = Path(os.environ.get("ZOOBENCH_LIMITS", Path(__file__).resolve().parents[1] / "limits.toml"))
 

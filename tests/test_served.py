@@ -12,9 +12,9 @@ from zoobench import api
 from zoobench.driver import Settings
 from zoobench.errors import UsageError
 from zoobench.executors.local import LocalExecutor
-from zoobench.outcome import Status, VerdictValue
 from zoobench.results.record import Record
 from zoobench.show.report import write_report
+from zoobench.terms import Status, VerdictValue
 
 pytestmark = pytest.mark.slow
 

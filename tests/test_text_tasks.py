@@ -18,7 +18,8 @@ from zoobench.driver.text_tasks import TextTasks
 from zoobench.errors import UsageError
 from zoobench.outcome import Quality, TaskScore
 from zoobench.results.record import Record
-from zoobench.spec import NO_TOKENIZER, TEXT, ModelSpec, Seat, TextTask
+from zoobench.spec import NO_TOKENIZER, ModelSpec, Seat, TextTask
+from zoobench.terms import TEXT
 
 FACTS, ARC = TextTask(name="/a/facts.yaml", sha256="f" * 64), TextTask(name="arc_easy", limit=100)
 

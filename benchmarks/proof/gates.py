@@ -33,7 +33,8 @@ from zoobench.executors.local import LocalExecutor
 from zoobench.judge import Decision, Finding
 from zoobench.judge.gate import BASE, COPY, HEAD, Margin
 from zoobench.search.guard import GUARD_EFFORT, guard_contest
-from zoobench.spec import ModelSpec, WeightsPolicy
+from zoobench.spec import ModelSpec
+from zoobench.terms import WeightsPolicy
 
 MODEL, BACKEND = "resnet18", "onnx_cpu"
 EXTRA_CONVOLUTIONS = 15

@@ -24,7 +24,8 @@ from zoobench.backends import BACKENDS
 from zoobench.executors.local import LocalExecutor
 from zoobench.measure.channel import Launch, WorkerProcess
 from zoobench.measure.conductor import turns
-from zoobench.spec import Artifact, Case, WeightsPolicy
+from zoobench.spec import Artifact, Case
+from zoobench.terms import WeightsPolicy
 
 LIMIT = 0.02
 HERE = Path(__file__).resolve().parent

@@ -32,7 +32,8 @@ from zoobench.measure.channel import InlineWorker
 from zoobench.measure.conductor import GroupResult, Stage, conduct
 from zoobench.measure.effort import EFFORTS, EffortPlan
 from zoobench.search.guard import GATE_ATTEMPTS, GUARD_EFFORT
-from zoobench.spec import Artifact, Case, Effort, Seat
+from zoobench.spec import Artifact, Case, Seat
+from zoobench.terms import Effort
 from zoobench.worker.session import SessionRole
 
 ARTIFACT = Artifact(path=Path(), format="fake", sha256="0" * 64, size_bytes=0, model="m", input_shape=(4,))

@@ -18,12 +18,13 @@ from zoobench._version import __version__
 
 if TYPE_CHECKING:
     from zoobench.advice import recommend
-    from zoobench.api import load_results, pictures, run, text_tasks, tune, tuned_entries, tuned_options
+    from zoobench.api import load_results, pictures, run, text_tasks, tuned_options
     from zoobench.catalog import MODEL_REGISTRY
     from zoobench.driver import Settings
     from zoobench.judge.scope import Scope
     from zoobench.judge.wanted import LatencyLimit, Wanted
     from zoobench.results.record import Record
+    from zoobench.searches import tune, tuned_entries
     from zoobench.spec import ModelSpec
 
 __all__ = [
@@ -51,8 +52,8 @@ _HOMES = {
     "pictures": "zoobench.api",
     "recommend": "zoobench.advice",
     "text_tasks": "zoobench.api",
-    "tune": "zoobench.api",
-    "tuned_entries": "zoobench.api",
+    "tune": "zoobench.searches",
+    "tuned_entries": "zoobench.searches",
     "tuned_options": "zoobench.api",
     "MODEL_REGISTRY": "zoobench.catalog",
     "ModelSpec": "zoobench.spec",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, get_args
 
@@ -17,33 +18,18 @@ from zoobench.data.harness import text_tasks as text_tasks
 from zoobench.driver import Observer, Settings, exclusive, execute
 from zoobench.errors import PrepareError, UsageError
 from zoobench.executors import Executor, open_executor
-from zoobench.plan import Data, Request, check
+from zoobench.plan import Data, Request
 from zoobench.results.query import load_records
 from zoobench.scenarios.load import complete
-from zoobench.search.serving import MaxRate, at_rate, max_rates
-from zoobench.search.tune import tune as tune_backends
-from zoobench.search.tuned_file import Tuned, entries_of, read_tuned, remarks, with_tuned
-from zoobench.search.tuning import Goal, Tuning
-from zoobench.spec import (
-    SAMPLES,
-    TASK_ALIASES,
-    TEXT,
-    Artifact,
-    Case,
-    Effort,
-    ModelSpec,
-    OptionValue,
-    Precision,
-    Task,
-    TextTask,
-    WeightsPolicy,
-)
+from zoobench.search.tuned_file import Tuned, read_tuned, remarks, with_tuned
+from zoobench.spec import Artifact, Case, ModelSpec, Task, TextTask
+from zoobench.terms import SAMPLES, TASK_ALIASES, TEXT, Effort, OptionValue, Precision, WeightsPolicy
 
 if TYPE_CHECKING:
     from zoobench.catalog import Entry
     from zoobench.results.record import Record
 
-_E = TypeVar("_E", Precision, Effort, Goal)
+_E = TypeVar("_E", bound=StrEnum)
 
 CALIBRATION_SAMPLES, MOST_CALIBRATION = 200, 2000
 """Pictures to calibrate on, where nobody says how many, and at most."""
@@ -141,11 +127,9 @@ def request(
         batch_sizes=list(dict.fromkeys(batch_sizes)),
         concurrency=list(dict.fromkeys(concurrency)),
         precisions=list(
-            dict.fromkeys(
-                _member(Precision, "--precisions", name) for name in precisions or (Precision.FP32,)
-            )
+            dict.fromkeys(member(Precision, "--precisions", name) for name in precisions or (Precision.FP32,))
         ),
-        effort=_member(Effort, "--effort", effort),
+        effort=member(Effort, "--effort", effort),
         scenario=_known_scenario(scenario),
         threads=threads,
         options=complete(scenario, options, text=any(model.task == TEXT for model in chosen)),
@@ -315,86 +299,6 @@ def run_request(
     )
 
 
-def find_max_rates(
-    asked: Request,
-    *,
-    settings: Settings | None = None,
-    executor: Executor | None = None,
-    observer: Observer | None = None,
-) -> tuple[list[Record], list[MaxRate]]:
-    """The highest rate that each cell of a `server` request without `target_qps` holds within its latency limit.
-
-    Returns:
-        Every record that the search made or found, and one answer for each model, precision and backend.
-
-    Raises:
-        UsageError: it is no such request.
-    """
-    if asked.scenario != "server" or "target_qps" in asked.options:
-        raise UsageError("only --scenario server without --target-qps has a highest rate to search for")
-    if asked.variants:
-        raise UsageError(
-            "a search for the highest rate takes options as name=value, not a file of tuned ones"
-        )
-    check(at_rate(asked, 1.0), machine.usable_cpu_count())
-    records, found = [], []
-    for made, answer in max_rates(
-        asked, settings or Settings(), executor or open_executor("local"), observer or Quiet()
-    ):
-        records += made
-        found.append(answer)
-    return records, found
-
-
-def tune(
-    model: str | ModelSpec,
-    *,
-    backends: Sequence[str] | None = None,
-    precision: str | Precision = Precision.FP32,
-    batch_sizes: Sequence[int] | None = None,
-    minimize: str | Goal = Goal.LATENCY,
-    effort: str | Effort = Effort.QUICK,
-    options: Mapping[str, OptionValue] | None = None,
-    registry: Path | None = None,
-    settings: Settings | None = None,
-    executor: Executor | None = None,
-    observer: Observer | None = None,
-) -> list[Tuning]:
-    """Search the runtimes' own options for a model; see `zoobench.search.tune`.
-
-    Args:
-        batch_sizes: None: batch 1; of `throughput` doubled until a larger one buys less than a tenth.
-        minimize: `latency`, the time of a call, or `throughput`, that of an item.
-        options: held fast in every configuration.
-
-    Returns:
-        What was found, by backend. `tuned_entries` makes of it what `run` takes as `tuned`.
-
-    Raises:
-        UsageError: it cannot be meant, or is a language model.
-        BusyError: another measurement holds this machine.
-    """
-    asked = request(
-        [model],
-        backends=backends,
-        precisions=[precision],
-        batch_sizes=(1,) if batch_sizes is None else batch_sizes,
-        effort=effort,
-        options=options,
-        registry=registry,
-    )
-    return list(
-        tune_backends(
-            asked,
-            settings or Settings(),
-            executor or open_executor("local"),
-            observer or Quiet(),
-            goal=_member(Goal, "--minimize", minimize),
-            batches_given=batch_sizes is not None,
-        )
-    )
-
-
 def tuned_options(file: Path | str) -> list[Tuned]:
     """What a file holds that `zoobench tune` wrote, for the `tuned` of `run`.
 
@@ -402,11 +306,6 @@ def tuned_options(file: Path | str) -> list[Tuned]:
         UsageError: it cannot be read, or an entry is not valid.
     """
     return read_tuned(Path(file))
-
-
-def tuned_entries(found: Sequence[Tuning]) -> list[Tuned]:
-    """What was found, as entries of a file of tuned options, of this machine; what could not be decided is none."""
-    return entries_of(found, machine.describe().fingerprint)
 
 
 def export(
@@ -477,7 +376,7 @@ def quantize(
         UsageError: `backend` has no such files, or `output` cannot be written.
         BusyError: a measurement holds this machine.
     """
-    chosen = _member(Precision, "--precision", precision)
+    chosen = member(Precision, "--precision", precision)
     if backend not in BACKENDS:
         raise UsageError(f"unknown backend {backend!r}; there are {', '.join(BACKENDS)}")
     row = BACKENDS[backend]
@@ -594,7 +493,8 @@ def machine_name() -> str:
     return machine.describe().short
 
 
-def _member(kind: type[_E], flag: str, name: str | _E) -> _E:
+def member(kind: type[_E], flag: str, name: str | _E) -> _E:
+    """The one of an enumeration that a word names. Raises UsageError."""
     try:
         return kind(name)
     except ValueError:

@@ -10,7 +10,8 @@ from zoobench import plan
 from zoobench.backends import BACKENDS, artifact_key
 from zoobench.measure.effort import EffortPlan, for_load_tests, for_tokens
 from zoobench.plan import Inventory, Plan, Request
-from zoobench.spec import LOADGEN_SCENARIOS, TOKENS, Case, ModelSpec, Precision, asked_label
+from zoobench.spec import Case, ModelSpec
+from zoobench.terms import LOADGEN_SCENARIOS, TOKENS, Precision, asked_label
 
 START_S = {"torch": 6.0, "onnx": 1.5, "fake": 0.0}
 """Starting a worker, importing its runtime and loading a model: rough, on two cores."""

@@ -6,51 +6,12 @@ Times are nanoseconds in samples (`_ns`) and milliseconds in statistics (`_ms`);
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
 from zoobench.spec import DataInfo, Frozen, TextTask
-
-
-class Status(StrEnum):
-    """How a cell ended. A failure is a result too."""
-
-    OK = "ok"
-    FAILED = "failed"
-    TIMEOUT = "timeout"
-    OUT_OF_MEMORY = "out_of_memory"
-    SKIPPED = "skipped"
-    INTERRUPTED = "interrupted"
-
-
-class VerdictValue(StrEnum):
-    """Whether the number can be believed."""
-
-    VALID = "valid"
-    UNSTABLE = "unstable"
-    INVALID = "invalid"
-
-
-UNSTABLE_CODES = frozenset({"no_steady_state", "drift", "too_few_samples", "interval_too_wide", "cpus_apart"})
-"""Reasons that make a cell `unstable`; every other reason makes it `invalid`."""
-NOISE_CODES = frozenset({"cpu_contended", "throttled"})
-"""Reasons of `invalid` that lie in the machine's moment; every other one lies in what was run."""
-
-
-ANSWER_CODES = frozenset({"over_latency_limit"})
-"""Reasons that make a cell `invalid` and yet are the answer to what was asked: measuring again would not help."""
-
-
-# Not a model of pydantic's: every row has some, and a reader that knows dataclasses makes them in a tenth of the time.
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """Why a verdict is not `valid`, or a warning beside one that is: a stable code and a line with advice."""
-
-    code: str
-    message: str
+from zoobench.terms import NOISE_CODES, UNSTABLE_CODES, DropDecision, Interval, Reason, Status, VerdictValue
 
 
 class Verdict(Frozen):
@@ -75,9 +36,6 @@ class CaseError(Frozen):
     message: str
     type: str | None = None
     stderr_tail: str | None = None
-
-
-Interval = tuple[float, float]
 
 
 class Spread(Frozen):
@@ -443,14 +401,6 @@ class Share(Frozen):
     n: int
     value: float
     interval: Interval
-
-
-class DropDecision(StrEnum):
-    """Whether a candidate loses no more than the margin against its reference."""
-
-    PASS = "pass"  # noqa: S105
-    FAIL = "fail"
-    INCONCLUSIVE = "inconclusive"
 
 
 class Drop(Frozen):

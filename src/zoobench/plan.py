@@ -12,20 +12,16 @@ from zoobench.data import DataRequest
 from zoobench.errors import UsageError, install_extra
 from zoobench.scenarios.load import MAX_LIMIT_MS, MISSING
 from zoobench.scenarios.load import check as check_load
-from zoobench.spec import (
+from zoobench.spec import Case, Group, ModelSpec, TextTask, concurrency_of
+from zoobench.terms import (
     CLIENT_OPTIONS,
     LOADGEN_SCENARIOS,
     TEXT,
     TOKEN_OPTIONS,
     TOKENS,
-    Case,
     Effort,
-    Group,
-    ModelSpec,
     OptionValue,
     Precision,
-    TextTask,
-    concurrency_of,
 )
 
 MAX_BATCH = 65_536

@@ -9,60 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, computed_field, model_validator
 
-
-class Precision(StrEnum):
-    """Number format of the arithmetic. On CUDA `fp32` pins TF32 off; `tf32` is its own precision."""
-
-    FP32 = "fp32"
-    TF32 = "tf32"
-    FP16 = "fp16"
-    BF16 = "bf16"
-    INT8 = "int8"
-    INT8_DYNAMIC = "int8_dynamic"
-    INT4 = "int4"
-    SERVED = "served"
-    """Whatever a server runs behind its URL, which it does not tell."""
-
-
-TOLERANCE: dict[Precision, float] = {
-    Precision.FP32: 1e-3,
-    Precision.TF32: 2e-2,
-    Precision.FP16: 2e-2,
-    Precision.BF16: 2e-2,
-}
-"""max |difference| / max |reference| that outputs may show. The integer ones are absent: fidelity and accuracy judge them."""
-
-
-class Effort(StrEnum):
-    """How much evidence is bought; see `measure.effort` for the numbers."""
-
-    QUICK = "quick"
-    STANDARD = "standard"
-    THOROUGH = "thorough"
-
-
-class WeightsPolicy(StrEnum):
-    """Where weights may come from: `auto` falls back to seeded random ones when the Hub cannot be reached."""
-
-    AUTO = "auto"
-    PRETRAINED = "pretrained"
-    RANDOM = "random"
-
-
-class OnExisting(StrEnum):
-    """What to do about cells whose result is already on disk."""
-
-    RESUME = "resume"
-    RERUN = "rerun"
-    FAIL = "fail"
+from zoobench.terms import TASK_ALIASES, TOLERANCE, OptionValue, Precision, asked_label
 
 
 class Frozen(BaseModel):
@@ -96,15 +49,6 @@ class Published(Frozen):
         figure = self.top1 if self.coco_map is None else self.coco_map
         assert figure is not None
         return figure
-
-
-TASK_ALIASES = {
-    "classification": "image_classification",
-    "image-classification": "image_classification",
-    "detection": "object_detection",
-    "object-detection": "object_detection",
-    "text-generation": "text_generation",
-}
 
 
 def _task_name(said: Any) -> Any:
@@ -278,22 +222,6 @@ class ModelSpec(Frozen):
         return self
 
 
-OptionValue = bool | int | float | str
-
-LOADGEN_SCENARIOS = frozenset({"offline", "multi_stream", "server"})
-"""Scenarios that MLPerf LoadGen drives; one of its tests is a slot."""
-TEXT = "text_generation"
-DETECTION = "object_detection"
-TOKENS = "tokens"
-"""The scenario of language models: one request after another, each token timed."""
-TOKEN_OPTIONS = {"prompt_tokens": 128, "new_tokens": 64}
-"""Options of a language model's case, with what they are unless said: tokens of a prompt, and made of each."""
-CLIENT_OPTIONS = ("concurrency", "ttft_limit_ms", "tpot_limit_ms")
-"""Options of a language model's case: clients that ask at once, and what a request must hold to count as good, ms."""
-LOAD_OPTIONS = ("target_qps", "latency_limit_ms", "latency_percentile", "max_batch", "batch_timeout_ms")
-"""Options of a case that say its load. Rates are queries a second, the percentile is in percent."""
-
-
 class Case(Frozen):
     """One cell that was asked for. `id` is a stable hash of every field."""
 
@@ -321,18 +249,6 @@ class Case(Frozen):
         """How a person names the cell in a progress line."""
         named = f"{self.model} · {self.backend} · {self.precision.value} · batch {self.batch}"
         return named + asked_label(self.options)
-
-
-ASKED_OPTIONS = frozenset({*LOAD_OPTIONS, *TOKEN_OPTIONS, *CLIENT_OPTIONS})
-"""Options that say what is asked of a model, whatever runs it."""
-
-
-def asked_label(options: Mapping[str, OptionValue]) -> str:
-    """What is asked of a language model, to stand after a cell's name: ` · 128 + 64 tokens · 4 clients`; else nothing."""
-    if "prompt_tokens" not in options:
-        return ""
-    tokens = f" · {options['prompt_tokens']} + {options.get('new_tokens', '?')} tokens"
-    return tokens + (f" · {n} clients" if (n := options.get("concurrency", 1)) != 1 else "")
 
 
 def concurrency_of(case: Case) -> int:
@@ -529,10 +445,6 @@ def cache_bytes(artifact: Artifact, case: Case) -> int:
 _VALUE_BYTES = {Precision.BF16: 2, Precision.FP16: 2}
 
 
-SAMPLES = 1000
-"""So many pictures accuracy is measured on unless said, or all where there are fewer: they tell top-1 to within 3 points."""
-
-
 class DataInfo(Frozen):
     """Which pictures an accuracy was measured on."""
 
@@ -609,9 +521,6 @@ class Seat:
     tasks: tuple[TextTask, ...] = ()
     pack: str | None = None
 
-
-CALL_OPTIONS = frozenset({*LOAD_OPTIONS, *CLIENT_OPTIONS, "gap_ms", "io_binding", "inputs_sha256"})
-"""Options of a case that say how a model is called and not what it computes."""
 
 HUB_SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACEHUB_API_TOKEN")
 ENDPOINT_SECRET = "OPENAI_API_KEY"  # noqa: S105

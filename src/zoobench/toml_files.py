@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from zoobench.errors import UsageError
-from zoobench.spec import OptionValue
+from zoobench.terms import OptionValue
 
 
 def read_tables(file: Path, name: str, *, said: str, advice: str) -> list[Any]:

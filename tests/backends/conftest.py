@@ -14,7 +14,8 @@ from zoobench.measure.channel import Launch, WorkerProcess
 from zoobench.measure.sensors import process_cpu_s
 from zoobench.outcome import Check, Evidence
 from zoobench.prepare import ArtifactCache, prepare_model
-from zoobench.spec import Artifact, Case, ModelSpec, Precision, WeightsPolicy
+from zoobench.spec import Artifact, Case, ModelSpec
+from zoobench.terms import Precision, WeightsPolicy
 
 TINY = {
     "resnet": ModelSpec(name="resnet", hf_id="timm/test_resnet.r160_in1k", input_shape=(3, 64, 64), opset=18),

@@ -9,7 +9,7 @@ import pytest
 
 from zoobench.backends import BACKENDS
 from zoobench.measure.channel import WorkerError
-from zoobench.spec import Precision
+from zoobench.terms import Precision
 
 if TYPE_CHECKING:
     from tests.backends.conftest import Runner

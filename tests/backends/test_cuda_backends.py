@@ -11,7 +11,7 @@ import pytest
 from zoobench.backends import BACKENDS, CUDA_BACKENDS
 from zoobench.executors.local import LocalExecutor
 from zoobench.measure.sensors import Sensors
-from zoobench.spec import Precision
+from zoobench.terms import Precision
 
 if TYPE_CHECKING:
     from tests.backends.conftest import Runner

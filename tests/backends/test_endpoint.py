@@ -12,7 +12,8 @@ from zoobench.backends.endpoint import Endpoint, EndpointSession
 from zoobench.backends.openai_api import EndpointError, base_url, check_options, served_models
 from zoobench.errors import UsageError
 from zoobench.executors.local import served_artifact
-from zoobench.spec import TEXT, Case, ModelSpec, Precision
+from zoobench.spec import Case, ModelSpec
+from zoobench.terms import TEXT, Precision
 
 
 def session(server: OpenAiServer, model: str = "tiny", **options: Any) -> EndpointSession:

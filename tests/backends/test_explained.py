@@ -13,7 +13,8 @@ from zoobench.judge.explain import Explanation, explain
 from zoobench.prepare.quantize import Recipe, quantize_static
 from zoobench.results.record import Record
 from zoobench.show.why import sentences
-from zoobench.spec import Artifact, Case, Precision
+from zoobench.spec import Artifact, Case
+from zoobench.terms import Precision
 
 pytestmark = pytest.mark.slow
 

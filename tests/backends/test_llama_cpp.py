@@ -12,8 +12,9 @@ from tests.language_models import tiny
 from zoobench.backends import open_backend
 from zoobench.errors import UsageError
 from zoobench.prepare import ArtifactCache, Prepared, prepare_model
-from zoobench.spec import Case, ModelSpec, Precision, WeightsPolicy
+from zoobench.spec import Case, ModelSpec
 from zoobench.tasks.text_generation import prompt_ids
+from zoobench.terms import Precision, WeightsPolicy
 
 llama_cpp = pytest.importorskip("llama_cpp")
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("gradients_after")]

@@ -14,8 +14,9 @@ from tests.language_models import tiny
 from zoobench.backends import open_backend
 from zoobench.errors import UsageError
 from zoobench.prepare import ArtifactCache, Prepared, prepare_model
-from zoobench.spec import Case, ModelSpec, WeightsPolicy
+from zoobench.spec import Case, ModelSpec
 from zoobench.tasks.text_generation import prompt_ids
+from zoobench.terms import WeightsPolicy
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("gradients_after")]
 PROMPT, NEW = 40, 12

@@ -11,8 +11,9 @@ from tests.language_models import smollm2, tiny
 
 from zoobench.backends import open_backend
 from zoobench.prepare import ArtifactCache, Prepared, prepare_model
-from zoobench.spec import Case, ModelSpec, WeightsPolicy
+from zoobench.spec import Case, ModelSpec
 from zoobench.tasks.text_generation import prompt_ids
+from zoobench.terms import WeightsPolicy
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("gradients_after")]
 RUNTIMES = {"pytorch": "torch", "ort_genai": "genai:fp32"}

@@ -11,8 +11,9 @@ from tests.language_models import tiny
 from zoobench.backends import BACKENDS, artifact_key, open_backend
 from zoobench.executors.local import LocalExecutor
 from zoobench.prepare import ArtifactCache, prepare_model
-from zoobench.spec import TEXT, Case, ModelSpec, Precision, WeightsPolicy
+from zoobench.spec import Case, ModelSpec
 from zoobench.tasks.text_generation import prompt_ids
+from zoobench.terms import TEXT, Precision, WeightsPolicy
 
 CUDA = [name for name, row in BACKENDS.items() if row.device == "cuda" and TEXT in row.tasks]
 

@@ -12,8 +12,8 @@ from tests.show.records import OTHER_MACHINE, make_failure, make_record, write_r
 
 from zoobench.backends import fake
 from zoobench.cli import main
-from zoobench.outcome import VerdictValue
 from zoobench.results.record import Record
+from zoobench.terms import VerdictValue
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from tests.show.records import OTHER_MACHINE, full_run, make_accuracy, make_reco
 
 import zoobench
 from zoobench.cli import build_app, main
-from zoobench.outcome import VerdictValue
+from zoobench.terms import VerdictValue
 
 Capture = pytest.CaptureFixture[str]
 HOSTILE = "<img src=x onerror=alert(1)>|**x**"

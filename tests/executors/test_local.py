@@ -15,8 +15,9 @@ from zoobench.measure import channel
 from zoobench.measure.channel import Launch
 from zoobench.measure.conductor import Seat
 from zoobench.measure.effort import EFFORTS
-from zoobench.outcome import Slot, Status
-from zoobench.spec import Case, Effort, ModelSpec, WeightsPolicy
+from zoobench.outcome import Slot
+from zoobench.spec import Case, ModelSpec
+from zoobench.terms import Effort, Status, WeightsPolicy
 
 pytestmark = pytest.mark.slow
 

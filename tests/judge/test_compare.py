@@ -12,8 +12,9 @@ from tests.show.records import MACHINE, OTHER_MACHINE, make_accuracy, make_failu
 
 from zoobench.judge.compare import DEFAULT_FAIL_ON, VARYING, Change, Comparison, compare, exit_code, hard_keys
 from zoobench.measure.stats import describe
-from zoobench.outcome import Evidence, Slot, Status, VerdictValue
+from zoobench.outcome import Evidence, Slot
 from zoobench.results.record import ArtifactInfo, ModelInfo, Record
+from zoobench.terms import Status, VerdictValue
 
 SEED = 20261125
 TRIALS = 400

@@ -7,8 +7,9 @@ from tests.judge.profiled import against, evidence, fp32, int8, rung
 from tests.show.records import OTHER_MACHINE, make_failure, make_record
 
 from zoobench.judge.explain import explain, find_counterpart
-from zoobench.outcome import Slot, VerdictValue
+from zoobench.outcome import Slot
 from zoobench.results.record import Record
+from zoobench.terms import VerdictValue
 
 
 def test_shares_by_kind_are_of_all_kernels_and_make_a_whole() -> None:

@@ -15,8 +15,8 @@ from zoobench.judge.asks import Ask, Carried, Gap, Wish, cover
 from zoobench.judge.holes import Offer
 from zoobench.judge.recommend import recommend
 from zoobench.judge.wanted import Goal, LatencyLimit, Wanted
-from zoobench.outcome import Status, VerdictValue
 from zoobench.results.row import row_of
+from zoobench.terms import Status, VerdictValue
 
 
 def limit(percentile: int, ms: float) -> Wanted:

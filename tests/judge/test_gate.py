@@ -12,8 +12,8 @@ from benchmarks.proof.virtual import CALM, ORDINARY, covered, gate, order_ratio
 from zoobench.judge import Decision, Undecided, exit_code
 from zoobench.judge.gate import ARMS, BASE, COPY, HEAD, Margin, judge_gate
 from zoobench.judge.ratio import paired_ratio
-from zoobench.outcome import CaseError, CaseResult, Reason, Slot, Status, Verdict, VerdictValue
-from zoobench.spec import Effort
+from zoobench.outcome import CaseError, CaseResult, Slot, Verdict
+from zoobench.terms import Effort, Reason, Status, VerdictValue
 
 
 def slots(times_ms: Any, fork: int = 0, first_round: int = 0) -> list[Slot]:

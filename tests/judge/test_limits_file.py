@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from zoobench.errors import UsageError
 from zoobench.judge.limits import Limit
 from zoobench.judge.limits_file import catalog_limits, merged, read_limits, write_limits
-from zoobench.spec import ModelSpec, Precision
+from zoobench.spec import ModelSpec
+from zoobench.terms import Precision
 
 WHOLE = """
 [[limit]]

@@ -8,10 +8,10 @@ from tests.show.records import make_accuracy, make_record, write_results
 
 from zoobench.judge.margin import judged_record, judged_row
 from zoobench.measure.accuracy import DROP_CODES, drop_warnings
-from zoobench.outcome import DropDecision, VerdictValue
 from zoobench.results.record import Record
 from zoobench.results.row import row_of
 from zoobench.show.report import write_report
+from zoobench.terms import DropDecision, VerdictValue
 
 
 def with_drop(max_drop: float) -> Record:

@@ -18,9 +18,9 @@ from zoobench.judge.margin import judged_row
 from zoobench.judge.recommend import Recommendation, recommend
 from zoobench.judge.scope import Scope
 from zoobench.judge.wanted import Goal, LatencyLimit, Limit, Standing, Unstable, Wanted, limits_of
-from zoobench.outcome import DropDecision, VerdictValue
 from zoobench.results.record import ModelInfo
 from zoobench.results.row import Row, changed, row_of
+from zoobench.terms import DropDecision, VerdictValue
 from zoobench.units import margin_of, price_per_hour, rate_per_s, size_bytes
 
 

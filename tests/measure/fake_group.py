@@ -10,7 +10,8 @@ from zoobench.backends.fake import VirtualClock
 from zoobench.measure.channel import InlineWorker, Worker, WorkerError
 from zoobench.measure.conductor import GroupResult, Seat, Stage, conduct
 from zoobench.measure.effort import EFFORTS, EffortPlan
-from zoobench.spec import Artifact, Case, Effort
+from zoobench.spec import Artifact, Case
+from zoobench.terms import Effort
 from zoobench.worker.session import SessionRole
 
 QUICK, STANDARD = EFFORTS[Effort.QUICK], EFFORTS[Effort.STANDARD]

@@ -12,8 +12,9 @@ from tests.measure.fake_group import QUICK, STANDARD, Watched, run, seat, virtua
 from zoobench.measure.channel import Launch, Worker, WorkerError, WorkerProcess
 from zoobench.measure.conductor import Deadlines
 from zoobench.measure.effort import with_max_case_time
-from zoobench.outcome import Noise, Slot, Status
+from zoobench.outcome import Noise, Slot
 from zoobench.spec import Case
+from zoobench.terms import Status
 
 
 def test_verbs_come_in_the_order_that_spoils_nothing():

@@ -10,10 +10,11 @@ from tests.show.records import make_accuracy, make_record
 
 from zoobench.measure.accuracy import accuracy_warnings
 from zoobench.measure.detection import box_agreement, box_drop
-from zoobench.outcome import Accuracy, BoxDrop, DropDecision, Fidelity, MeanAP
+from zoobench.outcome import Accuracy, BoxDrop, Fidelity, MeanAP
 from zoobench.results.query import row_of
 from zoobench.tasks.box_agreement import agreed
 from zoobench.tasks.boxes import Detections
+from zoobench.terms import DropDecision
 
 
 def drop(value: float, low: float, high: float, max_drop: float = 0.01) -> BoxDrop:

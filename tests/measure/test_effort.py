@@ -2,7 +2,7 @@ import pytest
 
 from zoobench.errors import UsageError
 from zoobench.measure.effort import EFFORTS, at_least, with_max_case_time
-from zoobench.spec import Effort
+from zoobench.terms import Effort
 
 
 def test_every_effort_has_a_plan_and_more_effort_buys_more():

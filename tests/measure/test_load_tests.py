@@ -9,7 +9,8 @@ from tests.measure.fake_group import ARTIFACT, QUICK, STANDARD, run, virtual
 
 from zoobench.measure.effort import EFFORTS, with_max_case_time
 from zoobench.outcome import CaseResult, LoadTest, Slot, summarise_load
-from zoobench.spec import Case, Effort, Seat
+from zoobench.spec import Case, Seat
+from zoobench.terms import Effort
 
 SERVER = {"target_qps": 50.0, "latency_percentile": 99.0, "latency_limit_ms": 50.0}
 

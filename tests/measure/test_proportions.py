@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoobench.measure.proportions import drop, mcnemar, share
-from zoobench.outcome import DropDecision
+from zoobench.terms import DropDecision
 
 
 def test_wilson_is_newcombes_worked_example():

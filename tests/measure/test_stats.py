@@ -11,7 +11,7 @@ from scipy.special import bdtr, ndtri
 from zoobench.measure import stats
 from zoobench.measure.effort import EFFORTS, EffortPlan
 from zoobench.outcome import Slot
-from zoobench.spec import Effort
+from zoobench.terms import Effort
 
 SEED = 20261103
 TRIALS = 2000

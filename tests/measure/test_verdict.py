@@ -8,17 +8,9 @@ import pytest
 from zoobench.measure.effort import EFFORTS
 from zoobench.measure.verdict import judge
 from zoobench.measure.verdict_outputs import outputs, provider_share
-from zoobench.outcome import (
-    UNSTABLE_CODES,
-    Check,
-    Evidence,
-    Latency,
-    LoadSummary,
-    Noise,
-    VerdictValue,
-    WarmUp,
-)
-from zoobench.spec import Case, Effort, Precision, Validation
+from zoobench.outcome import Check, Evidence, Latency, LoadSummary, Noise, WarmUp
+from zoobench.spec import Case, Validation
+from zoobench.terms import UNSTABLE_CODES, Effort, Precision, VerdictValue
 
 CASE = Case(model="m", backend="onnx_cpu", threads=2)
 CUDA = Case(model="m", backend="onnx_cuda", device="cuda", threads=2)

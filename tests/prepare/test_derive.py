@@ -17,8 +17,9 @@ from zoobench.prepare.derive import Calibration, _pictures, build_derived, deriv
 from zoobench.prepare.ladder import Ladder, Rung
 from zoobench.prepare.quantize import Recipe
 from zoobench.prepare.validate import run_in_batches, run_onnxruntime
-from zoobench.spec import Artifact, ModelSpec, Precision, Preprocessing
+from zoobench.spec import Artifact, ModelSpec, Preprocessing
 from zoobench.tasks import open_task
+from zoobench.terms import Precision
 
 slow = pytest.mark.slow
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from zoobench.prepare.detector_roles import Told, UnclearError, inferred, is_yolo, labels, told_by
-from zoobench.spec import DETECTION
 from zoobench.tasks import open_task
+from zoobench.terms import DETECTION
 
 INPUT = (3, 320, 320)
 CELLS = 2100

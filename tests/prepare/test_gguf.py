@@ -17,7 +17,8 @@ from zoobench.errors import PrepareError
 from zoobench.prepare import ArtifactCache, Prepared, prepare_model
 from zoobench.prepare import gguf as maker
 from zoobench.prepare.gguf import tensor_types, write_gguf
-from zoobench.spec import Artifact, ModelSpec, WeightsPolicy
+from zoobench.spec import Artifact, ModelSpec
+from zoobench.terms import WeightsPolicy
 
 pytestmark = pytest.mark.slow
 gguf = pytest.importorskip("gguf")

@@ -17,8 +17,9 @@ from zoobench.errors import PrepareError
 from zoobench.prepare import ArtifactCache, Prepared, prepare_model
 from zoobench.prepare.build import load_reference
 from zoobench.prepare.validate import run_onnxruntime
-from zoobench.spec import Detector, ModelSpec, WeightsPolicy
+from zoobench.spec import Detector, ModelSpec
 from zoobench.tasks import open_task
+from zoobench.terms import WeightsPolicy
 
 SHAPE = (3, 8, 8)
 WEIGHT = np.random.default_rng(1).standard_normal((3 * 8 * 8, 5)).astype(np.float32)

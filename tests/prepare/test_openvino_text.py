@@ -9,7 +9,8 @@ from tests.language_models import tiny
 
 from zoobench.backends import artifact_key
 from zoobench.prepare import ArtifactCache, Prepared, openvino_text, prepare_model
-from zoobench.spec import ModelSpec, Precision, WeightsPolicy
+from zoobench.spec import ModelSpec
+from zoobench.terms import Precision, WeightsPolicy
 
 pytestmark = pytest.mark.slow
 

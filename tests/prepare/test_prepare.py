@@ -18,8 +18,9 @@ from zoobench.prepare import ArtifactCache, Prepared, load_artifact, prepare_mod
 from zoobench.prepare.build import build_onnx, load_reference, save_reference
 from zoobench.prepare.cache import content_of
 from zoobench.prepare.eager import reference_outputs
-from zoobench.spec import REFERENCE_FILE, Artifact, ModelSpec, WeightsPolicy
+from zoobench.spec import REFERENCE_FILE, Artifact, ModelSpec
 from zoobench.tasks import open_task
+from zoobench.terms import WeightsPolicy
 
 COMMIT = "c" * 40
 
@@ -307,7 +308,8 @@ CACHED = """
 import sys
 from pathlib import Path
 from zoobench.prepare import ArtifactCache, prepare_model
-from zoobench.spec import ModelSpec, WeightsPolicy
+from zoobench.spec import ModelSpec
+from zoobench.terms import WeightsPolicy
 prepare_model(ModelSpec(name="m", architecture="test_resnet"), formats=["torch", "onnx"],
               weights=WeightsPolicy.RANDOM, allow_pickle=False, cache=ArtifactCache(Path(sys.argv[1])))
 heavy = {"torch", "timm", "transformers", "onnx", "onnxruntime", "numpy"} & set(sys.modules)

@@ -11,7 +11,8 @@ from tests.language_models import tiny
 
 from zoobench.errors import PrepareError
 from zoobench.prepare import ArtifactCache, Prepared, genai, prepare_model
-from zoobench.spec import Decoder, ModelSpec, Precision, WeightsPolicy
+from zoobench.spec import Decoder, ModelSpec
+from zoobench.terms import Precision, WeightsPolicy
 
 pytestmark = pytest.mark.slow
 NUMBERS = {

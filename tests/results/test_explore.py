@@ -8,7 +8,7 @@ import pytest
 from tests.show.records import OTHER_MACHINE, full_run, make_failure, make_record, write_results
 
 from zoobench.errors import UsageError
-from zoobench.outcome import Slot, VerdictValue
+from zoobench.outcome import Slot
 from zoobench.results.explore import (
     ORDERS,
     Filters,
@@ -23,6 +23,7 @@ from zoobench.results.explore import (
 from zoobench.results.query import Cell, latest_cells
 from zoobench.results.record import Record
 from zoobench.results.row import row_of
+from zoobench.terms import VerdictValue
 
 
 def cells(*records: Record) -> list[Cell]:

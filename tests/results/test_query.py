@@ -21,7 +21,7 @@ from tests.show.records import (
 )
 
 from zoobench.errors import UsageError
-from zoobench.outcome import LoadSummary, Status, VerdictValue
+from zoobench.outcome import LoadSummary
 from zoobench.results import schema as schema_module
 from zoobench.results.query import (
     Cell,
@@ -38,6 +38,7 @@ from zoobench.results.row import Row, row_of
 from zoobench.results.schema import SCHEMA_VERSION
 from zoobench.results.select import select
 from zoobench.results.watch import State, Watch
+from zoobench.terms import Status, VerdictValue
 
 Load = Callable[[Path], Loaded[Any]]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from zoobench.errors import UsageError
-from zoobench.outcome import Slot, Status
+from zoobench.outcome import Slot
 from zoobench.results.query import load_records
 from zoobench.results.record import MachineInfo, ModelInfo, Record
 from zoobench.results.store import (
@@ -24,6 +24,7 @@ from zoobench.results.store import (
     unfinished,
 )
 from zoobench.spec import Case
+from zoobench.terms import Status
 
 SLOTS = (
     Slot(fork=0, round=0, position=0, settling_ns=9, samples_ns=(5, 6, 7)),

@@ -12,9 +12,9 @@ from tests.show.records import make_failure, make_record
 from zoobench.driver.contest import Bout, Contest
 from zoobench.judge import Decision, NotComparableError
 from zoobench.judge.gate import BASE, COPY, HEAD, Margin
-from zoobench.outcome import Status
 from zoobench.results.record import Record
 from zoobench.search.guard import guard_contest
+from zoobench.terms import Status
 
 BROKEN = make_failure()
 ABSENT = make_failure(status=Status.SKIPPED)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from zoobench import api
+from zoobench import api, searches
 from zoobench.driver import Settings
 from zoobench.errors import UsageError
 from zoobench.executors.local import LocalExecutor
@@ -16,9 +16,10 @@ from zoobench.measure.conductor import GroupResult
 from zoobench.measure.effort import EFFORTS
 from zoobench.measure.stats import describe
 from zoobench.measure.verdict import judge
-from zoobench.outcome import CaseError, CaseResult, Check, LoadTest, Slot, Status, summarise_load
+from zoobench.outcome import CaseError, CaseResult, Check, LoadTest, Slot, summarise_load
 from zoobench.results.query import load_records
-from zoobench.spec import Effort, Seat
+from zoobench.spec import Seat
+from zoobench.terms import Effort, Status
 
 pytest.importorskip("mlperf_loadgen")
 
@@ -98,7 +99,9 @@ def search(folder: Path, executor: LocalExecutor, limit_ms: float = 50.0, **more
         "latency_percentile": 99.0, "latency_limit_ms": limit_ms, "fake_clock": "wall", **more.pop("options", {}),
     }  # fmt: skip
     asked = api.request(["resnet18"], backends=["fake"], scenario="server", options=options, **more)
-    return api.find_max_rates(asked, settings=Settings(results_dir=folder / "results"), executor=executor)
+    return searches.find_max_rates(
+        asked, settings=Settings(results_dir=folder / "results"), executor=executor
+    )
 
 
 @pytest.fixture(autouse=True)

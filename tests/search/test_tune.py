@@ -8,18 +8,19 @@ from typing import Any
 
 import pytest
 
-from zoobench import api
+from zoobench import api, searches
 from zoobench.backends import BACKENDS
 from zoobench.driver import Settings
 from zoobench.executors import open_executor
 from zoobench.executors.local import LocalExecutor
 from zoobench.measure.conductor import GroupResult
-from zoobench.outcome import Reason, Status, Verdict, VerdictValue
+from zoobench.outcome import Verdict
 from zoobench.results.query import load_records, load_run
 from zoobench.search.space import Axis, Configuration, configurations
 from zoobench.search.tune import MOST_IN_TURNS, MOST_ON_GPU, tune, workers_at_once
 from zoobench.search.tuning import Goal, Tuning
-from zoobench.spec import OnExisting, Seat
+from zoobench.spec import Seat
+from zoobench.terms import OnExisting, Reason, Status, VerdictValue
 
 SLOWDOWNS = Axis("fake_slowdown", 1.0, (0.7, 0.9, 1.1, 1.3))
 PLACES = Axis("fake_seed", 0, (1, 2))
@@ -119,7 +120,7 @@ def test_where_nothing_is_faster_the_defaults_are_written(tmp_path: Path) -> Non
     found = search(tmp_path, Axis("fake_slowdown", 1.0, (1.2, 1.4)))
     [cell] = found.cells
     assert cell.best == cell.defaults == Configuration(2)
-    [entry] = api.tuned_entries([found])
+    [entry] = searches.tuned_entries([found])
     assert (entry.threads, entry.options) == (2, ())
 
 
@@ -255,7 +256,7 @@ def test_a_machine_that_is_busy_all_the_time_ends_it_early_and_decides_nothing(t
     [cell] = found.cells
     assert executor.sizes == [1, 1, 7, 7]
     assert not cell.decided and "given up: disturbed twice: other processes used" in cell.message
-    assert api.tuned_entries([found]) == []
+    assert searches.tuned_entries([found]) == []
 
 
 def test_what_was_disturbed_once_takes_its_turns_again(tmp_path: Path) -> None:
@@ -330,7 +331,7 @@ def test_what_memory_took_apart_is_no_pair_and_decides_nothing(
     assert not cell.decided and cell.fresh is None
     assert "none of 9 other configurations could be compared with the defaults" in cell.message
     assert "it did not fit into memory beside the defaults" in cell.message
-    assert api.tuned_entries([found]) == []
+    assert searches.tuned_entries([found]) == []
 
 
 def test_a_winner_that_did_not_fit_beside_the_defaults_afresh_is_no_answer(
@@ -372,7 +373,7 @@ def test_where_not_even_two_fit_nothing_is_decided(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("zoobench.search.tune.workers_at_once", lambda *_: 1)
     found = search(tmp_path, SLOWDOWNS)
     assert "not memory enough for two" in found.cells[0].message
-    assert api.tuned_entries([found]) == []
+    assert searches.tuned_entries([found]) == []
 
 
 def test_a_long_last_rung_is_not_taken_for_the_fresh_measurement(tmp_path: Path) -> None:

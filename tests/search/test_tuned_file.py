@@ -20,7 +20,7 @@ from zoobench.search.tuned_file import (
     remarks,
     write_tuned,
 )
-from zoobench.spec import Precision
+from zoobench.terms import Precision
 
 HOSTILE = '<img src=x onerror=alert(1)>|**x**"\\\n\x7f'
 ONE = Tuned("resnet18", "onnx_cpu", Precision.FP32, 1, 1, (("allow_spinning", False),), "here", "0.9")

@@ -8,22 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from zoobench.measure.proportions import drop, share
-from zoobench.outcome import (
-    Accuracy,
-    CaseError,
-    Fidelity,
-    Latency,
-    Memory,
-    Reason,
-    Slot,
-    Status,
-    Verdict,
-    VerdictValue,
-    WarmUp,
-)
+from zoobench.outcome import Accuracy, CaseError, Fidelity, Latency, Memory, Slot, Verdict, WarmUp
 from zoobench.results.record import ArtifactInfo, MachineInfo, ModelInfo, Record
 from zoobench.results.store import SAMPLES, write_samples
 from zoobench.spec import Case, DataInfo, stable_hash
+from zoobench.terms import Reason, Status, VerdictValue
 
 MACHINE = MachineInfo(
     fingerprint="0f3a9c21b7d84e66",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from tests.show.records import make_failure, make_record
 
-from zoobench.outcome import VerdictValue
 from zoobench.results.query import Run
 from zoobench.results.row import row_of
 from zoobench.show.document import to_markdown
 from zoobench.show.one_record import environment_blocks, headline, history_table, latency_blocks
+from zoobench.terms import VerdictValue
 
 
 def test_the_verdict_is_told_in_full() -> None:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from tests.show.records import full_run, make_failure, make_record, with_samples, write_results
 
-from zoobench.outcome import VerdictValue
 from zoobench.show.report import write_report
+from zoobench.terms import VerdictValue
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

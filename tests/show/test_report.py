@@ -20,9 +20,9 @@ from tests.show.records import (
 )
 
 from zoobench.errors import UsageError
-from zoobench.outcome import VerdictValue
 from zoobench.results.record import Record
 from zoobench.show.report import ReportFiles, write_report
+from zoobench.terms import VerdictValue
 
 
 def report(folder: Path, records: list[Record], **more: object) -> tuple[ReportFiles, str]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from tests.show.records import make_record
 
 from zoobench.judge.compare import Change, Comparison
-from zoobench.outcome import VerdictValue
 from zoobench.results.row import row_of
 from zoobench.show.document import Items, Table
 from zoobench.show.side_by_side import comparison_blocks, figures_table
+from zoobench.terms import VerdictValue
 
 ROWS = [row_of(make_record(name, verdict=VerdictValue.UNSTABLE)) for name in ("one", "two", "three")]
 

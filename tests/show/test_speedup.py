@@ -6,9 +6,9 @@ import pytest
 from tests.show import records
 from tests.show.records import OTHER_MACHINE
 
-from zoobench.outcome import VerdictValue
 from zoobench.results.row import Row, row_of
 from zoobench.show.speedup import find_pairs, summarise
+from zoobench.terms import VerdictValue
 
 
 def make_row(*args: object, **more: object) -> Row:

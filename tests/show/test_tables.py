@@ -7,12 +7,13 @@ import io
 from rich.console import Console
 from tests.show.records import OTHER_MACHINE, full_run, make_failure, make_record
 
-from zoobench.outcome import LoadSummary, Status, VerdictValue
+from zoobench.outcome import LoadSummary
 from zoobench.results.query import Cell, latest_cells
 from zoobench.results.record import ModelInfo, Record
 from zoobench.results.row import row_of
 from zoobench.show.document import Table
 from zoobench.show.tables import Notes, console_table, documented_table, in_order
+from zoobench.terms import Status, VerdictValue
 
 
 def table_of(*records: Record) -> Table:

@@ -11,12 +11,12 @@ from tests.judge.profiled import PLAIN, against, evidence, fp32, int8, rung
 from tests.show.records import make_accuracy, make_record, write_results
 
 from zoobench.judge.explain import explain
-from zoobench.outcome import VerdictValue
 from zoobench.results.record import Record
 from zoobench.show.document import LONGEST_TEXT, Table, to_markdown
 from zoobench.show.explanation import explanation_blocks, explanation_data
 from zoobench.show.report import write_report
 from zoobench.show.why import paragraph, sentences
+from zoobench.terms import VerdictValue
 
 
 def told(record: Record, other: Record | None = None) -> dict[str, str]:

@@ -14,7 +14,8 @@ from zoobench.data import DataRequest, open_source
 from zoobench.data.pack import Pack, collect
 from zoobench.errors import UsageError
 from zoobench.measure.accuracy import NOISE_CALIBRATED, RANDOM_WEIGHTS, accuracy_warnings, summarise
-from zoobench.spec import Artifact, Case, DataInfo, Evaluation, Precision, Preprocessing
+from zoobench.spec import Artifact, Case, DataInfo, Evaluation, Preprocessing
+from zoobench.terms import Precision
 from zoobench.worker.accuracy import BATCH, assess, is_whole
 
 CLASSES = 10

@@ -15,8 +15,9 @@ from zoobench.data import DataRequest, open_source
 from zoobench.data.pack import Pack, collect
 from zoobench.measure.accuracy import accuracy_warnings, summarise
 from zoobench.measure.verdict import with_accuracy
-from zoobench.outcome import DropDecision, Verdict, VerdictValue
-from zoobench.spec import Artifact, Case, DataInfo, Detector, Evaluation, Precision, Preprocessing
+from zoobench.outcome import Verdict
+from zoobench.spec import Artifact, Case, DataInfo, Detector, Evaluation, Preprocessing
+from zoobench.terms import DropDecision, Precision, VerdictValue
 from zoobench.worker.accuracy import assess
 
 pytest.importorskip("pycocotools")

@@ -11,8 +11,9 @@ import pytest
 
 from zoobench.errors import UsageError
 from zoobench.measure.quality import quality_warnings, summarise_quality
-from zoobench.spec import Artifact, Case, Decoder, Precision
+from zoobench.spec import Artifact, Case, Decoder
 from zoobench.tasks.text_generation import passage
+from zoobench.terms import Precision
 from zoobench.worker import session as worker_session
 from zoobench.worker.quality import WINDOW, WINDOWS, assess_text
 

@@ -13,8 +13,9 @@ from zoobench.errors import UsageError
 from zoobench.inputs import read_inputs
 from zoobench.measure.channel import InlineWorker, WorkerError
 from zoobench.outcome import Check
-from zoobench.spec import REFERENCE_FILE, Artifact, Case, Detector, Precision
+from zoobench.spec import REFERENCE_FILE, Artifact, Case, Detector
 from zoobench.tasks import open_task
+from zoobench.terms import Precision
 from zoobench.worker.session import SessionRole, compare_outputs, fill_batch
 
 SHAPE = (4,)

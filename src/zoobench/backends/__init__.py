@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, cast
 
-from zoobench.spec import CLIENT_OPTIONS, DETECTION, LOAD_OPTIONS, TEXT, TOKEN_OPTIONS, Precision
+from zoobench.terms import CLIENT_OPTIONS, DETECTION, LOAD_OPTIONS, TEXT, TOKEN_OPTIONS, Precision
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,7 +15,8 @@ import numpy as np
 from zoobench.backends.onnx_profile import read_profile
 from zoobench.errors import UsageError, pip_install, pip_uninstall
 from zoobench.outcome import Evidence
-from zoobench.spec import Artifact, Case, Precision
+from zoobench.spec import Artifact, Case
+from zoobench.terms import Precision
 
 if TYPE_CHECKING:
     from zoobench.backends import Tensors

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from zoobench.errors import UsageError, ZoobenchError, printable
-from zoobench.spec import ENDPOINT_SECRET, OptionValue
+from zoobench.spec import ENDPOINT_SECRET
+from zoobench.terms import OptionValue
 
 if TYPE_CHECKING:
     import httpx2

@@ -11,7 +11,8 @@ import numpy as np
 
 from zoobench.errors import UsageError
 from zoobench.outcome import Evidence
-from zoobench.spec import Artifact, Case, Precision
+from zoobench.spec import Artifact, Case
+from zoobench.terms import Precision
 
 if TYPE_CHECKING:
     from zoobench.backends import Tensors

@@ -14,7 +14,8 @@ from zoobench.backends.openvino_paged import PagedGraph
 from zoobench.backends.torch_text import new_tokens_of
 from zoobench.errors import UsageError, install_extra
 from zoobench.outcome import Evidence
-from zoobench.spec import Artifact, Case, Precision
+from zoobench.spec import Artifact, Case
+from zoobench.terms import Precision
 
 if TYPE_CHECKING:
     from zoobench.backends import Tensors

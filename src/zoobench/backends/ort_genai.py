@@ -15,7 +15,8 @@ from zoobench.backends.onnxruntime import no_gpu
 from zoobench.backends.torch_text import new_tokens_of
 from zoobench.errors import UsageError, install_extra, pip_uninstall
 from zoobench.outcome import Evidence
-from zoobench.spec import Artifact, Case, Precision
+from zoobench.spec import Artifact, Case
+from zoobench.terms import Precision
 
 if TYPE_CHECKING:
     from zoobench.backends import Tensors

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from zoobench.backends.torch_module import tensors
 from zoobench.errors import UsageError, pip_install
 from zoobench.outcome import Evidence
-from zoobench.spec import Artifact, Case, Precision
+from zoobench.spec import Artifact, Case
+from zoobench.terms import Precision
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,7 +11,8 @@ import numpy as np
 
 from zoobench.errors import PrepareError, first_line
 from zoobench.outcome import Evidence
-from zoobench.spec import TOKEN_OPTIONS, Artifact, Case
+from zoobench.spec import Artifact, Case
+from zoobench.terms import TOKEN_OPTIONS
 
 if TYPE_CHECKING:
     import torch

@@ -16,10 +16,11 @@ from zoobench.commands.printing import print_json, print_rich, to_whoever_listen
 from zoobench.errors import UsageError, printable
 from zoobench.judge.compare import DEFAULT_FAIL_ON, VARYING, Change, Comparison, exit_code
 from zoobench.judge.compare import compare as compare_case
-from zoobench.outcome import Slot, Status
+from zoobench.outcome import Slot
 from zoobench.results.record import Record
 from zoobench.results.select import Selection, select
-from zoobench.spec import ASKED_OPTIONS, Precision, asked_label, stable_hash
+from zoobench.spec import stable_hash
+from zoobench.terms import ASKED_OPTIONS, Precision, Status, asked_label
 from zoobench.units import share
 
 Kind: TypeAlias = Literal["run", "backend", "precision", "batch"]

@@ -14,11 +14,11 @@ from zoobench.commands.printing import print_json, print_rich
 from zoobench.errors import UsageError, printable
 from zoobench.judge.explain import Explanation, find_counterpart
 from zoobench.judge.explain import explain as explain_record
-from zoobench.outcome import Status
 from zoobench.results.cells import find_cell
 from zoobench.results.record import Record
 from zoobench.results.select import Selection, select
 from zoobench.results.store import RUNS
+from zoobench.terms import Status
 
 
 def explain(

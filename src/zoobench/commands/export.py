@@ -7,7 +7,7 @@ from pathlib import Path
 from zoobench import api
 from zoobench.commands.flags import AsJson, Flag
 from zoobench.commands.printing import print_json
-from zoobench.spec import WeightsPolicy
+from zoobench.terms import WeightsPolicy
 
 
 def export(

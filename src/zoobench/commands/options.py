@@ -8,7 +8,7 @@ from pathlib import Path
 
 from zoobench.errors import UsageError
 from zoobench.scenarios.load import FLAGS
-from zoobench.spec import OptionValue
+from zoobench.terms import OptionValue
 
 _INF = float("inf")
 

@@ -11,7 +11,8 @@ from cyclopts import Parameter
 from zoobench import api
 from zoobench.commands.flags import AsJson, Flag
 from zoobench.commands.printing import print_json, print_rich
-from zoobench.spec import Artifact, Precision, WeightsPolicy
+from zoobench.spec import Artifact
+from zoobench.terms import Precision, WeightsPolicy
 
 
 def quantize(

@@ -15,7 +15,7 @@ from zoobench.judge.scope import Scope
 from zoobench.judge.wanted import FLAGS, Goal, LatencyLimit, Unstable, Wanted
 from zoobench.results.query import load_rows
 from zoobench.scenarios.load import parse_token_limit
-from zoobench.spec import OptionValue
+from zoobench.terms import OptionValue
 from zoobench.units import margin_of, price_per_hour, rate_per_s, share, size_bytes
 
 if TYPE_CHECKING:

@@ -19,8 +19,7 @@ from zoobench.data import check_local
 from zoobench.errors import INTERRUPTED_EXIT, USAGE_EXIT, UsageError, printable
 from zoobench.executors import open_executor
 from zoobench.machine import usable_cpu_count
-from zoobench.outcome import Status, VerdictValue
-from zoobench.spec import Effort, OnExisting, OptionValue, WeightsPolicy
+from zoobench.terms import Effort, OnExisting, OptionValue, Status, VerdictValue, WeightsPolicy
 
 if TYPE_CHECKING:
     from zoobench.driver import Settings
@@ -231,7 +230,9 @@ def _measure(request: Request, settings: Settings, *, searched: bool, as_json: b
     rates: list[MaxRate] | None = None
     with watch() as observer:
         if searched:
-            records, rates = api.find_max_rates(request, settings=settings, observer=observer)
+            from zoobench import searches
+
+            records, rates = searches.find_max_rates(request, settings=settings, observer=observer)
         else:
             records = api.run_request(request, settings=settings, observer=observer)
     _print_records(records, rates, as_json=as_json)

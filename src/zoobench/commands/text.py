@@ -12,7 +12,8 @@ from zoobench import api
 from zoobench.commands.flags import Names, Numbers
 from zoobench.errors import UsageError
 from zoobench.scenarios.load import parse_token_limit
-from zoobench.spec import OptionValue, TextTask
+from zoobench.spec import TextTask
+from zoobench.terms import OptionValue
 
 
 @Parameter(name="*")

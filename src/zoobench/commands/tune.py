@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from zoobench import api
+from zoobench import api, searches
 from zoobench.backends import BACKENDS
 from zoobench.commands.flags import AsJson, Flag, Names, Numbers
 from zoobench.commands.options import runtime_options
@@ -29,7 +29,7 @@ from zoobench.search.tune import FRESH_FORKS, MOST_IN_TURNS, NOTHING_TO_TUNE, RU
 from zoobench.search.tune import tune as search
 from zoobench.search.tuned_file import check_writable, merged, read_tuned, write_tuned
 from zoobench.search.tuning import Goal
-from zoobench.spec import Effort, OnExisting, Precision, WeightsPolicy
+from zoobench.terms import Effort, OnExisting, Precision, WeightsPolicy
 
 if TYPE_CHECKING:
     from zoobench.plan import Request
@@ -131,7 +131,7 @@ def tune(
     with watch() as observer:
         executor, given = open_executor("local"), batch_sizes is not None
         found = list(search(asked, settings, executor, observer, goal=minimize, batches_given=given))
-    entries = api.tuned_entries(found)
+    entries = searches.tuned_entries(found)
     if entries:
         # Another search may have written there meanwhile.
         old = read_tuned(file, "--output") if file.exists() else []

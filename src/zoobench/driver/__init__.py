@@ -24,11 +24,11 @@ from zoobench.driver.text_tasks import TextTasks
 from zoobench.errors import UsageError
 from zoobench.executors import Executor, Listener
 from zoobench.machine import Ceilings
-from zoobench.outcome import Status
 from zoobench.plan import Inventory, Request
 from zoobench.results.record import MachineInfo, Record
 from zoobench.results.store import RunWriter, check_results_dir
-from zoobench.spec import TEXT, Case, Effort, Seat
+from zoobench.spec import Case, Seat
+from zoobench.terms import TEXT, Effort, Status
 
 if TYPE_CHECKING:
     from zoobench.measure.effort import EffortPlan

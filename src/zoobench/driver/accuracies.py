@@ -17,10 +17,11 @@ from zoobench.driver.text_tasks import TextTasks
 from zoobench.errors import UsageError
 from zoobench.executors import Collected, Executor
 from zoobench.judge.margin import judged_record
-from zoobench.outcome import Accuracy, Status
+from zoobench.outcome import Accuracy
 from zoobench.plan import Data
 from zoobench.results.record import Record
-from zoobench.spec import CALL_OPTIONS, Artifact, Case, DataInfo, Evaluation, Precision, Seat
+from zoobench.spec import Artifact, Case, DataInfo, Evaluation, Seat
+from zoobench.terms import CALL_OPTIONS, Precision, Status
 
 _ORIGIN = "pytorch"
 """The backend whose fp32 is every other's reference."""

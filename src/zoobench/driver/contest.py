@@ -20,11 +20,12 @@ from zoobench.driver.recovery import recover
 from zoobench.driver.seating import prepare, sort_out
 from zoobench.driver.settings import Observer, Settings
 from zoobench.executors import Executor, Listener
-from zoobench.outcome import CaseResult, Status
+from zoobench.outcome import CaseResult
 from zoobench.plan import Inventory, Request
 from zoobench.results.record import MachineInfo, Record
 from zoobench.results.store import RunWriter, check_results_dir
-from zoobench.spec import Case, OnExisting, Seat
+from zoobench.spec import Case, Seat
+from zoobench.terms import OnExisting, Status
 
 if TYPE_CHECKING:
     from zoobench.measure.effort import EffortPlan

@@ -15,7 +15,7 @@ from zoobench.backends import BACKENDS, RIVALS, artifact_key
 from zoobench.driver.settings import Settings
 from zoobench.executors import Preparation
 from zoobench.machine import Ceilings
-from zoobench.outcome import CaseResult, Status
+from zoobench.outcome import CaseResult
 from zoobench.plan import Request
 from zoobench.results.record import (
     PROTOCOL_VERSION,
@@ -26,16 +26,8 @@ from zoobench.results.record import (
     summarise_noise,
 )
 from zoobench.results.store import now
-from zoobench.spec import (
-    LOADGEN_SCENARIOS,
-    Artifact,
-    Case,
-    Effort,
-    ModelSpec,
-    Precision,
-    Seat,
-    stable_hash,
-)
+from zoobench.spec import Artifact, Case, ModelSpec, Seat, stable_hash
+from zoobench.terms import LOADGEN_SCENARIOS, Effort, Precision, Status
 
 _LOADGEN = "mlcommons-loadgen"
 _CARRIED = set(CaseResult.model_fields) - {"case_id", "status", "slots"}

@@ -13,18 +13,12 @@ from zoobench.driver.recorder import Recorder
 from zoobench.driver.settings import Observer, Settings
 from zoobench.errors import UsageError
 from zoobench.executors import Collected, Executor, Preparation
-from zoobench.outcome import (
-    ANSWER_CODES,
-    UNSTABLE_CODES,
-    CaseError,
-    Status,
-    VerdictValue,
-    wrong_answers,
-)
+from zoobench.outcome import CaseError, wrong_answers
 from zoobench.plan import Plan, Request
 from zoobench.results.query import load_records
 from zoobench.results.record import Record
-from zoobench.spec import Artifact, Case, Effort, OnExisting, Seat, cache_bytes, weights_bytes
+from zoobench.spec import Artifact, Case, Seat, cache_bytes, weights_bytes
+from zoobench.terms import ANSWER_CODES, UNSTABLE_CODES, Effort, OnExisting, Status, VerdictValue
 
 
 def prepare(

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from zoobench.errors import UsageError
-from zoobench.spec import Case, OnExisting, WeightsPolicy
+from zoobench.spec import Case
+from zoobench.terms import OnExisting, WeightsPolicy
 
 if TYPE_CHECKING:
     from zoobench.driver.earlier import Earlier

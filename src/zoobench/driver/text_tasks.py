@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from zoobench.errors import UsageError
 from zoobench.outcome import TaskScore
 from zoobench.results.record import Record
-from zoobench.spec import CALL_OPTIONS, NO_TOKENIZER, TOKEN_OPTIONS, Artifact, Seat, TextTask
+from zoobench.spec import NO_TOKENIZER, Artifact, Seat, TextTask
+from zoobench.terms import CALL_OPTIONS, TOKEN_OPTIONS
 
 _HARNESS = "lm-eval"
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from zoobench.spec import Artifact, Case, DataInfo, ModelSpec, WeightsPolicy
+from zoobench.spec import Artifact, Case, DataInfo, ModelSpec
+from zoobench.terms import WeightsPolicy
 
 if TYPE_CHECKING:
     from zoobench.data import DataRequest

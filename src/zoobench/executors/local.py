@@ -18,16 +18,8 @@ from zoobench.errors import HubError, HubUnreachableError, PrepareError, UsageEr
 from zoobench.executors import Collected, Listener, Preparation
 from zoobench.measure.channel import InlineWorker, Launch, Worker, WorkerError, WorkerProcess
 from zoobench.outcome import CONTENDED_CPU, NOTABLE_STEAL, apart
-from zoobench.spec import (
-    ENDPOINT_SECRET,
-    HUB_SECRETS,
-    Artifact,
-    Case,
-    DataInfo,
-    ModelSpec,
-    Seat,
-    WeightsPolicy,
-)
+from zoobench.spec import ENDPOINT_SECRET, HUB_SECRETS, Artifact, Case, DataInfo, ModelSpec, Seat
+from zoobench.terms import WeightsPolicy
 
 if TYPE_CHECKING:
     from zoobench.data import DataRequest

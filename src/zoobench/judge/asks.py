@@ -10,7 +10,7 @@ from typing import Any
 
 from zoobench.judge.scope import own_options
 from zoobench.results.row import Row
-from zoobench.spec import LOAD_OPTIONS, TOKENS, OptionValue
+from zoobench.terms import LOAD_OPTIONS, TOKENS, OptionValue
 from zoobench.units import written
 
 _FLAG_OF = {

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Set
 
 from zoobench.judge.wanted import Wanted
-from zoobench.outcome import DropDecision, VerdictValue
 from zoobench.results.row import Row
-from zoobench.spec import TEXT, Precision
+from zoobench.terms import TEXT, DropDecision, Precision, VerdictValue
 
 
 def cautions(best: Row, wanted: Wanted, models: Set[str], later: Set[str]) -> Iterator[str]:

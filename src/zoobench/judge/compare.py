@@ -14,8 +14,9 @@ from zoobench.judge import NOT_COMPARABLE_EXIT, REGRESSION_EXIT, UNDECIDED_EXIT
 from zoobench.judge.ratio import MIN_FORKS, paired_ratio
 from zoobench.machine import comparable, soft_differences
 from zoobench.measure.distributions import student_quantile
-from zoobench.outcome import BoxDrop, Interval, Slot, Status, VerdictValue
+from zoobench.outcome import BoxDrop, Slot
 from zoobench.results.record import Record
+from zoobench.terms import Interval, Status, VerdictValue
 
 ALPHA = 0.025
 

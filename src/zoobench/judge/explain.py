@@ -10,21 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from zoobench.judge.compare import VARYING, compare, incomparable
-from zoobench.outcome import (
-    Accuracy,
-    Evidence,
-    Generation,
-    Interval,
-    KernelKind,
-    KernelTime,
-    NodeTime,
-    Quality,
-    Slot,
-    Status,
-    VerdictValue,
-)
+from zoobench.outcome import Accuracy, Evidence, Generation, KernelKind, KernelTime, NodeTime, Quality, Slot
 from zoobench.results.record import Record
-from zoobench.spec import Precision
+from zoobench.terms import Interval, Precision, Status, VerdictValue
 
 Pays = Literal["pays", "costs", "undecided"]
 

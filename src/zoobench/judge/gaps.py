@@ -16,9 +16,8 @@ from zoobench.judge.measures import Measure
 from zoobench.judge.pictures import Judged, enough_pictures, file_on_runtime, with_pictures
 from zoobench.judge.wanted import Goal, Limit, Standing, Wanted
 from zoobench.measure.effort import EFFORTS
-from zoobench.outcome import NOISE_CODES, Status, VerdictValue
 from zoobench.results.row import Row
-from zoobench.spec import TEXT, Effort, Precision
+from zoobench.terms import NOISE_CODES, TEXT, Effort, Precision, Status, VerdictValue
 
 ACCURACY_FLAGS = ("--max-drop", "--min-accuracy")
 

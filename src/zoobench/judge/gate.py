@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from zoobench.judge import Decision, Finding
 from zoobench.judge.ratio import Ratio, paired_ratio
-from zoobench.outcome import NOISE_CODES, CaseResult, Slot, Status, VerdictValue, wrong_answers
+from zoobench.outcome import CaseResult, Slot, wrong_answers
+from zoobench.terms import NOISE_CODES, Status, VerdictValue
 
 BASE, COPY, HEAD = "base", "base_copy", "head"
 ARMS = (BASE, COPY, HEAD)

@@ -13,7 +13,7 @@ from zoobench.judge.pictures import Judged, with_pictures
 from zoobench.judge.scope import own_options
 from zoobench.judge.wanted import Goal, Wanted
 from zoobench.results.row import Row
-from zoobench.spec import TEXT
+from zoobench.terms import TEXT
 
 MOST_MODELS, MOST_BATCHES = 50, 64
 """Of how many models, the best first, and at how many batches, the smallest first, holes of the grid are looked for."""

@@ -15,7 +15,7 @@ from zoobench.judge import Decision, Finding
 from zoobench.measure.distributions import binomial_cdf
 from zoobench.measure.stats import cautious_count, percentile, quantile_interval, vif
 from zoobench.outcome import Slot
-from zoobench.spec import OptionValue, Precision
+from zoobench.terms import OptionValue, Precision
 
 ERROR = 0.05
 """One-sided error of a decision."""

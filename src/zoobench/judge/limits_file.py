@@ -9,7 +9,8 @@ from typing import Any
 from zoobench import toml_files
 from zoobench.errors import UsageError
 from zoobench.judge.limits import DEFAULT_PERCENTILE, PERCENTILES, Limit
-from zoobench.spec import ModelSpec, Precision
+from zoobench.spec import ModelSpec
+from zoobench.terms import Precision
 from zoobench.units import duration_ms
 
 _MOST = 1_000_000

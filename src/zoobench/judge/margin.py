@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from zoobench.measure.accuracy import DROP_CODES, drop_warnings
 from zoobench.measure.detection import box_drop
 from zoobench.measure.proportions import drop
-from zoobench.outcome import BoxDrop, Drop, Reason
+from zoobench.outcome import BoxDrop, Drop
 from zoobench.results.record import Record
 from zoobench.results.row import Row, changed
+from zoobench.terms import Reason
 
 
 def judged_record(record: Record, max_drop: float) -> Record:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Literal, NamedTuple
 
-from zoobench.outcome import Interval
 from zoobench.results.row import Row
-from zoobench.spec import DETECTION, TEXT
+from zoobench.terms import DETECTION, TEXT, Interval
 
 Timed = Literal["call", "ttft", "tpot"]
 Kind = Literal["ms", "bytes", "share", "per_s", "money", "joules"]

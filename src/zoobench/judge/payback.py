@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from zoobench.judge.scope import own_options
 from zoobench.results.row import Row
-from zoobench.spec import Precision
+from zoobench.terms import Precision
 
 EAGER = {"cpu": "pytorch", "cuda": "pytorch_cuda"}
 """Device class → the backend that runs a model as it comes, with nothing to prepare."""

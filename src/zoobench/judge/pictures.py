@@ -15,7 +15,7 @@ from zoobench.judge.asks import Carried, Wish, wish_of
 from zoobench.judge.scope import own_options
 from zoobench.judge.wanted import Limit, judged_at
 from zoobench.results.row import Row, changed
-from zoobench.spec import DETECTION, SAMPLES, Precision
+from zoobench.terms import DETECTION, SAMPLES, Precision
 
 _DATA_FLAGS = ("--dataset", "--samples", "--split", "--dataset-config", "--image-column", "--label-column")
 _CALIBRATION_FLAGS = ("--calibration", "--calibration-samples", "--calibration-split")

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from zoobench.measure.distributions import student_quantile
-from zoobench.outcome import Interval, Slot
+from zoobench.outcome import Slot
+from zoobench.terms import Interval
 
 MIN_FORKS = 3
 """With two, Student's t has a factor of 12.7: such an interval says nothing."""

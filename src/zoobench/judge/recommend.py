@@ -39,9 +39,9 @@ from zoobench.judge.wanted import (
     judged_at,
     limits_of,
 )
-from zoobench.outcome import VerdictValue
 from zoobench.results.query import latest_cells
 from zoobench.results.row import Row
+from zoobench.terms import VerdictValue
 
 MOST_RUNNERS_UP, MOST_NEAR = 5, 3
 

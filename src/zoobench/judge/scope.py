@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from zoobench.errors import UsageError, printable
 from zoobench.results.row import Row
-from zoobench.spec import ASKED_OPTIONS, CALL_OPTIONS, TASK_ALIASES, TOKEN_OPTIONS, TOKENS, OptionValue
+from zoobench.terms import ASKED_OPTIONS, CALL_OPTIONS, TASK_ALIASES, TOKEN_OPTIONS, TOKENS, OptionValue
 
 _K = TypeVar("_K", bound=Hashable)
 

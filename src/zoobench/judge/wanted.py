@@ -27,9 +27,8 @@ from zoobench.judge.measures import (
     latency_of,
     throughput_of,
 )
-from zoobench.outcome import DropDecision
 from zoobench.results.row import Row
-from zoobench.spec import TEXT, Precision
+from zoobench.terms import TEXT, DropDecision, Precision
 from zoobench.units import written
 
 

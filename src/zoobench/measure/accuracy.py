@@ -7,8 +7,9 @@ from typing import Any
 
 from zoobench.measure.detection import box_agreement, box_drop
 from zoobench.measure.proportions import drop, share
-from zoobench.outcome import Accuracy, BoxDrop, Drop, DropDecision, Fidelity, MeanAP, Reason
+from zoobench.outcome import Accuracy, BoxDrop, Drop, Fidelity, MeanAP
 from zoobench.spec import Artifact, Evaluation
+from zoobench.terms import DropDecision, Reason
 
 BENT = 0.8
 """Cosine to fp32's outputs below which a precision has bent a picture's outputs, whatever class comes first."""

@@ -36,11 +36,11 @@ from zoobench.outcome import (
     Quality,
     Slot,
     Stages,
-    Status,
     WarmUp,
     summarise_load,
 )
-from zoobench.spec import LOADGEN_SCENARIOS, TOKENS, Artifact, Case, Evaluation, Seat
+from zoobench.spec import Artifact, Case, Evaluation, Seat
+from zoobench.terms import LOADGEN_SCENARIOS, TOKENS, Status
 
 _STATUS = {"timeout": Status.TIMEOUT, "out_of_memory": Status.OUT_OF_MEMORY}
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from zoobench.measure.proportions import decided, share
-from zoobench.outcome import BoxAgreement, BoxDrop, DropDecision, Share
+from zoobench.outcome import BoxAgreement, BoxDrop, Share
+from zoobench.terms import DropDecision
 
 _NEVER = 1e6
 """Times the pictures that there are."""

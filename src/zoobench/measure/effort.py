@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from zoobench.errors import UsageError
-from zoobench.spec import Effort
+from zoobench.terms import Effort
 
 
 @dataclass(frozen=True)

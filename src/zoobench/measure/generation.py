@@ -19,8 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from zoobench.measure.stats import interval_count, percentile, quantile_interval, vif
-from zoobench.outcome import Generation, Interval, Slot, Spread
+from zoobench.outcome import Generation, Slot, Spread
 from zoobench.spec import Case, concurrency_of
+from zoobench.terms import Interval
 
 _MS = 1e6
 _LEAST_ABOVE = {0.5: 1, 0.95: 21, 0.99: 101}

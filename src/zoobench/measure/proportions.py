@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 
 from zoobench.measure.distributions import binomial_cdf
-from zoobench.outcome import Drop, DropDecision, Share
+from zoobench.outcome import Drop, Share
+from zoobench.terms import DropDecision
 
 Z95 = 1.959963984540054
 """Standard normal quantile of a two-sided 95%."""

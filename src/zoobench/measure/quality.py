@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from zoobench.measure.proportions import share
-from zoobench.outcome import Quality, Reason, TaskScore
-from zoobench.spec import Artifact, Precision
+from zoobench.outcome import Quality, TaskScore
+from zoobench.spec import Artifact
+from zoobench.terms import Precision, Reason
 
 KL_GATES = {Precision.BF16: 0.005, Precision.FP16: 0.005, Precision.INT8: 0.005, Precision.INT4: 0.05}
 """Mean KL divergence from fp32, nats a token, up to which a precision passes."""

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from zoobench.measure.distributions import binomial_cdf, normal_quantile, student_quantile
 from zoobench.measure.effort import EffortPlan
-from zoobench.outcome import Interval, Latency, Slot
+from zoobench.outcome import Latency, Slot
+from zoobench.terms import Interval
 
 Samples = npt.NDArray[np.float64]
 

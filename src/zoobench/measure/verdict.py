@@ -20,20 +20,9 @@ from zoobench.measure.verdict_noise import (
     throttling,
 )
 from zoobench.measure.verdict_outputs import artifact, finds_nothing, outputs, unproved_warnings, what_ran
-from zoobench.outcome import (
-    Accuracy,
-    Check,
-    Evidence,
-    Latency,
-    LoadSummary,
-    Noise,
-    Quality,
-    Reason,
-    Verdict,
-    VerdictValue,
-    WarmUp,
-)
-from zoobench.spec import TOKENS, Case, Validation
+from zoobench.outcome import Accuracy, Check, Evidence, Latency, LoadSummary, Noise, Quality, Verdict, WarmUp
+from zoobench.spec import Case, Validation
+from zoobench.terms import TOKENS, Reason, VerdictValue
 
 MAX_DRIFT = 0.03
 TOO_WIDE = 2.0

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from statistics import median
 
-from zoobench.outcome import CONTENDED_CPU, NOTABLE_STEAL, Noise, Reason, apart
+from zoobench.outcome import CONTENDED_CPU, NOTABLE_STEAL, Noise, apart
 from zoobench.spec import Case
+from zoobench.terms import Reason
 
 CONTENDED_SLOTS = 0.25
 THROTTLED_SHARE = 0.01

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from zoobench.outcome import Check, Evidence, Reason
-from zoobench.spec import TOKENS, TOLERANCE, Case, Precision, Validation
+from zoobench.outcome import Check, Evidence
+from zoobench.spec import Case, Validation
+from zoobench.terms import TOKENS, TOLERANCE, Precision, Reason
 
 MIN_PROVIDER_SHARE = 0.9
 FULL_PROVIDER_SHARE = 0.99

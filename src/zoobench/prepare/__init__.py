@@ -16,7 +16,8 @@ from pydantic import Field, computed_field, model_validator
 from zoobench.backends import BACKENDS
 from zoobench.errors import HubUnreachableError, PrepareError
 from zoobench.prepare.cache import ArtifactCache, load_artifact, recipe_key
-from zoobench.spec import DETECTION, TEXT, Artifact, Frozen, ModelSpec, Precision, WeightsPolicy
+from zoobench.spec import Artifact, Frozen, ModelSpec
+from zoobench.terms import DETECTION, TEXT, Precision, WeightsPolicy
 
 if TYPE_CHECKING:
     from zoobench.hub.snapshots import Snapshot

@@ -21,8 +21,9 @@ from zoobench.prepare.cache import content_of
 from zoobench.prepare.quantize import Quantized, convert_fp16, quantize_dynamic, saturates
 from zoobench.prepare.validate import validate_onnx
 from zoobench.prepare.versions import ONNX_FILE_PACKAGES, versions
-from zoobench.spec import DETECTION, TOLERANCE, Artifact, ArtifactFormat, Precision
+from zoobench.spec import Artifact, ArtifactFormat
 from zoobench.tasks import CHECK_ITEMS, open_task
+from zoobench.terms import DETECTION, TOLERANCE, Precision
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,7 +15,8 @@ from zoobench.backends.ort_genai import CONFIG_FILE
 from zoobench.errors import PrepareError
 from zoobench.prepare.text_validation import artifact_of, validated
 from zoobench.prepare.versions import versions
-from zoobench.spec import Artifact, Precision
+from zoobench.spec import Artifact
+from zoobench.terms import Precision
 
 GENAI_PACKAGES = ("onnxruntime-genai", "onnxruntime-genai-cuda", "onnxruntime", "transformers", "torch")
 _BUILT_FOR = {"genai": ("ort_genai", "cpu"), "genai_cuda": ("ort_genai_cuda", "cuda")}

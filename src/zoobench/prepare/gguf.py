@@ -25,7 +25,8 @@ from zoobench.errors import PrepareError, explained
 from zoobench.prepare.text import WEIGHTS_FILE
 from zoobench.prepare.text_validation import artifact_of, validated
 from zoobench.prepare.versions import versions
-from zoobench.spec import Artifact, Decoder, Precision
+from zoobench.spec import Artifact, Decoder
+from zoobench.terms import Precision
 
 if TYPE_CHECKING:
     import torch

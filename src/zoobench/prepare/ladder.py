@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from zoobench.errors import PrepareError, explained, first_line
-from zoobench.outcome import Interval
 from zoobench.prepare import onnx_graph
 from zoobench.prepare.detection_tail import HEAD, TAIL
 from zoobench.prepare.fidelity import Boxes, Fidelity, Top1
 from zoobench.prepare.quantize import Quantized, Recipe, calibrate_ranges, make_ready, write_quantized
 from zoobench.prepare.validate import run_in_batches
 from zoobench.spec import Frozen
+from zoobench.terms import Interval
 
 if TYPE_CHECKING:
     import numpy as np

@@ -29,8 +29,9 @@ from zoobench.prepare.validate import (
     version_of,
 )
 from zoobench.prepare.versions import ONNX_FILE_PACKAGES, versions
-from zoobench.spec import DETECTION, MANIFEST_FILE, REFERENCE_FILE, Artifact, Detector, ModelSpec, Precision
+from zoobench.spec import MANIFEST_FILE, REFERENCE_FILE, Artifact, Detector, ModelSpec
 from zoobench.tasks import open_task
+from zoobench.terms import DETECTION, Precision
 
 if TYPE_CHECKING:
     from zoobench.spec import Labels, Preprocessing

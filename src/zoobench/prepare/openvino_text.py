@@ -17,7 +17,8 @@ from zoobench.errors import PrepareError, explained
 from zoobench.prepare.quantize_openvino import name_evenly
 from zoobench.prepare.text_validation import artifact_of, validated
 from zoobench.prepare.versions import versions
-from zoobench.spec import Artifact, Precision
+from zoobench.spec import Artifact
+from zoobench.terms import Precision
 
 OPENVINO_TEXT_PACKAGES = ("openvino", "openvino-genai", "nncf", "transformers", "torch")
 _COPIED = ("config.json", "tokenizer.json")

@@ -14,9 +14,10 @@ from zoobench.errors import explained
 from zoobench.prepare.build import load_reference, save_reference
 from zoobench.prepare.cache import content_of
 from zoobench.prepare.versions import versions
-from zoobench.spec import TOLERANCE, Artifact, Case, Precision, Validation
+from zoobench.spec import Artifact, Case, Validation
 from zoobench.tasks import open_task
 from zoobench.tasks.comparison import compare
+from zoobench.terms import TOLERANCE, Precision
 
 if TYPE_CHECKING:
     from zoobench.backends import TokenSession

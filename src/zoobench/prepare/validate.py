@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoobench.errors import explained, install_extra
-from zoobench.spec import TOLERANCE, Precision, Validation
+from zoobench.spec import Validation
 from zoobench.tasks import Task
 from zoobench.tasks.comparison import are_comparable, compare, shapes
+from zoobench.terms import TOLERANCE, Precision
 
 if TYPE_CHECKING:
     import numpy as np

@@ -26,8 +26,9 @@ from zoobench.prepare.detectors import facts_of, family_of
 from zoobench.prepare.eager import reference_outputs
 from zoobench.prepare.preprocessing import assumed, coco_labels, of_timm, of_transformers
 from zoobench.prepare.random_detectors import liven_queries, spread_scores
-from zoobench.spec import DETECTION, Detector, Labels, ModelSpec, Preprocessing
+from zoobench.spec import Detector, Labels, ModelSpec, Preprocessing
 from zoobench.tasks import open_task
+from zoobench.terms import DETECTION
 
 if TYPE_CHECKING:
     from zoobench.hub.snapshots import Snapshot

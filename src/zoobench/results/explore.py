@@ -10,12 +10,13 @@ from operator import attrgetter
 from pathlib import Path
 
 from zoobench.errors import UsageError
-from zoobench.outcome import Slot, Status
+from zoobench.outcome import Slot
 from zoobench.results.query import Cell
 from zoobench.results.record import Record
 from zoobench.results.row import Row
 from zoobench.results.schema import SchemaError, upgrade
 from zoobench.results.store import RECORDS, StoreError, samples_of
+from zoobench.terms import Status
 
 ANY = "all"
 

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from zoobench.errors import UsageError
-from zoobench.outcome import Status
 from zoobench.results.row import Row, row_from_data, row_from_json, row_of
 from zoobench.results.schema import SCHEMA_VERSION, NewerSchemaError, NotARecordError, SchemaError, upgrade
+from zoobench.terms import Status
 
 if TYPE_CHECKING:
     from zoobench.results.record import Record

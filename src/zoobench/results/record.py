@@ -19,13 +19,13 @@ from zoobench.outcome import (
     Noise,
     Quality,
     Stages,
-    Status,
     Verdict,
     WarmUp,
     apart,
 )
 from zoobench.results.schema import SCHEMA_VERSION, NotARecordError
 from zoobench.spec import Case, Frozen, Validation
+from zoobench.terms import Status
 
 PROTOCOL_VERSION = 1
 """Version of the measuring protocol; part of the measurement key, so results of two protocols never mix."""

@@ -13,10 +13,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
-from zoobench.outcome import DropDecision, Interval, Reason, Status, VerdictValue
 from zoobench.results.columns import At, Columns
 from zoobench.results.schema import NotARecordError
-from zoobench.spec import DETECTION, OptionValue, asked_label
+from zoobench.terms import (
+    DETECTION,
+    DropDecision,
+    Interval,
+    OptionValue,
+    Reason,
+    Status,
+    VerdictValue,
+    asked_label,
+)
 
 if TYPE_CHECKING:
     from zoobench.results.record import Record

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from zoobench.errors import UsageError
-from zoobench.spec import LOAD_OPTIONS, LOADGEN_SCENARIOS, OptionValue
+from zoobench.terms import LOAD_OPTIONS, LOADGEN_SCENARIOS, OptionValue
 from zoobench.units import duration_ms
 
 DEFAULT_PERCENTILE, DEFAULT_LIMIT_MS = 99.0, 100.0

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from zoobench.judge.knee import knee
 from zoobench.measure.effort import EFFORTS
-from zoobench.outcome import VerdictValue
 from zoobench.plan import Request
 from zoobench.results.record import Record
 from zoobench.search.turns import Turns, broken, cell_label, disturbance, p50_ms
+from zoobench.terms import VerdictValue
 
 if TYPE_CHECKING:
     from zoobench.measure.effort import EffortPlan

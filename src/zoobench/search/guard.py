@@ -14,12 +14,13 @@ from zoobench.judge.gate import ARMS, BASE, HEAD, Margin, judge_gate
 from zoobench.judge.limits import ATTEMPTS as LIMIT_ATTEMPTS
 from zoobench.judge.limits import Limit, judge_limit
 from zoobench.measure.effort import EffortPlan
-from zoobench.outcome import CaseResult, Slot, Status, VerdictValue, wrong_answers
+from zoobench.outcome import CaseResult, Slot, wrong_answers
 from zoobench.plan import Request
 from zoobench.results.record import Record
 from zoobench.results.select import Selection
 from zoobench.results.store import read_samples
-from zoobench.spec import Case, Effort, ModelSpec
+from zoobench.spec import Case, ModelSpec
+from zoobench.terms import Effort, Status, VerdictValue
 
 GUARD_EFFORT = EffortPlan(
     min_calls=360,

@@ -13,7 +13,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from zoobench.outcome import Interval
+from zoobench.terms import Interval
 
 C = TypeVar("C", bound=Hashable)
 

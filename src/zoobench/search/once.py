@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from zoobench.driver import Observer
 from zoobench.executors import Collected, Executor, Listener, Preparation
 from zoobench.results.record import Record
-from zoobench.spec import Case, ModelSpec, Seat, WeightsPolicy
+from zoobench.spec import Case, ModelSpec, Seat
+from zoobench.terms import WeightsPolicy
 
 if TYPE_CHECKING:
     from zoobench.data import DataRequest

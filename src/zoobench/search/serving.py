@@ -13,13 +13,12 @@ from zoobench.driver import Observer, Settings, effort_plan, execute
 from zoobench.executors import Executor
 from zoobench.measure.effort import load_test_s
 from zoobench.measure.stats import early_stop_queries
-from zoobench.outcome import UNSTABLE_CODES, Status
 from zoobench.plan import Request
 from zoobench.results.query import load_records
 from zoobench.results.record import Record
 from zoobench.search.max_rate import Tried, best_rate, lowest_miss, next_rate
 from zoobench.search.once import Once, Unrepeated
-from zoobench.spec import OnExisting
+from zoobench.terms import UNSTABLE_CODES, OnExisting, Status
 
 _SPARE = 1.02
 """A test has a little less than its time: the first call of a slot is part of it."""

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from zoobench.backends import BACKENDS
-from zoobench.spec import OptionValue
+from zoobench.terms import OptionValue
 
 
 @dataclass(frozen=True)

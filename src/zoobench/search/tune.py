@@ -18,7 +18,6 @@ from zoobench.errors import UsageError
 from zoobench.executors import Executor
 from zoobench.judge.ratio import paired_ratio
 from zoobench.measure.effort import EFFORTS, SLOT_MIN_CALLS, SLOT_MIN_S, SLOT_SLOW_MIN_CALLS, SLOW_CALL_S
-from zoobench.outcome import VerdictValue
 from zoobench.plan import Inventory, Request
 from zoobench.results.record import Record
 from zoobench.search.curve import batch_curve, doubling
@@ -27,7 +26,7 @@ from zoobench.search.once import Once, Unrepeated
 from zoobench.search.space import SPACE, Axis, Configuration, configurations, free, typed
 from zoobench.search.tuning import Fresh, Goal, Trial, TunedCell, Tuning, nothing_faster, sentence, too_few
 from zoobench.search.turns import Turns, apart, broken, cell_label, disturbance, p50_ms, undisturbed
-from zoobench.spec import TEXT, Effort
+from zoobench.terms import TEXT, Effort, VerdictValue
 
 RUNG_S = {Effort.QUICK: 1.0, Effort.STANDARD: 2.0, Effort.THOROUGH: 4.0}
 """Seconds for each configuration in the first rung, at least."""

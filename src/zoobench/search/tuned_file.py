@@ -14,7 +14,7 @@ from zoobench import toml_files
 from zoobench.backends import BACKENDS
 from zoobench.errors import UsageError
 from zoobench.plan import MAX_BATCH, Request, Variant
-from zoobench.spec import OptionValue, Precision
+from zoobench.terms import OptionValue, Precision
 
 if TYPE_CHECKING:
     from zoobench.search.tuning import Tuning

@@ -9,8 +9,8 @@ from enum import StrEnum
 from typing import Any
 
 from zoobench.judge.ratio import Ratio
-from zoobench.outcome import Interval
 from zoobench.search.space import Configuration
+from zoobench.terms import Interval
 
 
 class Goal(StrEnum):

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from zoobench.driver import Observer, Settings, execute
 from zoobench.executors import Executor
 from zoobench.judge.compare import took_turns
-from zoobench.outcome import NOISE_CODES, Slot, Status, VerdictValue, wrong_answers
+from zoobench.outcome import Slot, wrong_answers
 from zoobench.plan import Request, Variant
 from zoobench.results.record import Record
 from zoobench.results.store import samples_of
 from zoobench.search.space import Configuration
 from zoobench.search.tuning import DISTURBED
-from zoobench.spec import Case, OnExisting
+from zoobench.spec import Case
+from zoobench.terms import NOISE_CODES, OnExisting, Status, VerdictValue
 
 if TYPE_CHECKING:
     from zoobench.measure.effort import EffortPlan

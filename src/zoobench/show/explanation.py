@@ -28,7 +28,7 @@ from zoobench.show.numbers import (
 from zoobench.show.tables import Field, case_fields, drop_word, make_table
 from zoobench.show.view import View
 from zoobench.show.why import paragraph, sentences
-from zoobench.spec import Precision
+from zoobench.terms import Precision
 
 MOST_OPERATORS, MOST_NODES = 12, 8
 MOST_CELLS, MOST_BESIDE = 12, 100

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zoobench.show.numbers import format_bytes, format_share
-from zoobench.spec import TEXT
+from zoobench.terms import TEXT
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from zoobench.outcome import Interval
+from zoobench.terms import Interval
 
 DASH = "—"
 DIGITS = 3

@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from zoobench.errors import printable
-from zoobench.outcome import Status, VerdictValue
 from zoobench.show.numbers import format_ms
+from zoobench.terms import Status, VerdictValue
 
 if TYPE_CHECKING:
     from rich.progress import Progress

@@ -22,7 +22,6 @@ from zoobench.judge.payback import Payback, Pays
 from zoobench.judge.recommend import Exclusion, Recommendation, Relaxation
 from zoobench.judge.scope import REMOTE, load_label
 from zoobench.judge.wanted import Faithful, Limit, Standing
-from zoobench.outcome import Status, VerdictValue
 from zoobench.results.row import Row
 from zoobench.show.document import Block, Column, Command, Heading, Items, Paragraph, Table
 from zoobench.show.measures import cell_of, clients_of, short_name, told
@@ -42,7 +41,7 @@ from zoobench.show.tables import (
     make_table,
     model_label,
 )
-from zoobench.spec import TEXT, Precision
+from zoobench.terms import TEXT, Precision, Status, VerdictValue
 
 MOST_TIES, MOST_FRONT, MOST_COMMANDS, MOST_NAMED = 5, 12, 3, 3
 """Ties in the table, rows of the front, commands of one gap, and names in a sentence; the rest is counted."""

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from zoobench.outcome import DropDecision, Status, VerdictValue
 from zoobench.results.row import Row
 from zoobench.show.document import Block, Column, Heading, Items, Paragraph, Table
 from zoobench.show.numbers import (
@@ -33,6 +32,7 @@ from zoobench.show.tables import (
     status_label,
 )
 from zoobench.show.view import View
+from zoobench.terms import DropDecision, Status, VerdictValue
 
 MOST_ROWS, MOST_BATCHES, MOST_EXPLORED = 300, 12, 2000
 """Rows of one table, batch sizes that a report shows, and rows of a table that can be filtered; the rest stands in results.csv,

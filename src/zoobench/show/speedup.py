@@ -7,10 +7,10 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 from zoobench.judge.scope import own_options
-from zoobench.outcome import Interval
 from zoobench.results.row import Row
 from zoobench.show.numbers import format_ratio
 from zoobench.show.tables import backend_label
+from zoobench.terms import Interval
 
 BASELINES = {"cpu": "pytorch", "cuda": "pytorch_cuda"}
 """Device class → the backend that the others are compared with."""

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from zoobench.outcome import UNSTABLE_CODES, DropDecision, Interval, Reason, Status, VerdictValue
 from zoobench.results.query import Cell, latest_cells
 from zoobench.results.row import Row, row_of
 from zoobench.show.document import Column, Table, plain
@@ -23,7 +22,20 @@ from zoobench.show.numbers import (
     traffic_light,
     with_interval,
 )
-from zoobench.spec import CLIENT_OPTIONS, LOAD_OPTIONS, TOKEN_OPTIONS, TOKENS, OptionValue, Precision
+from zoobench.terms import (
+    CLIENT_OPTIONS,
+    LOAD_OPTIONS,
+    TOKEN_OPTIONS,
+    TOKENS,
+    UNSTABLE_CODES,
+    DropDecision,
+    Interval,
+    OptionValue,
+    Precision,
+    Reason,
+    Status,
+    VerdictValue,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
 
-    from zoobench.outcome import Interval
     from zoobench.search.tuning import TunedCell, Tuning
+    from zoobench.terms import Interval
 
 
 def tuning_tables(found: Sequence[Tuning]) -> Iterator[RenderableType]:

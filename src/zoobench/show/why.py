@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from zoobench.judge.explain import Difference, Explanation, Leftover, Tried, Versus
-from zoobench.outcome import Accuracy, Generation, Interval, MeanAP, Quality
+from zoobench.outcome import Accuracy, Generation, MeanAP, Quality
 from zoobench.show.document import LONGEST_TEXT
 from zoobench.show.numbers import counted, format_interval, format_number, format_ratio, format_share
+from zoobench.terms import Interval
 
 Sentence = tuple[str, str]
 """What it is about, and what is said of it."""

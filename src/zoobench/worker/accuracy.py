@@ -19,8 +19,9 @@ from zoobench.data.labels import ClassMap, class_map
 from zoobench.data.loader import Batch, batches
 from zoobench.data.pack import Pack
 from zoobench.errors import UsageError
-from zoobench.spec import Artifact, Case, Precision
+from zoobench.spec import Artifact, Case
 from zoobench.tasks import open_task
+from zoobench.terms import Precision
 from zoobench.worker.kept import Kept, Writer, is_whole, key_of, writing
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from zoobench.backends import BACKENDS
 from zoobench.data.pack import Pack
 from zoobench.errors import PrepareError, UsageError
 from zoobench.machine.cpus import cpu_flags
-from zoobench.spec import CALL_OPTIONS, Artifact, Case, Preprocessing, stable_hash
+from zoobench.spec import Artifact, Case, Preprocessing, stable_hash
+from zoobench.terms import CALL_OPTIONS
 
 _ROWS, _INDEX = "rows.f32", "index.json"
 _VERSION = 1

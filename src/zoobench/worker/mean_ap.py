@@ -28,8 +28,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoobench.errors import UsageError, install_extra
-from zoobench.outcome import Interval, MeanAP
+from zoobench.outcome import MeanAP
 from zoobench.tasks.boxes import EVALUATION, Detections
+from zoobench.terms import Interval
 
 if TYPE_CHECKING:
     from zoobench.data.truth import Truth

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, cast
 from zoobench.errors import PrepareError, UsageError
 from zoobench.prepare import prepare_model
 from zoobench.prepare.cache import ArtifactCache
-from zoobench.spec import Artifact, DataInfo, ModelSpec, WeightsPolicy
+from zoobench.spec import Artifact, DataInfo, ModelSpec
 from zoobench.tasks import open_task
+from zoobench.terms import WeightsPolicy
 from zoobench.worker.roles import Emit
 
 if TYPE_CHECKING:

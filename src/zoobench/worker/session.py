@@ -23,20 +23,11 @@ from zoobench.machine.cpus import free_memory_bytes
 from zoobench.outcome import Check, Memory
 from zoobench.scenarios import Scenario, SlotBudget, open_scenario
 from zoobench.scenarios.closed_loop import Clock, warm_up
-from zoobench.spec import (
-    REFERENCE_FILE,
-    TEXT,
-    TOLERANCE,
-    Artifact,
-    Case,
-    Precision,
-    TextTask,
-    cache_bytes,
-    weights_bytes,
-)
+from zoobench.spec import REFERENCE_FILE, Artifact, Case, TextTask, cache_bytes, weights_bytes
 from zoobench.tasks import Task, open_task
 from zoobench.tasks.comparison import are_comparable, compare
 from zoobench.tasks.text_generation import prompt_ids
+from zoobench.terms import TEXT, TOLERANCE, Precision
 from zoobench.worker.roles import Emit
 
 if TYPE_CHECKING:

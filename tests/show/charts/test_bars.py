@@ -8,7 +8,6 @@ import pytest
 from tests.show.charts.drawn import SVG, attributes, fills, texts
 from tests.show.records import full_run, make_record
 
-from zoobench.outcome import VerdictValue
 from zoobench.results.query import latest_cells
 from zoobench.results.record import Record
 from zoobench.results.row import row_of
@@ -19,6 +18,7 @@ from zoobench.show.charts.memory import peak_chart
 from zoobench.show.charts.series import series_colours
 from zoobench.show.svg import fit, round_ticks, text_width
 from zoobench.show.view import View, views_of
+from zoobench.terms import VerdictValue
 
 
 def view(records: list[Record]) -> View:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from tests.show.charts.drawn import HOSTILE, attributes, fills, is_harmless, texts
 from tests.show.records import full_run, make_record
 
-from zoobench.outcome import VerdictValue
 from zoobench.results.row import Row, row_of
 from zoobench.show.charts.batches import batch_chart
+from zoobench.terms import VerdictValue
 
 
 def curve(p50s: dict[int, float], backend: str = "onnx_cpu", model: str = "resnet18") -> list[Row]:

@@ -8,9 +8,9 @@ from itertools import pairwise
 from tests.show.charts.drawn import HOSTILE, attributes, fills, is_harmless, texts
 from tests.show.records import make_record
 
-from zoobench.outcome import VerdictValue
 from zoobench.results.row import Row, row_of
 from zoobench.show.charts.distributions import distribution_chart
+from zoobench.terms import VerdictValue
 
 
 def cell(model: str = "resnet18", p50: float = 10.0, **more: object) -> Row:

@@ -7,10 +7,10 @@ from tests.show.charts.drawn import HOSTILE, attributes, fills, is_harmless, tex
 from tests.show.records import make_accuracy, make_record
 from tests.show.test_accuracy import zoo
 
-from zoobench.outcome import VerdictValue
 from zoobench.results.row import Row, row_of
 from zoobench.show.charts.front import front_chart
 from zoobench.show.charts.plane import LATENCY, MAP, SIZE, TOP1, plane_front
+from zoobench.terms import VerdictValue
 
 
 def rows() -> list[Row]:

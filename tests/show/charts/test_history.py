@@ -6,10 +6,10 @@ import xml.etree.ElementTree as ElementTree
 
 from tests.show.records import make_failure, make_record
 
-from zoobench.outcome import VerdictValue
 from zoobench.results.row import Row, row_of
 from zoobench.show.charts.bars import Chart
 from zoobench.show.charts.history import MOST_RECORDS, history_chart
+from zoobench.terms import VerdictValue
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from tests.show.records import make_accuracy, make_record
 
-from zoobench.outcome import Memory, VerdictValue
+from zoobench.outcome import Memory
 from zoobench.results.row import Row, changed, row_of
 from zoobench.show.charts.bars import Chart
 from zoobench.show.charts.plane import MEASURES, known_measures, plane_chart, plane_front
+from zoobench.terms import VerdictValue
 
 SVG = "{http://www.w3.org/2000/svg}"
 

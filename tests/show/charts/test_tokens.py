@@ -12,13 +12,14 @@ import pytest
 from tests.show.records import make_record, write_results
 
 from zoobench.measure.generation import summarise_tokens
-from zoobench.outcome import Memory, Slot, VerdictValue
+from zoobench.outcome import Memory, Slot
 from zoobench.results.record import Record
 from zoobench.results.row import Row, row_of
 from zoobench.show.charts.bars import Chart, latency_chart
 from zoobench.show.charts.tokens import decode_chart, itl_chart, memory_chart
 from zoobench.show.report import write_report
 from zoobench.show.svg import DIM
+from zoobench.terms import VerdictValue
 
 SVG = "{http://www.w3.org/2000/svg}"
 MB = 10**6

@@ -17,11 +17,12 @@ from tests.show.records import (
     write_results,
 )
 
-from zoobench.outcome import Slot, VerdictValue
+from zoobench.outcome import Slot
 from zoobench.results.record import Record
 from zoobench.results.row import row_of
 from zoobench.results.store import write_samples
 from zoobench.results.watch import reference
+from zoobench.terms import VerdictValue
 
 pytest.importorskip("streamlit")
 from streamlit.testing.v1 import AppTest

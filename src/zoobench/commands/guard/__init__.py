@@ -13,7 +13,7 @@ from zoobench.commands.options import runtime_options
 from zoobench.errors import UsageError
 from zoobench.judge import Decision, Finding, NotComparableError, Undecided, exit_code
 from zoobench.machine import describe
-from zoobench.spec import Effort, OnExisting, WeightsPolicy
+from zoobench.terms import Effort, OnExisting, WeightsPolicy
 from zoobench.units import share
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from zoobench.errors import UsageError
 from zoobench.executors import open_executor
 from zoobench.plan import Request
 from zoobench.search.guard import Bench
-from zoobench.spec import Case, Effort, ModelSpec, OptionValue, Precision
+from zoobench.spec import Case, ModelSpec
+from zoobench.terms import Effort, OptionValue, Precision
 
 GUARDED_MODELS = ("resnet18",)
 GUARDED_BACKENDS = ("onnx_cpu",)

@@ -23,9 +23,9 @@ from zoobench.judge.limits_file import (
     write_limits,
 )
 from zoobench.machine import describe, usable_cpu_count
-from zoobench.outcome import Status, VerdictValue
 from zoobench.search.guard import cell_of, guard_limits
-from zoobench.spec import ModelSpec, OnExisting
+from zoobench.spec import ModelSpec
+from zoobench.terms import OnExisting, Status, VerdictValue
 
 CATALOG = "catalog"
 """`--limits catalog`: the limits that the registry's entries carry."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from zoobench.outcome import Interval
 from zoobench.results.row import Row
 from zoobench.show.charts.axes import legend
 from zoobench.show.charts.series import colours_of, first_of, model_names, series_names
 from zoobench.show.numbers import format_number, format_ratio
 from zoobench.show.speedup import Pair
 from zoobench.show.svg import DIM, GRID, INK, Drawing, fit, round_ticks, text_width
+from zoobench.terms import Interval
 
 MOST_MODELS, MOST_PANELS, MOST_SERIES, MOST_BATCHES = 30, 12, 12, 4
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from zoobench.judge import measures
 from zoobench.judge.front import Aim, pareto_front
 from zoobench.judge.scope import load_of
-from zoobench.outcome import Interval
 from zoobench.results.row import Row
 from zoobench.show.charts.axes import Axis, Labels, left_axis, legend, lower_axis, padded_log
 from zoobench.show.charts.bars import Chart
@@ -17,7 +16,7 @@ from zoobench.show.charts.series import clients_label, colours_of, model_names, 
 from zoobench.show.numbers import counted
 from zoobench.show.svg import DIM, Drawing
 from zoobench.show.tables import load_label
-from zoobench.spec import TEXT
+from zoobench.terms import TEXT, Interval
 
 MOST_POINTS = 120
 _LEFT, _WIDTH, _HEIGHT, _RIGHT, _BELOW, _PAD = 66.0, 600.0, 340.0, 130.0, 46.0, 14.0

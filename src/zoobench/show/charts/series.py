@@ -9,7 +9,7 @@ from zoobench.results.row import Row
 from zoobench.show.document import plain
 from zoobench.show.numbers import counted
 from zoobench.show.tables import backend_label, scenario_label
-from zoobench.spec import Precision
+from zoobench.terms import Precision
 
 _COLOURS = {
     "pytorch": "#D55E00",

@@ -11,7 +11,7 @@ from zoobench.show.charts.bars import MOST_PANELS, Chart
 from zoobench.show.charts.series import clients_label, colours_of, first_of, runtime_names
 from zoobench.show.svg import DIM, GRID, Drawing, fit, round_ticks
 from zoobench.show.tables import model_label, scenario_label
-from zoobench.spec import TOKENS
+from zoobench.terms import TOKENS
 
 _MOST_LINES = 16
 """Four runtimes in four precisions."""

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from zoobench.outcome import Status
 from zoobench.results.explore import ORDERS, in_order_of
 from zoobench.results.query import Cell
 from zoobench.results.watch import reference
@@ -15,6 +14,7 @@ from zoobench.show.dashboard.markup import show_blocks, show_text
 from zoobench.show.dashboard.place import FILTERS, Place
 from zoobench.show.sections import notes_section
 from zoobench.show.tables import Notes, documented_table, in_order
+from zoobench.terms import Status
 
 MOST_ROWS = 300
 AS_REPORTED = "model, then latency"

@@ -15,7 +15,7 @@ from zoobench.show.dashboard.markup import show_blocks, show_chart, show_text
 from zoobench.show.dashboard.place import Place
 from zoobench.show.document import Heading
 from zoobench.show.tables import Notes, documented_table, load_label
-from zoobench.spec import ASKED_OPTIONS
+from zoobench.terms import ASKED_OPTIONS
 
 _FIRST_UP = ("top-1", "mAP", "size", "memory")
 
