@@ -14,14 +14,14 @@ ACCURACY: Aim[Point] = Aim("top-1 (%)", lambda p: p[1], more_is_better=True)
 
 def test_what_is_beaten_in_everything_is_left_out() -> None:
     points: list[Point] = [(3.0, 80.0), (1.0, 70.0), (2.0, 69.0), (3.0, 75.0), (5.0, 80.0), (2.0, 75.0)]
-    assert pareto_front(points, [LATENCY, ACCURACY]) == [(1.0, 70.0), (2.0, 75.0), (3.0, 80.0)]
+    assert pareto_front(points, [LATENCY, ACCURACY]).items == [(1.0, 70.0), (2.0, 75.0), (3.0, 80.0)]
 
 
 def test_equals_stay_together_and_the_unknown_is_not_placed() -> None:
     points: list[Point] = [(1.0, 70.0), (None, 99.0), (1.0, 70.0), (0.5, None)]
-    assert pareto_front(points, [LATENCY, ACCURACY]) == [(1.0, 70.0), (1.0, 70.0)]
-    assert pareto_front([], [LATENCY]) == []
-    assert pareto_front(points, [LATENCY]) == [(0.5, None)]
+    assert pareto_front(points, [LATENCY, ACCURACY]).items == [(1.0, 70.0), (1.0, 70.0)]
+    assert pareto_front([], [LATENCY]).items == []
+    assert pareto_front(points, [LATENCY]).items == [(0.5, None)]
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6), st.integers(0, 6)), max_size=30))
@@ -33,4 +33,4 @@ def test_it_is_what_the_definition_says(points: list[tuple[int, int, int]]) -> N
         return all(x <= y for x, y in pairs) and any(x < y for x, y in pairs)
 
     expected = [p for p in points if not any(beats(q, p) for q in points)]
-    assert sorted(pareto_front(points, aims)) == sorted(expected)
+    assert sorted(pareto_front(points, aims).items) == sorted(expected)

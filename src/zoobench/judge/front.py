@@ -20,7 +20,15 @@ class Aim(Generic[T]):
     more_is_better: bool = False
 
 
-def pareto_front(items: Sequence[T], aims: Sequence[Aim[T]]) -> list[T]:
+@dataclass(frozen=True)
+class Front(Generic[T]):
+    """The items that no other dominates, and how many could not be placed because a figure of theirs is not known."""
+
+    items: list[T]
+    unplaced: int
+
+
+def pareto_front(items: Sequence[T], aims: Sequence[Aim[T]]) -> Front[T]:
     """Those that no other dominates: no worse in any aim and better in one. Ordered by the first aim, the best first.
 
     Equals stay together. An item whose figure of an aim is not known cannot be placed and is left out. Intervals are not
@@ -42,7 +50,7 @@ def pareto_front(items: Sequence[T], aims: Sequence[Aim[T]]) -> list[T]:
                 kept.append(cost)
         if not dominated:
             front.append(item)
-    return front
+    return Front(front, unplaced=len(costs) - len(placed))
 
 
 def _costs(items: Sequence[T], aim: Aim[T]) -> list[float | None]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from zoobench.judge.asks import Carried, Gap, cover, wish_of
 from zoobench.judge.measures import Measure
@@ -40,7 +41,7 @@ def _grid(rows: Iterable[Row]) -> list[Row]:
     ]
     if not plain:
         return []
-    threads = max(plain, key=lambda r: (r.recorded_at, r.threads)).threads
+    threads = max(plain, key=attrgetter("recorded_at", "threads")).threads
     return [row for row in plain if row.threads == threads]
 
 
@@ -49,18 +50,15 @@ def absent_cells(
 ) -> Gap | None:
     """Cells that other models, or other batches, have and this one lacks."""
     grid = _grid(rows)
-    there: set[Hashable] = {(row.model, row.backend, row.precision, row.batch) for row in grid}
+    there = set(map(attrgetter("model", "backend", "precision", "batch"), grid))
     # What ran for nobody here is no hole in the grid of what does.
     pairs = sorted({(row.backend, row.precision) for row in grid if row.is_measured})
-    batches = sorted({row.batch for row in grid})[:MOST_BATCHES]
+    batches = sorted({batch for *_, batch in there})[:MOST_BATCHES]
     if not _wants_rate(wanted):
         # A larger batch takes longer and more memory: it can only win where throughput counts.
         batches = batches[:1]
     # Of each model the newest, whatever came of it.
-    examples: dict[str, Row] = {}
-    for row in grid:
-        if row.model not in examples or row.recorded_at > examples[row.model].recorded_at:
-            examples[row.model] = row
+    examples = {row.model: row for row in sorted(grid, key=attrgetter("recorded_at"))}
     wishes = [
         wish_of(examples[model], carried, backend=backend, precision=precision, batch=batch)
         for model in _foremost(grid, believable, goal)
@@ -83,11 +81,10 @@ def _wants_rate(wanted: Wanted) -> bool:
 
 def _foremost(grid: Iterable[Row], believable: Iterable[Row], goal: Measure) -> list[str]:
     """The models by their lowest figure; those without any come last, by name."""
-    figures: dict[str, float] = {row.model: math.inf for row in grid}
-    for row in believable:
-        value = goal.value(row)
-        if row.model in figures and value is not None:
-            figures[row.model] = min(figures[row.model], value)
+    figures = dict.fromkeys(map(attrgetter("model"), grid), math.inf)
+    for model, value in zip(map(attrgetter("model"), believable), map(goal.value, believable), strict=True):
+        if value is not None and value < figures.get(model, -math.inf):
+            figures[model] = value
     return sorted(figures, key=lambda name: (figures[name], name))[:MOST_MODELS]
 
 

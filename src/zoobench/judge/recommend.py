@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
 from zoobench.judge.asks import Carried, Gap
@@ -149,17 +149,20 @@ def recommend(
     wanted.check(question.task)
     cells = latest_cells(together)
     judged = Judged.of(together, [cell.row for cell in cells])
-    found = [judged.applied(cell.row, wanted.max_drop) for cell in cells]
-    asides = (*asides, *_elsewhere(judged, found))
+    found = [cell.row for cell in cells]
+    if judged.passes:
+        found = [judged.applied(row, wanted.max_drop) for row in found]
+        asides = (*asides, *_elsewhere(judged, found))
     if wanted.max_drop is not None:
-        found = [judged_at(row, wanted.max_drop) for row in found]
+        found = [row if row.drop is None else judged_at(row, wanted.max_drop) for row in found]
     later = {row.measurement_key for row, cell in zip(found, cells, strict=True) if cell.later is not None}
     goal, limits = goal_of(wanted, question.task), limits_of(wanted, question.task)
     believable = [row for row in found if row.is_believable]
     if wanted.unstable is Unstable.NEVER:
         believable = [row for row in believable if row.verdict is VerdictValue.VALID]
-    stands = [[limit.standing(row) for limit in limits] for row in believable]
-    holding = [row for row, all_of in zip(believable, stands, strict=True) if set(all_of) == {Standing.HOLDS}]
+    stands = list(zip(*(map(limit.standing, believable) for limit in limits), strict=True))
+    everything = (Standing.HOLDS,) * len(limits)
+    holding = [row for row, mine in zip(believable, stands, strict=True) if mine == everything]
     order = _ranking(goal, holding)
     best, leader, ties, decided_by = _chosen(order, goal)
     tied = {id(best), *map(id, ties)}
@@ -200,9 +203,10 @@ def recommend(
 _Name = tuple[str, str, str, int, int, str]
 
 
-def _name(row: Row) -> _Name:
-    """Sets every row apart, so that no order of the records shows through."""
-    return (row.model, row.backend, row.precision, row.batch, row.threads, row.measurement_key)
+_name: Callable[[Row], _Name] = attrgetter(
+    "model", "backend", "precision", "batch", "threads", "measurement_key"
+)
+"""Sets every row apart, so that no order of the records shows through."""
 
 
 def _ranking(goal: Measure, rows: Iterable[Row]) -> list[Row]:
@@ -358,7 +362,7 @@ def _brought(
 
 def _elsewhere(judged: Judged, rows: Iterable[Row]) -> Iterator[str]:
     """What is not compared because it was judged on other pictures."""
-    others = sum(map(judged.is_elsewhere, rows)) if judged.passes else 0
+    others = sum(map(judged.is_elsewhere, rows))
     if others:
         yield (
             f"the accuracy of {others:,} configuration{'' if others == 1 else 's'}, judged on other pictures than those that count "
@@ -375,9 +379,9 @@ def _front(rows: Sequence[Row], wanted: Wanted, task: str) -> tuple[tuple[Row, .
         aims.append(_aim(accuracy, more=True))
     if wanted.min_throughput is not None or wanted.minimize is Goal.COST:
         aims.append(_aim(throughput_of(task), more=True))
-    front = sorted(pareto_front(rows, aims), key=lambda row: (latency.value(row), _name(row)))
-    unplaced = sum(None in figures for figures in zip(*(map(aim.figure, rows) for aim in aims), strict=True))
-    return tuple(front), tuple(aim.name for aim in aims), unplaced
+    front = pareto_front(rows, aims)
+    in_order = sorted(front.items, key=lambda row: (latency.value(row), _name(row)))
+    return tuple(in_order), tuple(aim.name for aim in aims), front.unplaced
 
 
 def _aim(measure: Measure, *, more: bool = False) -> Aim[Row]:

@@ -9,15 +9,13 @@ from __future__ import annotations
 import difflib
 import fnmatch
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from operator import attrgetter
 
 from zoobench.errors import UsageError, printable
 from zoobench.results.row import Row
 from zoobench.terms import ASKED_OPTIONS, CALL_OPTIONS, TASK_ALIASES, TOKEN_OPTIONS, TOKENS, OptionValue
-
-_K = TypeVar("_K", bound=Hashable)
 
 LOAD_NAMES = frozenset({*CALL_OPTIONS, *TOKEN_OPTIONS}) - {"concurrency"}
 """Options that say what is asked of a model and what of it is timed. `io_binding` is one of them and no option of the runtime: it
@@ -26,6 +24,9 @@ choice, as the batch is."""
 REMOTE = "remote"
 """The device of a server, which runs on a machine that is not told."""
 CLOSED_LOOPS = ("single_stream", TOKENS)
+
+IN_TIME = attrgetter("recorded_at", "run_id", "measurement_key")
+"""Orders rows from the oldest to the newest, those of one moment by what sets them apart."""
 
 Load = tuple[tuple[str, OptionValue], ...]
 Asked = tuple[str, Load]
@@ -75,7 +76,7 @@ def ranked_together(rows: Sequence[Row], scope: Scope) -> tuple[list[Row], Quest
     Raises:
         UsageError: nothing is left, or the results hold several tasks.
     """
-    kept = sorted(rows, key=lambda r: (r.recorded_at, r.run_id, r.measurement_key))
+    kept = sorted(rows, key=IN_TIME)
     asides: list[str] = []
     if scope.models:
         kept = _of_models(kept, scope.models)
@@ -125,7 +126,7 @@ def _of_models(rows: Iterable[Row], asked: Sequence[str]) -> list[Row]:
 
 
 def _of_task(rows: list[Row], asked: str | None) -> list[Row]:
-    known = _counted(rows, lambda r: r.task)
+    known = Counter(map(attrgetter("task"), rows))
     if asked is None:
         if len(known) > 1:
             raise UsageError(
@@ -140,9 +141,12 @@ def _of_task(rows: list[Row], asked: str | None) -> list[Row]:
 
 
 def _of_machine(rows: list[Row], asked: str | None, asides: list[str]) -> list[Row]:
-    known = _counted(rows, _place)
+    # Thousands of rows have a handful of places.
+    known = Counter[str]()
+    for (device, fingerprint), count in Counter(map(attrgetter("device", "fingerprint"), rows)).items():
+        known[_place(device, fingerprint)] += count
     if asked is None:
-        chosen = _place(rows[-1])
+        chosen = _place(rows[-1].device, rows[-1].fingerprint)
     else:
         fitting = [name for name in known if name.startswith(asked)]
         if len(fitting) != 1 or not asked:
@@ -151,7 +155,6 @@ def _of_machine(rows: list[Row], asked: str | None, asides: list[str]) -> list[R
                 f"--machine {asked!r} begins {what} fingerprint here; there is {_some(map(_short, known))}"
             )
         chosen = fitting[0]
-    kept = [row for row in rows if _place(row) == chosen]
     others = [name for name in known if name != chosen]
     if others and asked is None:
         servers = any(_is_remote(name) for name in (chosen, *others))
@@ -161,12 +164,12 @@ def _of_machine(rows: list[Row], asked: str | None, asides: list[str]) -> list[R
             f"{', and a server is one of which it is not known what it runs on' * servers}; "
             f"{'these servers were' if _is_remote(chosen) else 'this one'} measured last, --machine names another"
         )
-    return kept
+    return [row for row in rows if _place(row.device, row.fingerprint) == chosen] if others else rows
 
 
-def _place(row: Row) -> str:
+def _place(device: str, fingerprint: str) -> str:
     """Where it ran: a fingerprint, or `remote-` and the fingerprint of who asked."""
-    return f"{REMOTE}-{row.fingerprint}" if row.device == REMOTE else row.fingerprint
+    return f"{REMOTE}-{fingerprint}" if device == REMOTE else fingerprint
 
 
 def _is_remote(place: str) -> bool:
@@ -179,7 +182,7 @@ def _short(place: str) -> str:
 
 def _of_load(rows: list[Row], scope: Scope, asides: list[str]) -> list[Row]:
     if scope.scenario is not None:
-        known = _counted(rows, lambda r: r.scenario)
+        known = Counter(map(attrgetter("scenario"), rows))
         if scope.scenario not in known:
             raise UsageError(f"--scenario {scope.scenario}: no result is of it here; there is {_some(known)}")
         rows = [row for row in rows if row.scenario == scope.scenario]
@@ -213,8 +216,7 @@ def by_load(rows: Iterable[Row]) -> dict[Asked, list[Row]]:
         loads.setdefault((row.scenario, load_of(row)), []).append(row)
 
     def preference(key: Asked) -> tuple[bool, int, tuple[str, str, str]]:
-        last = max((row.recorded_at, row.run_id, row.measurement_key) for row in loads[key])
-        return key[0] in CLOSED_LOOPS, -len(key[1]), last
+        return key[0] in CLOSED_LOOPS, -len(key[1]), max(map(IN_TIME, loads[key]))
 
     return {key: loads[key] for key in sorted(loads, key=preference, reverse=True)}
 
@@ -224,10 +226,6 @@ def load_label(scenario: str, load: Load) -> str:
     told = [f"{name}={str(value)[:12]}" for name, value in load if name != "io_binding"]
     bound = ", without the copies to and from the device (--io-binding)" * (len(told) < len(load))
     return printable((f"{scenario} with {', '.join(told)}" if told else scenario) + bound)
-
-
-def _counted(rows: Iterable[Row], of: Callable[[Row], _K]) -> Counter[_K]:
-    return Counter(of(row) for row in rows)
 
 
 def _some(names: Iterable[str]) -> str:

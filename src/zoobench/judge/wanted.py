@@ -166,7 +166,8 @@ class Limit:
             return Standing.UNKNOWN
         if not self._holds(value):
             return Standing.FAILS
-        return Standing.HOLDS if self._holds(self._worse(self.measure.figure(row))) else Standing.OPEN
+        worse = self._worse(Figure(value, self.measure.interval(row)))
+        return Standing.HOLDS if worse == value or self._holds(worse) else Standing.OPEN
 
     def needed(self, row: Row) -> float | None:
         """The bound with which the row would hold it; None: no bound would do, as far as is known."""

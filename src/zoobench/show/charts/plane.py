@@ -82,7 +82,7 @@ def known_measures(rows: Sequence[Row]) -> list[str]:
 def plane_front(rows: Sequence[Row], x: Measure, y: Measure) -> list[Row]:
     """What no other row beats in both, the best in `x` first."""
     aims = [Aim[Row](m.title, m.value, more_is_better=m.more_is_better) for m in (x, y)]
-    return pareto_front(rows, aims)
+    return pareto_front(rows, aims).items
 
 
 def plane_chart(rows: Sequence[Row], x: Measure, y: Measure) -> Chart | None:
