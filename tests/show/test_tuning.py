@@ -82,6 +82,11 @@ def test_nothing_faster_is_decided_where_all_were_compared_or_do_not_work() -> N
     assert nothing_faster(TRIALS[:2], DEFAULTS) == (
         "nothing is faster than the defaults (threads=2), of 2 other configurations", True,
     )  # fmt: skip
+    near = Trial(BEST, 1, 1.012, (0.92, 1.113), None)
+    told, decided = nothing_faster([TRIALS[0], near], DEFAULTS)
+    assert decided and told.endswith(
+        "; the nearest, threads=2 a=best, takes 1.012 [0.920, 1.113] of their time"
+    )
     disturbed = Trial(BEST, 1, None, None, "disturbed twice: others", open=True)
     told, decided = nothing_faster([TRIALS[0], disturbed], DEFAULTS)
     assert not decided and "1 was disturbed twice; tune again on a quiet machine" in told

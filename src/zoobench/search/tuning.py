@@ -146,6 +146,11 @@ def nothing_faster(trials: Sequence[Trial], defaults: Configuration) -> tuple[st
     if all(one.estimate is None for one in trials):
         return f"none of {tried} could be compared with the defaults ({defaults.label}): {why}", False
     said = f"nothing is faster than the defaults ({defaults.label}), of {tried}"
+    if near := [one for one in trials if one.why is None and one.estimate and one.interval]:
+        nearest = min(near, key=lambda one: one.estimate or 0.0)
+        assert nearest.interval is not None
+        low, high = nearest.interval
+        said += f"; the nearest, {nearest.configuration.label}, takes {nearest.estimate:.3f} [{low:.3f}, {high:.3f}] of their time"
     if not still_open:
         return said, True
     disturbed = sum(one.why is not None and one.why.startswith(DISTURBED) for one in still_open)
