@@ -101,6 +101,8 @@ def test_where_the_words_are_not_known_no_run_is_invented() -> None:
     assert gap("accuracy", rows, HIGH) is None
     found = gap("pictures", rows, HIGH)
     assert found is not None and found.asks == () and "--dataset is not written down" in found.what
+    few = gap("open", [judged("a", on("1", 410, 500))], HIGH)
+    assert few is not None and few.asks == () and "open with so few pictures" in few.what
 
 
 def test_an_open_accuracy_asks_for_enough_pictures_of_every_file_that_is_compared() -> None:

@@ -146,8 +146,8 @@ def enough_pictures(row: Row, carried: Mapping[str, Carried], judged: Judged, li
 
     None where none would, and where all that there are were judged already.
     """
-    asked = _chosen(judged.flags(carried, _DATA_FLAGS), ("--samples",))
-    if not asked and (row.pictures or 0) < SAMPLES:
+    asked = judged.flags(carried, _DATA_FLAGS)
+    if asked and "--samples" not in asked and (row.pictures or 0) < SAMPLES:
         return None
     return row.images_needed if limit.flag == "--max-drop" else _needed(row, limit)
 
