@@ -17,6 +17,7 @@ def show(place: Place) -> None:
     cells = in_order(place.filtered())
     if not cells:
         show_text("No cell fits these filters.")
+        place.offer_clearing()
         return
     row = place.pick(cells, "record", "Record")
     show_blocks(headline(row))

@@ -22,6 +22,7 @@ def show(place: Place) -> None:
     cells = in_order(place.filtered())
     if not cells:
         show_text("No cell fits these filters.")
+        place.offer_clearing()
         return
     row = place.pick(cells, "record", "Cell")
     rows = history(place.holdings.rows, row)

@@ -11,7 +11,7 @@ from zoobench.results.query import Cell
 from zoobench.results.watch import reference
 from zoobench.show.dashboard.grid import show_grid
 from zoobench.show.dashboard.markup import show_blocks, show_text
-from zoobench.show.dashboard.place import FILTERS, Place
+from zoobench.show.dashboard.place import Place
 from zoobench.show.sections import notes_section
 from zoobench.show.tables import Notes, documented_table, in_order
 from zoobench.terms import Status
@@ -30,8 +30,8 @@ def show(place: Place) -> None:
     ranked = [cell for cell in cells if cell.row.is_believable]
     others = [cell for cell in cells if not cell.row.is_believable and cell.row.status is not Status.SKIPPED]
     _tell_how_many(place, cells, len(ranked))
-    if not cells and st.button("Clear the filters"):
-        place.address.clear(FILTERS)
+    if not cells:
+        place.offer_clearing()
     picked = _grid(ranked, notes, "leaderboard", "Cells with latency, throughput, size and verdict")
     if others:
         st.markdown("**Not ranked**: no number, or none to be believed")

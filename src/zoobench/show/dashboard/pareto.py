@@ -24,13 +24,13 @@ def show(place: Place) -> None:
     """Draw the page."""
     show_text(place.where)
     cells = [cell for cell in place.filtered() if cell.row.is_believable]
-    known = known_measures([cell.row for cell in cells]) or ["latency"]
-    up = next((name for name in _FIRST_UP if name in known), known[0])
+    known = known_measures([cell.row for cell in cells])
+    up = next((name for name in _FIRST_UP if name in known), "throughput")
     left, right = st.columns(2)
     with left:
-        x = place.address.one("x", "Across", list(MEASURES), default="latency", said=_title)
+        x = place.address.one("x", "Across", list(MEASURES), default="latency", said=_title, what="figure")
     with right:
-        y = place.address.one("y", "Up", list(MEASURES), default=up, said=_title)
+        y = place.address.one("y", "Up", list(MEASURES), default=up, said=_title, what="figure")
     # A classifier does not compete with a detector, nor a long answer with a short one.
     planes = [
         (task, asked, rows)
@@ -39,6 +39,10 @@ def show(place: Place) -> None:
     ]
     if not planes:
         show_text("No believable cell fits these filters.")
+        place.offer_clearing()
+    if x == y:
+        show_text("Choose two different figures.")
+        return
     for task, asked, rows in planes:
         if len(planes) > 1:
             show_blocks([Heading(3, f"{task.replace('_', ' ')} · {_asked(*asked)}")])
@@ -47,7 +51,7 @@ def show(place: Place) -> None:
 
 def _show_plane(place: Place, rows: list[Row], x: str, y: str, key: str) -> None:
     across, up = MEASURES[x], MEASURES[y]
-    missing = f"Fewer than two of the {len(rows)} cells have both {across.title} and {up.title}."
+    missing = f"There is nothing to draw: it takes two cells with both {across.title} and {up.title}."
     show_chart(plane_chart(rows, across, up), missing)
     front = plane_front(comparable(rows, across, up)[0], across, up)
     if not front:

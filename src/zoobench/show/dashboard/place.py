@@ -86,6 +86,11 @@ class Place:
         shown = [reference(cell.row) for cell in cells[:MOST_OPTIONS]]
         return {o: known[o] for o in dict.fromkeys([*mine, *shown])}
 
+    def offer_clearing(self) -> None:
+        """Where nothing fits: the way out."""
+        if st.button("Clear the filters"):
+            self.address.clear(FILTERS)
+
     def go(self, page: str, **values: list[str]) -> None:
         """Open another page."""
         self.address.go(self.pages[page], **values)
