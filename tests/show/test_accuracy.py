@@ -9,8 +9,9 @@ from tests.show.records import make_accuracy, make_record, write_results
 from zoobench.results.record import Record
 from zoobench.results.row import row_of
 from zoobench.show.accuracy import accuracy_section
+from zoobench.show.console import console_table
 from zoobench.show.report import write_report
-from zoobench.show.tables import console_table, top1_cell
+from zoobench.show.tables import top1_cell
 
 
 def zoo() -> list[Record]:

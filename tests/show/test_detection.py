@@ -12,8 +12,8 @@ from zoobench.measure.detection import box_agreement, box_drop
 from zoobench.measure.stages import summarise_stages
 from zoobench.outcome import Accuracy, Fidelity, MeanAP
 from zoobench.results.record import ModelInfo, Record
+from zoobench.show.console import console_table
 from zoobench.show.report import write_report
-from zoobench.show.tables import console_table
 from zoobench.spec import DataInfo
 
 

@@ -12,8 +12,9 @@ from zoobench.measure.generation import summarise_tokens
 from zoobench.outcome import Memory, Quality, Slot, TaskScore
 from zoobench.results.record import Record
 from zoobench.results.row import row_of
+from zoobench.show.console import console_table
 from zoobench.show.report import write_report
-from zoobench.show.tables import console_table, scenario_label
+from zoobench.show.tables import scenario_label
 from zoobench.spec import TextTask
 
 MIB = 1 << 20

@@ -11,8 +11,9 @@ from zoobench.outcome import LoadSummary
 from zoobench.results.query import Cell, latest_cells
 from zoobench.results.record import ModelInfo, Record
 from zoobench.results.row import row_of
+from zoobench.show.console import console_table
 from zoobench.show.document import Table
-from zoobench.show.tables import Notes, console_table, documented_table, in_order
+from zoobench.show.tables import Notes, documented_table, in_order
 from zoobench.terms import Status, VerdictValue
 
 

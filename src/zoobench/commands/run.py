@@ -313,7 +313,7 @@ def _print_records(records: Sequence[Record], rates: Sequence[MaxRate] | None, *
         body = [record.model_dump(mode="json") for record in records]
         print_json(body if rates is None else {"records": body, "max_rates": [asdict(r) for r in rates]})
         return
-    from zoobench.show.tables import console_table
+    from zoobench.show.console import console_table
 
     print_rich(*console_table(records[:_SHOWN_CELLS]))
     if len(records) > _SHOWN_CELLS:

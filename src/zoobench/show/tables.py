@@ -6,12 +6,11 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from zoobench.results.query import Cell, latest_cells
-from zoobench.results.row import Row, row_of
-from zoobench.show.document import Column, Table, plain
+from zoobench.results.query import Cell
+from zoobench.results.row import Row
+from zoobench.show.document import Column, Table
 from zoobench.show.numbers import (
     DASH,
     Keyed,
@@ -36,11 +35,6 @@ from zoobench.terms import (
     Status,
     VerdictValue,
 )
-
-if TYPE_CHECKING:
-    from rich.table import Table as RichTable
-
-    from zoobench.results.record import Record
 
 _DROPS = {
     DropDecision.PASS: "pass",
@@ -365,40 +359,6 @@ def by_batch(cells: Iterable[Cell]) -> dict[int, list[Cell]]:
     return {batch: in_order(group) for batch, group in sorted(batches.items())}
 
 
-def console_table(records: Iterable[Record]) -> list[RichTable]:
-    """The documented table for a terminal of 100 columns or more: one for each machine and batch size.
-
-    Args:
-        records: oldest first.
-    """
-    tables = []
-    machines: dict[str, list[Cell]] = {}
-    for cell in latest_cells(map(row_of, records)):
-        machines.setdefault(cell.row.fingerprint, []).append(cell)
-    for cells in machines.values():
-        notes = Notes()
-        for batch, group in by_batch(cells).items():
-            table = documented_table(group, notes, narrow=True)
-            if table.rows:
-                tables.append(rich_table(f"Batch {batch} · {machine_label(group[-1].row)}", table))
-        if notes.notes:
-            tables.append(rich_table("Notes", notes_table(notes)))
-        missing = [cell.row for cell in cells if cell.row.status is not Status.OK]
-        if missing:
-            tables.append(rich_table("Not measured", _missing_table(missing)))
-    return tables
-
-
-def _missing_table(rows: Sequence[Row]) -> Table:
-    """Cells without a number, and why."""
-    fields: list[Field] = [
-        (Column("Cell"), lambda r: r.label),
-        (Column("Status"), status_label),
-        (Column("Reason"), lambda r: r.error_message or DASH),
-    ]
-    return make_table(fields, rows)
-
-
 def notes_table(notes: Notes) -> Table:
     """The reasons behind the marks, each once, with its advice and how many cells gave it."""
     columns = (
@@ -413,46 +373,3 @@ def notes_table(notes: Notes) -> Table:
         example = f"{note.message} ({note.cell})" if len(note.messages) > 1 else note.message
         rows.append((str(note.number), note.kind, note.code, str(note.cells), example))
     return Table(columns, rows)
-
-
-_SHORT_HEADS = {
-    "p95 (ms)": "p95",
-    "End to end (ms)": "end to end",
-    "Throughput (items/s)": "items/s",
-    "LoadGen (ms)": "LoadGen",
-    "TTFT (ms)": "TTFT",
-    "ITL (ms)": "ITL",
-    "Decode (tokens/s)": "tokens/s",
-    "Together (tokens/s)": "all/s",
-    "Good (requests/s)": "good/s",
-    "Size (MB)": "MB",
-    "Peak memory (MB)": "Peak MB",
-    "GPU memory (MB)": "GPU MB",
-}
-
-
-def short_head(column: Column) -> str:
-    """As a terminal shows it."""
-    return _SHORT_HEADS.get(column.head, column.head)
-
-
-def rich_table(title: str, table: Table) -> RichTable:
-    """A table for a terminal; heads that are too wide for one are shortened."""
-    from rich import box
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    out = RichTable(
-        title=Text(plain(title)),
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
-    for column in table.columns:
-        out.add_column(
-            Text(short_head(column)), justify=column.align, no_wrap=column.align == "right", overflow="fold"
-        )
-    for row in table.rows:
-        out.add_row(*(Text(plain(cell)) for cell in row))
-    return out
