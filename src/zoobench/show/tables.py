@@ -249,11 +249,17 @@ def good_cell(row: Row) -> str:
 
 
 def documented_table(
-    cells: Iterable[Cell], notes: Notes, *, narrow: bool = False, batches: bool = False
+    cells: Iterable[Cell],
+    notes: Notes,
+    *,
+    narrow: bool = False,
+    batches: bool = False,
+    among: Sequence[Row] = (),
 ) -> Table:
     """The documented table of the cells of one machine and one batch size, as ordered; skips are left out.
 
     Args:
+        among: what the cells were chosen from: what differs there has a column, though it be the same of all that are shown.
         batches: the cells are of several batch sizes, and a column tells which.
         narrow: as on a terminal, where no section on accuracy follows: no column for it where none was measured, and whether
             the drop against fp32 passes beside it.
@@ -270,7 +276,7 @@ def documented_table(
 
     spoken = [c.row.requests is not None for c in shown]
     fields = [
-        *case_fields([c.row for c in shown]),
+        *case_fields([*(c.row for c in shown), *among]),
         *([(Column("Batch", "right"), lambda r: str(r.batch))] if batches else []),
         (Column("Latency (ms)", "right"), latency_cell),
         *([] if spoken and all(spoken) else _CALL_FIELDS),

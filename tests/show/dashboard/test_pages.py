@@ -204,6 +204,15 @@ def test_there_is_a_front_for_each_load(tmp_path: Path, monkeypatch: pytest.Monk
     assert {row["Backend"] for at in (0, 1) for row in app.grid(at)} == {"ort_genai"}
 
 
+def test_a_winner_among_several_thread_counts_tells_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = [make_record(threads=2, p50=5.0), make_record(threads=1, p50=9.0)]
+    app = App(monkeypatch, write_results(tmp_path, records)).open("pareto")
+    (winner,) = app.grid()
+    assert winner["Threads"] == 2
+
+
 def test_calls_with_a_gap_between_them_have_a_front_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

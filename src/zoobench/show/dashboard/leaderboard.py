@@ -8,6 +8,7 @@ import streamlit as st
 
 from zoobench.results.explore import ORDERS, in_order_of
 from zoobench.results.query import Cell
+from zoobench.results.row import Row
 from zoobench.results.watch import reference
 from zoobench.show.dashboard.grid import show_grid
 from zoobench.show.dashboard.markup import show_blocks, show_text
@@ -32,10 +33,11 @@ def show(place: Place) -> None:
     _tell_how_many(place, cells, len(ranked))
     if not cells:
         place.offer_clearing()
-    picked = _grid(ranked, notes, "leaderboard", "Cells with latency, throughput, size and verdict")
+    among = [cell.row for cell in (*ranked, *others)]
+    picked = _grid(ranked, among, notes, "leaderboard", "Cells with latency, throughput, size and verdict")
     if others:
         st.markdown("**Not ranked**: no number, or none to be believed")
-        picked += _grid(others, notes, "unranked", "Cells that are invalid or have no number")
+        picked += _grid(others, among, notes, "unranked", "Cells that are invalid or have no number")
     if ranked or others:
         _leads(place, picked)
     if notes.notes:
@@ -43,14 +45,14 @@ def show(place: Place) -> None:
             show_blocks(notes_section(notes)[1:])
 
 
-def _grid(cells: Sequence[Cell], notes: Notes, key: str, alt: str) -> list[str]:
+def _grid(cells: Sequence[Cell], among: Sequence[Row], notes: Notes, key: str, alt: str) -> list[str]:
     """The first cells as a table; what names the chosen ones."""
     shown = cells[:MOST_ROWS]
     if not shown:
         return []
     names = [reference(cell.row) for cell in shown]
     several = len({cell.row.batch for cell in shown}) > 1
-    table = documented_table(shown, notes, narrow=True, batches=several)
+    table = documented_table(shown, notes, narrow=True, batches=several, among=among)
     chosen = show_grid(table, names, key, alt)
     if len(cells) > MOST_ROWS:
         show_text(f"The first {MOST_ROWS} of {len(cells)} are shown; sort or filter for the others.")

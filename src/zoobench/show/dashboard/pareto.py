@@ -57,7 +57,7 @@ def _show_plane(place: Place, rows: list[Row], x: str, y: str, key: str) -> None
     if not front:
         return
     st.markdown("**On the front**")
-    table = documented_table([Cell(row) for row in front], Notes(), narrow=True, batches=True)
+    table = documented_table([Cell(row) for row in front], Notes(), narrow=True, batches=True, among=rows)
     picked = show_grid(table, list(map(reference, front)), f"front:{key}", "The cells on the front")
     if st.button("Compare the chosen", key=f"compare:{key}", disabled=len(picked) < 2):
         place.go("compare", cells=picked)
