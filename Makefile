@@ -55,7 +55,8 @@ test: lint ## What CI runs: lint and the whole suite: several minutes (ARGS="-k 
 		case $$code in 0) [ $$result != 5 ] || result=0 ;; 1) result=1 ;; 5) ;; *) exit $$code ;; esac
 	}
 	# Both, whatever fails in the first; 5 is pytest's word for no test, which one of them may say when ARGS names few.
-	part -m "not alone and not gpu and not regression" -n auto --maxprocesses 4 --dist worksteal
+	# Processes that fill the CPUs need no threads beside.
+	OMP_NUM_THREADS=1 part -m "not alone and not gpu and not regression" -n auto --maxprocesses 4 --dist worksteal
 	part -m "alone and not gpu and not regression"
 	exit $$result
 
