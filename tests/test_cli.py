@@ -350,7 +350,7 @@ def test_a_search_says_its_answer_on_stdout_and_in_json(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = MaxRate("resnet18 · fake · fp32", 99.0, 50.0, 80.0, "84 do not hold", (Tried(80.0, holds=True),))
-    monkeypatch.setattr(api, "find_max_rates", lambda asked, **_: ([], [found]))
+    monkeypatch.setattr("zoobench.searches.find_max_rates", lambda asked, **_: ([], [found]))
     words = ["--scenario", "server", "--max-latency", "p99:50ms", "--options", "fake_clock=wall"]
     run(*words)
     assert "fake · fp32: holds 80 queries/s with p99 ≤ 50 ms; 84 do not hold" in capsys.readouterr().out
