@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from tests.show.records import full_run, make_accuracy, make_failure, make_record
 
-from zoobench.results.columns import At, Columns
+from zoobench.results.columns import At, Columns, Repeated
 from zoobench.results.record import Record
 from zoobench.results.row import Row, row_from_json
 
@@ -71,6 +71,17 @@ def test_columns_in_any_order_are_read_alike() -> None:
 
     line = b'{"name": "n", "box": {"size": 3, "lid": {"marks": ["a", "b"]}}}'
     assert Columns(Shuffled).from_json(line) == Shuffled(("a", "b"), 3, "n")
+
+
+def test_equal_values_of_a_repeated_column_are_one_object() -> None:
+    class Named(msgspec.Struct, frozen=True):
+        model: Annotated[str, At(("case",), "model"), Repeated]
+        key: str
+
+    columns = Columns(Named)
+    one, other = (columns.from_json(b'{"case": {"model": "resnet18"}, "key": "k-1"}') for _ in range(2))
+    assert one == other
+    assert one.model is other.model and one.key is not other.key
 
 
 def _at(data: Any, place: At) -> Any:

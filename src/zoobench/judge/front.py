@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import le
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
-Cost = tuple[float, ...]
+Cost = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,9 @@ def pareto_front(items: Sequence[T], aims: Sequence[Aim[T]]) -> Front[T]:
     Equals stay together. An item whose figure of an aim is not known cannot be placed and is left out. Intervals are not
     asked: where those of two items overlap, that one dominates the other is not proved; the caller says so.
     """
-    columns = [_costs(items, aim) for aim in aims]
-    costs = list(zip(*columns, strict=True))
+    # One item after another: each is large, and looked at once.
+    figures: list[Cost] = list(zip(*(map(aim.figure, items) for aim in aims), strict=True))
+    costs = [_cost(each, aims) for each in figures] if any(aim.more_is_better for aim in aims) else figures
     placed = sorted((at for at, cost in enumerate(costs) if None not in cost), key=costs.__getitem__)
     front: list[T] = []
     kept: list[Cost] = []
@@ -53,10 +54,12 @@ def pareto_front(items: Sequence[T], aims: Sequence[Aim[T]]) -> Front[T]:
     return Front(front, unplaced=len(costs) - len(placed))
 
 
-def _costs(items: Sequence[T], aim: Aim[T]) -> list[float | None]:
-    """Figures with such a sign that less is better."""
-    figures = list(map(aim.figure, items))
-    return [None if f is None else -f for f in figures] if aim.more_is_better else figures
+def _cost(figures: Sequence[float | None], aims: Sequence[Aim[T]]) -> Cost:
+    """With such a sign that less is better."""
+    return tuple(
+        -figure if aim.more_is_better and figure is not None else figure
+        for figure, aim in zip(figures, aims, strict=True)
+    )
 
 
 def _is_dominated(cost: Cost, kept: list[Cost]) -> bool:

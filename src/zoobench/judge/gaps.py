@@ -22,8 +22,35 @@ from zoobench.terms import NOISE_CODES, TEXT, Effort, Precision, Status, Verdict
 ACCURACY_FLAGS = ("--max-drop", "--min-accuracy")
 
 
+@dataclass(frozen=True)
+class SortedOut:
+    """Rows by what they are good for, each in their order: those that may be ranked, of which some are unstable; those that are
+    invalid, and those that have no number."""
+
+    believable: list[Row]
+    unstable: list[Row]
+    invalid: list[Row]
+    missing: list[Row]
+
+    @classmethod
+    def of(cls, rows: Iterable[Row]) -> SortedOut:
+        """One look at each."""
+        found = cls([], [], [], [])
+        for row in rows:
+            if not row.is_measured:
+                found.missing.append(row)
+            elif row.verdict is VerdictValue.INVALID:
+                found.invalid.append(row)
+            elif row.is_believable:
+                found.believable.append(row)
+                if row.is_unstable:
+                    found.unstable.append(row)
+        return found
+
+
 def find_gaps(
     rows: Sequence[Row],
+    sorted_out: SortedOut,
     believable: Sequence[Row],
     stands: Sequence[Sequence[Standing]],
     best: Row | None,
@@ -37,15 +64,15 @@ def find_gaps(
     """In the order in which they are worth closing.
 
     Args:
-        rows: the latest of each cell, those without a number too.
-        believable: of these, the ones that may be ranked; `stands` is how each of them stands to each limit.
+        rows: the latest of each cell, those without a number too; `sorted_out` by what they are good for.
+        believable: the ones that may be ranked; `stands` is how each of them stands to each limit.
     """
     could = _Could(best, goal, limits)
     found: list[Gap | None] = [
         *_of_limits(believable, stands, limits, could, carried, judged),
         _of_goal(believable, wanted, goal, could, carried),
-        _unstable(rows, best, could, carried),
-        _disturbed(rows, could, carried),
+        _unstable(sorted_out.unstable, could, carried),
+        _disturbed((*sorted_out.invalid, *sorted_out.missing), carried),
         _of_best(best, wanted, carried, judged),
         absent_cells(rows, believable, goal, wanted, carried),
         never_tried(rows, believable, best, goal, wanted, offers, carried, judged),
@@ -192,9 +219,8 @@ def _of_goal(rows: Sequence[Row], wanted: Wanted, goal: Measure, could: _Could, 
     return None
 
 
-def _unstable(rows: Sequence[Row], best: Row | None, could: _Could, carried: Runs) -> Gap | None:
-    shaky = [row for row in rows if row.verdict is VerdictValue.UNSTABLE and row.is_believable]
-    found = [row for row in shaky if could.win(row) and all(_may_hold(limit, row) for limit in could.limits)]
+def _unstable(rows: Sequence[Row], could: _Could, carried: Runs) -> Gap | None:
+    found = [row for row in rows if could.win(row) and all(_may_hold(limit, row) for limit in could.limits)]
     return gap_of(
         "unstable",
         found,
@@ -207,7 +233,7 @@ def _may_hold(limit: Limit, row: Row) -> bool:
     return limit.standing(row) in (Standing.HOLDS, Standing.OPEN)
 
 
-def _disturbed(rows: Sequence[Row], could: _Could, carried: Runs) -> Gap | None:
+def _disturbed(rows: Sequence[Row], carried: Runs) -> Gap | None:
     """Invalid for what the machine did at that moment, and not for what was run."""
     found = [
         row

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
+from typing import NamedTuple
 
 from zoobench.judge.asks import Carried, Gap, cover, wish_of
 from zoobench.judge.measures import Measure
@@ -31,18 +32,33 @@ class Offer:
     tasks: tuple[str, ...]
 
 
-def _grid(rows: Iterable[Row]) -> list[Row]:
+class _Cell(NamedTuple):
+    """What places a cell in the grid."""
+
+    recorded_at: str
+    threads: int
+    model: str
+    backend: str
+    precision: str
+    batch: int
+    is_measured: bool
+
+
+_placed = attrgetter(*_Cell._fields)
+
+
+def _grid(rows: Iterable[Row]) -> list[tuple[_Cell, Row]]:
     """The cells of the newest thread count without options of the runtime's own, of one client, whatever came of them."""
     plain = [
-        row
+        (_Cell(*_placed(row)), row)
         for row in rows
         if not row.options
         or (not own_options(row) and row.options.get("concurrency", 1) == 1 and row.device != "remote")
     ]
     if not plain:
         return []
-    threads = max(plain, key=attrgetter("recorded_at", "threads")).threads
-    return [row for row in plain if row.threads == threads]
+    newest = max(cell[:2] for cell, _ in plain)
+    return [(cell, row) for cell, row in plain if cell.threads == newest[1]]
 
 
 def absent_cells(
@@ -50,18 +66,18 @@ def absent_cells(
 ) -> Gap | None:
     """Cells that other models, or other batches, have and this one lacks."""
     grid = _grid(rows)
-    there = set(map(attrgetter("model", "backend", "precision", "batch"), grid))
+    there = {(cell.model, cell.backend, cell.precision, cell.batch) for cell, _ in grid}
     # What ran for nobody here is no hole in the grid of what does.
-    pairs = sorted({(row.backend, row.precision) for row in grid if row.is_measured})
+    pairs = sorted({(cell.backend, cell.precision) for cell, _ in grid if cell.is_measured})
     batches = sorted({batch for *_, batch in there})[:MOST_BATCHES]
     if not _wants_rate(wanted):
         # A larger batch takes longer and more memory: it can only win where throughput counts.
         batches = batches[:1]
     # Of each model the newest, whatever came of it.
-    examples = {row.model: row for row in sorted(grid, key=attrgetter("recorded_at"))}
+    examples = {cell.model: row for cell, row in sorted(grid, key=lambda one: one[0].recorded_at)}
     wishes = [
         wish_of(examples[model], carried, backend=backend, precision=precision, batch=batch)
-        for model in _foremost(grid, believable, goal)
+        for model in _foremost(examples, believable, goal)
         for (backend, precision), batch in itertools.product(pairs, batches)
         if (model, backend, precision, batch) not in there
     ]
@@ -79,9 +95,9 @@ def _wants_rate(wanted: Wanted) -> bool:
     return wanted.min_throughput is not None or wanted.minimize in (Goal.COST, Goal.ENERGY)
 
 
-def _foremost(grid: Iterable[Row], believable: Iterable[Row], goal: Measure) -> list[str]:
+def _foremost(models: Iterable[str], believable: Sequence[Row], goal: Measure) -> list[str]:
     """The models by their lowest figure; those without any come last, by name."""
-    figures = dict.fromkeys(map(attrgetter("model"), grid), math.inf)
+    figures = dict.fromkeys(models, math.inf)
     for model, value in zip(map(attrgetter("model"), believable), map(goal.value, believable), strict=True):
         if value is not None and value < figures.get(model, -math.inf):
             figures[model] = value

@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice, takewhile
 from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
 from zoobench.judge.asks import Carried, Gap
 from zoobench.judge.cautions import cautions, is_known_faithful
 from zoobench.judge.front import Aim, pareto_front
-from zoobench.judge.gaps import find_gaps
+from zoobench.judge.gaps import SortedOut, find_gaps
 from zoobench.judge.holes import Offer
 from zoobench.judge.measures import (
     MEMORY_SLACK,
@@ -157,7 +158,8 @@ def recommend(
         found = [row if row.drop is None else judged_at(row, wanted.max_drop) for row in found]
     later = {row.measurement_key for row, cell in zip(found, cells, strict=True) if cell.later is not None}
     goal, limits = goal_of(wanted, question.task), limits_of(wanted, question.task)
-    believable = [row for row in found if row.is_believable]
+    sorted_out = SortedOut.of(found)
+    believable = sorted_out.believable
     if wanted.unstable is Unstable.NEVER:
         believable = [row for row in believable if row.verdict is VerdictValue.VALID]
     stands = list(zip(*(map(limit.standing, believable) for limit in limits), strict=True))
@@ -166,10 +168,10 @@ def recommend(
     order = _ranking(goal, holding)
     best, leader, ties, decided_by = _chosen(order, goal)
     tied = {id(best), *map(id, ties)}
-    rest = tuple(row for row in order if id(row) not in tied)
+    rest = tuple(islice((row for row in order if id(row) not in tied), MOST_RUNNERS_UP))
     front, aims, unplaced = _front(believable, wanted, question.task)
     eager = eager_rows(found)
-    shown = [*((best,) if best else ()), *ties[:MOST_RUNNERS_UP], *rest[:MOST_RUNNERS_UP]]
+    shown = [*((best,) if best else ()), *ties[:MOST_RUNNERS_UP], *rest]
     return Recommendation(
         wanted=wanted,
         question=question,
@@ -178,16 +180,18 @@ def recommend(
         limits=tuple(limits),
         asides=asides,
         judged=len(believable),
-        invalid=tuple(r for r in found if r.verdict is VerdictValue.INVALID and r.is_measured),
-        missing=tuple(r for r in found if not r.is_measured),
+        invalid=tuple(sorted_out.invalid),
+        missing=tuple(sorted_out.missing),
         best=best,
         leader=leader,
         ties=ties,
         decided_by=decided_by,
-        runners_up=rest[:MOST_RUNNERS_UP],
-        cautions=tuple(cautions(best, wanted, {r.model for r in order}, later)) if best else (),
+        runners_up=rest,
+        cautions=tuple(cautions(best, wanted, set(map(attrgetter("model"), order)), later)) if best else (),
         better_if_steady=_better_if_steady(best, order, goal),
-        unranked=tuple(row for row in holding if goal.value(row) is None),
+        unranked=()
+        if len(order) == len(holding)
+        else tuple(row for row in holding if goal.value(row) is None),
         exclusions=_exclusions(limits, believable, stands),
         relax=() if best else _relaxations(limits, believable, stands, goal),
         front=front,
@@ -195,7 +199,17 @@ def recommend(
         front_unplaced=unplaced,
         paybacks={id(row): pays for row in shown if (pays := payback(row, eager)) is not None},
         gaps=find_gaps(
-            found, believable, stands, best, wanted, goal, limits, offers or {}, carried or {}, judged
+            found,
+            sorted_out,
+            believable,
+            stands,
+            best,
+            wanted,
+            goal,
+            limits,
+            offers or {},
+            carried or {},
+            judged,
         ),
     )
 
@@ -287,7 +301,8 @@ def _better_if_steady(best: Row | None, order: Sequence[Row], goal: Measure) -> 
         return ()
     mine = goal.value(best)
     assert mine is not None
-    shaky = (row for row in order if row.verdict is not VerdictValue.VALID)
+    # Valid ones come first.
+    shaky = [*takewhile(lambda row: row.verdict is not VerdictValue.VALID, reversed(order))][::-1]
     return tuple(row for row in shaky if (goal.value(row) or 0.0) < mine)
 
 

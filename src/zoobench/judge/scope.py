@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
+from typing import NamedTuple
 
 from zoobench.errors import UsageError, printable
 from zoobench.results.row import Row
@@ -68,7 +70,33 @@ class Question:
     remote: bool = False
 
 
-def ranked_together(rows: Sequence[Row], scope: Scope) -> tuple[list[Row], Question, tuple[str, ...]]:
+class _Kind(NamedTuple):
+    """What decides with which others a row is ranked. Thousands of rows are of a handful of kinds, so they are looked at once."""
+
+    task: str
+    fingerprint: str
+    device: str
+    scenario: str
+    arm: str
+    weights: str | None
+    backend: str
+    load: Load
+
+    @property
+    def place(self) -> str:
+        """Where it ran: a fingerprint, or `remote-` and the fingerprint of who asked."""
+        return f"{REMOTE}-{self.fingerprint}" if self.device == REMOTE else self.fingerprint
+
+    @property
+    def asked(self) -> Asked:
+        return self.scenario, self.load
+
+
+_Kinds = dict[_Kind, list[Row]]
+_of_kind = attrgetter(*_Kind._fields[:-1])
+
+
+def ranked_together(rows: Iterable[Row], scope: Scope) -> tuple[list[Row], Question, tuple[str, ...]]:
     """The rows that answer one question, oldest first, and what was left aside for that.
 
     Where the scope does not say, it is what was measured last: its machine, and its load, a closed loop before others.
@@ -76,24 +104,39 @@ def ranked_together(rows: Sequence[Row], scope: Scope) -> tuple[list[Row], Quest
     Raises:
         UsageError: nothing is left, or the results hold several tasks.
     """
-    kept = sorted(rows, key=IN_TIME)
     asides: list[str] = []
-    if scope.models:
-        kept = _of_models(kept, scope.models)
-    if not kept:
+    kinds = _by_kind(_of_models(rows, scope.models) if scope.models else rows)
+    if not kinds:
         raise UsageError("there are no results to recommend from; measure first with `zoobench run`")
-    if real := [row for row in kept if not row.is_fake]:
-        kept = real
-    kept = _of_task(kept, scope.task)
-    kept = _of_machine(kept, scope.machine, asides)
-    kept = _of_load(kept, scope, asides)
-    if plain := [row for row in kept if row.arm == "base"]:
-        kept = plain
+    kinds = {kind: group for kind, group in kinds.items() if not group[0].is_fake} or kinds
+    kinds = _of_task(kinds, scope.task)
+    kinds = _of_machine(kinds, scope.machine, asides)
+    kinds = _of_load(kinds, scope, asides)
+    kinds = {kind: group for kind, group in kinds.items() if kind.arm == "base"} or kinds
+    kept = sorted(itertools.chain.from_iterable(kinds.values()), key=IN_TIME)
     last = kept[-1]
     question = Question(
         last.fingerprint, last.task, last.scenario, load_of(last), last.is_fake, last.device == REMOTE
     )
     return kept, question, tuple(asides)
+
+
+def _by_kind(rows: Iterable[Row]) -> _Kinds:
+    found: dict[tuple[object, ...], list[Row]] = {}
+    for row in rows:
+        found.setdefault((*_of_kind(row), load_of(row)), []).append(row)
+    return {_Kind(*kind): group for kind, group in found.items()}  # type: ignore[arg-type]
+
+
+def _counted(kinds: _Kinds, of: Callable[[_Kind], str]) -> Counter[str]:
+    count = Counter[str]()
+    for kind, group in kinds.items():
+        count[of(kind)] += len(group)
+    return count
+
+
+def _newest(groups: Iterable[Iterable[Row]]) -> tuple[str, str, str]:
+    return max(max(map(IN_TIME, group)) for group in groups)
 
 
 def load_of(row: Row) -> Load:
@@ -125,51 +168,44 @@ def _of_models(rows: Iterable[Row], asked: Sequence[str]) -> list[Row]:
     return [row for row in rows if row.model in meant]
 
 
-def _of_task(rows: list[Row], asked: str | None) -> list[Row]:
-    known = Counter(map(attrgetter("task"), rows))
+def _of_task(kinds: _Kinds, asked: str | None) -> _Kinds:
+    known = _counted(kinds, lambda kind: kind.task)
     if asked is None:
         if len(known) > 1:
             raise UsageError(
                 f"the results are of {len(known)} tasks, which are not ranked together; name one: "
                 + " or ".join(f"--task {task}" for task in sorted(known))
             )
-        return rows
+        return kinds
     task = TASK_ALIASES.get(asked, asked)
     if task not in known:
         raise UsageError(f"--task {asked}: no result is of that task; there is {_some(known)}")
-    return [row for row in rows if row.task == task]
+    return {kind: group for kind, group in kinds.items() if kind.task == task}
 
 
-def _of_machine(rows: list[Row], asked: str | None, asides: list[str]) -> list[Row]:
-    # Thousands of rows have a handful of places.
-    known = Counter[str]()
-    for (device, fingerprint), count in Counter(map(attrgetter("device", "fingerprint"), rows)).items():
-        known[_place(device, fingerprint)] += count
-    if asked is None:
-        chosen = _place(rows[-1].device, rows[-1].fingerprint)
-    else:
+def _of_machine(kinds: _Kinds, asked: str | None, asides: list[str]) -> _Kinds:
+    known = _counted(kinds, lambda kind: kind.place)
+    if asked is not None:
         fitting = [name for name in known if name.startswith(asked)]
         if len(fitting) != 1 or not asked:
             what = "no machine's" if not fitting or not asked else f"{len(fitting)} machines'"
             raise UsageError(
                 f"--machine {asked!r} begins {what} fingerprint here; there is {_some(map(_short, known))}"
             )
-        chosen = fitting[0]
-    others = [name for name in known if name != chosen]
-    if others and asked is None:
-        servers = any(_is_remote(name) for name in (chosen, *others))
+        (chosen,) = fitting
+    elif len(known) == 1:
+        return kinds
+    else:
+        chosen = max(kinds, key=lambda kind: _newest([kinds[kind]])).place
+        others = [name for name in known if name != chosen]
+        servers = any(map(_is_remote, known))
         asides.append(
             f"{_records(sum(known[name] for name in others))} of {_some(map(_short, others))}, "
             f"{'another machine' if len(others) == 1 else 'other machines'}: two machines are never ranked together"
             f"{', and a server is one of which it is not known what it runs on' * servers}; "
             f"{'these servers were' if _is_remote(chosen) else 'this one'} measured last, --machine names another"
         )
-    return [row for row in rows if _place(row.device, row.fingerprint) == chosen] if others else rows
-
-
-def _place(device: str, fingerprint: str) -> str:
-    """Where it ran: a fingerprint, or `remote-` and the fingerprint of who asked."""
-    return f"{REMOTE}-{fingerprint}" if device == REMOTE else fingerprint
+    return {kind: group for kind, group in kinds.items() if kind.place == chosen}
 
 
 def _is_remote(place: str) -> bool:
@@ -180,45 +216,55 @@ def _short(place: str) -> str:
     return place[: len(REMOTE) + 9] if _is_remote(place) else place[:8]
 
 
-def _of_load(rows: list[Row], scope: Scope, asides: list[str]) -> list[Row]:
+def _of_load(kinds: _Kinds, scope: Scope, asides: list[str]) -> _Kinds:
     if scope.scenario is not None:
-        known = Counter(map(attrgetter("scenario"), rows))
+        known = _counted(kinds, lambda kind: kind.scenario)
         if scope.scenario not in known:
             raise UsageError(f"--scenario {scope.scenario}: no result is of it here; there is {_some(known)}")
-        rows = [row for row in rows if row.scenario == scope.scenario]
+        kinds = {kind: group for kind, group in kinds.items() if kind.scenario == scope.scenario}
     for name, value in scope.load.items():
-        found = [row for row in rows if (row.options or {}).get(name) == value]
+        found = {
+            kind: kept
+            for kind, group in kinds.items()
+            if (kept := [row for row in group if (row.options or {}).get(name) == value])
+        }
         if not found:
+            rows = itertools.chain.from_iterable(kinds.values())
             seen = {str((row.options or {}).get(name, "none")) for row in rows}
             said = "" if value is True else f" {value}"
             raise UsageError(
                 f"--{name.replace('_', '-')}{said}: no result is of it here; there is {_some(seen)}"
             )
-        rows = found
-    loads = by_load(rows)
-    chosen = next(iter(loads))
-    if left := len(rows) - len(loads[chosen]):
-        others = sorted({load_label(*key) for key in loads if key != chosen})
-        asides.append(
-            f"{_records(left)} under another load ({'; '.join(others[:3])}{'; …' if len(others) > 3 else ''}), which is another "
-            f"question; ranked is {load_label(*chosen)}"
-        )
-    return loads[chosen]
+        kinds = found
+    loads = {kind.asked for kind in kinds}
+    if len(loads) == 1:
+        return kinds
+    chosen = max(
+        loads, key=lambda asked: _plainness(asked, [g for kind, g in kinds.items() if kind.asked == asked])
+    )
+    left = sum(len(group) for kind, group in kinds.items() if kind.asked != chosen)
+    others = sorted(load_label(*asked) for asked in loads if asked != chosen)
+    asides.append(
+        f"{_records(left)} under another load ({'; '.join(others[:3])}{'; …' if len(others) > 3 else ''}), which is another "
+        f"question; ranked is {load_label(*chosen)}"
+    )
+    return {kind: group for kind, group in kinds.items() if kind.asked == chosen}
+
+
+def _plainness(asked: Asked, groups: Iterable[Iterable[Row]]) -> tuple[bool, int, tuple[str, str, str]]:
+    """What is looked at first has more: closed loops, then what has the fewest options, then what was measured last."""
+    scenario, load = asked
+    return scenario in CLOSED_LOOPS, -len(load), _newest(groups)
 
 
 def by_load(rows: Iterable[Row]) -> dict[Asked, list[Row]]:
-    """What was asked → the rows that answer it, in their order.
-
-    What is looked at first comes first: closed loops, then what has the fewest options, then what was measured last.
-    """
+    """What was asked → the rows that answer it, in their order; the plainest load first."""
     loads: dict[Asked, list[Row]] = {}
     for row in rows:
         loads.setdefault((row.scenario, load_of(row)), []).append(row)
-
-    def preference(key: Asked) -> tuple[bool, int, tuple[str, str, str]]:
-        return key[0] in CLOSED_LOOPS, -len(key[1]), max(map(IN_TIME, loads[key]))
-
-    return {key: loads[key] for key in sorted(loads, key=preference, reverse=True)}
+    return {
+        asked: loads[asked] for asked in sorted(loads, key=lambda a: _plainness(a, [loads[a]]), reverse=True)
+    }
 
 
 def load_label(scenario: str, load: Load) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
-from zoobench.results.columns import At, Columns
+from zoobench.results.columns import At, Columns, Repeated
 from zoobench.results.schema import NotARecordError
 from zoobench.terms import (
     DETECTION,
@@ -53,7 +53,7 @@ class Score(msgspec.Struct, frozen=True):
     """One metric of one task; see `TaskScore`."""
 
     asked: AskedTask
-    task: str
+    task: Annotated[str, Repeated]
     metric: str
     lm_eval: str
     filter: str = "none"
@@ -74,10 +74,10 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     """One record as tables show it. What the record does not know is None."""
 
     schema_version: int
-    run_id: str
+    run_id: Annotated[str, Repeated]
     recorded_at: str
     status: Status
-    effort: str
+    effort: Annotated[str, Repeated]
     measurement_key: str
     group: int | None
     versions: dict[str, str] | None
@@ -90,29 +90,29 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     roofline_fraction: float | None
     roofline_bound: str | None
     samples_file: str | None
-    model: Annotated[str, _at("case", "model")]
-    backend: Annotated[str, _at("case", "backend")]
-    device: Annotated[str, _at("case", "device")]
-    precision: Annotated[str, _at("case", "precision")]
+    model: Annotated[str, _at("case", "model"), Repeated]
+    backend: Annotated[str, _at("case", "backend"), Repeated]
+    device: Annotated[str, _at("case", "device"), Repeated]
+    precision: Annotated[str, _at("case", "precision"), Repeated]
     batch: Annotated[int, _at("case", "batch")]
     threads: Annotated[int, _at("case", "threads")]
-    scenario: Annotated[str, _at("case", "scenario")]
-    arm: Annotated[str, _at("case", "arm")]
+    scenario: Annotated[str, _at("case", "scenario"), Repeated]
+    arm: Annotated[str, _at("case", "arm"), Repeated]
     shape: Annotated[tuple[int, ...] | None, _at("case", "shape")]
     options: Annotated[dict[str, OptionValue] | None, _at("case", "options")]
-    fingerprint: Annotated[str, _at("machine", "fingerprint")]
-    cpu_model: Annotated[str | None, _at("machine", "cpu_model")]
+    fingerprint: Annotated[str, _at("machine", "fingerprint"), Repeated]
+    cpu_model: Annotated[str | None, _at("machine", "cpu_model"), Repeated]
     cpus_usable: Annotated[int | None, _at("machine", "cpus_usable")]
     cpus_host: Annotated[int | None, _at("machine", "cpus_host")]
     memory_bytes: Annotated[int | None, _at("machine", "memory_bytes")]
     gpus: Annotated[tuple[str, ...], _at("machine", "gpus")]
-    kernel: Annotated[str | None, _at("machine", "kernel")]
-    python: Annotated[str | None, _at("machine", "python")]
-    hf_id: Annotated[str | None, _at("model", "hf_id")]
-    revision: Annotated[str | None, _at("model", "revision")]
-    weights: Annotated[str | None, _at("model", "weights")]
+    kernel: Annotated[str | None, _at("machine", "kernel"), Repeated]
+    python: Annotated[str | None, _at("machine", "python"), Repeated]
+    hf_id: Annotated[str | None, _at("model", "hf_id"), Repeated]
+    revision: Annotated[str | None, _at("model", "revision"), Repeated]
+    weights: Annotated[str | None, _at("model", "weights"), Repeated]
     task: Annotated[str, _at("model", "task", absent="image_classification")]
-    licence: Annotated[str | None, _at("model", "licence")]
+    licence: Annotated[str | None, _at("model", "licence"), Repeated]
     warm_up_calls: Annotated[int | None, _at("warm_up", "calls")]
     warm_up_s: Annotated[float | None, _at("warm_up", "seconds")]
     warm_up_steady: Annotated[bool | None, _at("warm_up", "steady")]
@@ -124,7 +124,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     p95_interval_ms: Annotated[Interval | None, _at("latency", "p95_interval_ms")]
     p99_ms: Annotated[float | None, _at("latency", "p99_ms")]
     p99_interval_ms: Annotated[Interval | None, _at("latency", "p99_interval_ms")]
-    interval_kind: Annotated[str | None, _at("latency", "interval_kind")]
+    interval_kind: Annotated[str | None, _at("latency", "interval_kind"), Repeated]
     load_tests: Annotated[int | None, _at("load", "tests")]
     load_valid_tests: Annotated[int | None, _at("load", "valid_tests")]
     load_percentile: Annotated[float | None, _at("load", "latency_percentile")]
@@ -185,7 +185,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     gpu_bytes: Annotated[int | None, _at("memory", "gpu_bytes")]
     made_s: Annotated[float | None, _at("artifact", "made_s")]
     size_bytes: Annotated[int | None, _at("artifact", "size_bytes")]
-    artifact_sha256: Annotated[str | None, _at("artifact", "sha256")]
+    artifact_sha256: Annotated[str | None, _at("artifact", "sha256"), Repeated]
     pictures: Annotated[int | None, _at("accuracy", "images")]
     undecodable: Annotated[int | None, _at("accuracy", "undecodable")]
     outputs: Annotated[int | None, _at("accuracy", "outputs")]
