@@ -14,8 +14,8 @@ from zoobench.judge.recommend import Recommendation
 from zoobench.judge.recommend import recommend as judged
 from zoobench.judge.scope import Scope
 from zoobench.judge.wanted import Wanted
-from zoobench.results.query import Loaded, collector_paused, load_rows
-from zoobench.results.row import Row
+from zoobench.results.query import Loaded, collector_paused, load_ranked_rows
+from zoobench.results.row import RankedRow
 
 
 def recommend(
@@ -30,10 +30,10 @@ def recommend(
     Raises:
         UsageError: there is no such folder, nothing in it goes together, or the wish cannot be meant.
     """
-    return recommend_from(load_rows(Path(results_dir)), wanted or Wanted(), scope)
+    return recommend_from(load_ranked_rows(Path(results_dir)), wanted or Wanted(), scope)
 
 
-def recommend_from(loaded: Loaded[Row], wanted: Wanted, scope: Scope | None = None) -> Recommendation:
+def recommend_from(loaded: Loaded[RankedRow], wanted: Wanted, scope: Scope | None = None) -> Recommendation:
     """`recommend` for results that were loaded already."""
     offers = {
         name: Offer(row.device, row.precisions, row.tasks) for name, row in BACKENDS.items() if row.ranked

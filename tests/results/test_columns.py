@@ -11,7 +11,7 @@ from tests.show.records import full_run, make_accuracy, make_failure, make_recor
 
 from zoobench.results.columns import At, Columns, Repeated
 from zoobench.results.record import Record
-from zoobench.results.row import Row, row_from_json
+from zoobench.results.row import RankedRow, Row, ranked_row_from_json, row_from_json
 
 
 class Flat(msgspec.Struct, frozen=True):
@@ -104,7 +104,10 @@ def _at(data: Any, place: At) -> Any:
 )
 def test_every_column_of_a_row_holds_what_stands_at_its_place(record: Record) -> None:
     data = json.loads(record.model_dump_json())
-    row = row_from_json(json.dumps(data).encode())
+    line = json.dumps(data).encode()
+    row, ranked = row_from_json(line), ranked_row_from_json(line)
+    assert all(getattr(ranked, name) == getattr(row, name) for name in RankedRow.__struct_fields__)
+    assert (ranked.cell, ranked.label, ranked.is_believable) == (row.cell, row.label, row.is_believable)
     shown = json.loads(msgspec.json.encode(row))
     for name, kind in get_type_hints(Row, include_extras=True).items():
         place = next((m for m in getattr(kind, "__metadata__", ()) if isinstance(m, At)), At((), name))

@@ -13,7 +13,7 @@ from zoobench.errors import UsageError, printable
 from zoobench.judge.measures import Timed
 from zoobench.judge.scope import Scope
 from zoobench.judge.wanted import FLAGS, Goal, LatencyLimit, Unstable, Wanted
-from zoobench.results.query import load_rows
+from zoobench.results.query import load_ranked_rows
 from zoobench.scenarios.load import parse_token_limit
 from zoobench.terms import OptionValue
 from zoobench.units import margin_of, price_per_hour, rate_per_s, share, size_bytes
@@ -124,7 +124,7 @@ def recommend(
     load: dict[str, OptionValue] = {name: count for name, count in tokens.items() if count is not None}
     if io_binding:
         load["io_binding"] = True
-    loaded = load_rows(results_dir)
+    loaded = load_ranked_rows(results_dir)
     for problem in loaded.problems:
         print(f"zoobench: {printable(problem)}", file=sys.stderr)
     found = recommend_from(loaded, wanted, Scope(tuple(models or ()), machine, task, scenario, load))

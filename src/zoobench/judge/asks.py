@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from zoobench.judge.scope import own_options
-from zoobench.results.row import Row
+from zoobench.results.row import RankedRow
 from zoobench.terms import LOAD_OPTIONS, TOKENS, OptionValue
 from zoobench.units import written
 
@@ -131,7 +131,7 @@ def _listed(flag: str, values: Sequence[str]) -> tuple[str, ...]:
 
 
 def wish_of(
-    row: Row,
+    row: RankedRow,
     carried: Mapping[str, Carried],
     *,
     backend: str | None = None,
@@ -164,13 +164,13 @@ def wish_of(
     )
 
 
-def _threads(row: Row) -> tuple[str, ...]:
+def _threads(row: RankedRow) -> tuple[str, ...]:
     if row.threads == row.cpus_usable:
         return ()
     return ("--threads", str(row.threads))
 
 
-def _load_words(row: Row, *, own: bool) -> tuple[str, ...]:
+def _load_words(row: RankedRow, *, own: bool) -> tuple[str, ...]:
     """What was asked of the model, and with `own` the runtime's options, which another backend may not know."""
     options = dict(row.options or {})
     found: list[str] = []
@@ -247,7 +247,7 @@ class Gap:
     asks: tuple[Ask, ...] = ()
 
 
-def gap_of(kind: str, rows: Sequence[Row], told: str, wishes: Iterable[Wish]) -> Gap | None:
+def gap_of(kind: str, rows: Sequence[RankedRow], told: str, wishes: Iterable[Wish]) -> Gap | None:
     """A gap about rows, told with their number; None: there are none.
 
     Args:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Set
 
 from zoobench.judge.wanted import Wanted
-from zoobench.results.row import Row
+from zoobench.results.row import RankedRow
 from zoobench.terms import TEXT, DropDecision, Precision, VerdictValue
 
 
-def cautions(best: Row, wanted: Wanted, models: Set[str], later: Set[str]) -> Iterator[str]:
+def cautions(best: RankedRow, wanted: Wanted, models: Set[str], later: Set[str]) -> Iterator[str]:
     """One sentence each.
 
     Args:
@@ -57,7 +57,7 @@ def binding_licence(licence: str | None) -> str | None:
     return next((said for words, said in _BINDING if any(word in name for word in words)), None)
 
 
-def is_known_faithful(row: Row) -> bool:
+def is_known_faithful(row: RankedRow) -> bool:
     """It computes what fp32 does, or was seen to lose no more than its margin."""
     if row.task == TEXT:
         return row.precision == Precision.FP32 or row.quality_passed is True

@@ -16,7 +16,7 @@ from zoobench.judge.measures import Measure
 from zoobench.judge.pictures import Judged, enough_pictures, file_on_runtime, with_pictures
 from zoobench.judge.wanted import Goal, Limit, Standing, Wanted
 from zoobench.measure.effort import EFFORTS
-from zoobench.results.row import Row
+from zoobench.results.row import RankedRow
 from zoobench.terms import NOISE_CODES, TEXT, Effort, Precision, Status, VerdictValue
 
 ACCURACY_FLAGS = ("--max-drop", "--min-accuracy")
@@ -27,13 +27,13 @@ class SortedOut:
     """Rows by what they are good for, each in their order: those that may be ranked, of which some are unstable; those that are
     invalid, and those that have no number."""
 
-    believable: list[Row]
-    unstable: list[Row]
-    invalid: list[Row]
-    missing: list[Row]
+    believable: list[RankedRow]
+    unstable: list[RankedRow]
+    invalid: list[RankedRow]
+    missing: list[RankedRow]
 
     @classmethod
-    def of(cls, rows: Iterable[Row]) -> SortedOut:
+    def of(cls, rows: Iterable[RankedRow]) -> SortedOut:
         """One look at each."""
         found = cls([], [], [], [])
         for row in rows:
@@ -49,11 +49,11 @@ class SortedOut:
 
 
 def find_gaps(
-    rows: Sequence[Row],
+    rows: Sequence[RankedRow],
     sorted_out: SortedOut,
-    believable: Sequence[Row],
+    believable: Sequence[RankedRow],
     stands: Sequence[Sequence[Standing]],
-    best: Row | None,
+    best: RankedRow | None,
     wanted: Wanted,
     goal: Measure,
     limits: Sequence[Limit],
@@ -84,11 +84,11 @@ def find_gaps(
 class _Could:
     """Which rows could be the answer if one thing were known."""
 
-    best: Row | None
+    best: RankedRow | None
     goal: Measure
     limits: Sequence[Limit]
 
-    def win(self, row: Row, *, but: Limit | None = None) -> bool:
+    def win(self, row: RankedRow, *, but: Limit | None = None) -> bool:
         """It holds every limit but one, or may, and nothing shows that its figure is higher than the best one's."""
         if self.best is not None and row is not self.best and self._low(row) > self.reach:
             return False
@@ -99,7 +99,7 @@ class _Could:
         """Up to where a figure is not told apart from the best one's."""
         return self.goal.reach(self.best) if self.best else math.inf
 
-    def _low(self, row: Row) -> float:
+    def _low(self, row: RankedRow) -> float:
         figure = self.goal.figure(row)
         if figure.value is not None:
             return figure.low
@@ -108,7 +108,7 @@ class _Could:
 
 
 def _of_limits(
-    rows: Sequence[Row],
+    rows: Sequence[RankedRow],
     stands: Sequence[Sequence[Standing]],
     limits: Sequence[Limit],
     could: _Could,
@@ -150,9 +150,9 @@ def _of_limits(
 
 def _of_pictures(
     limit: Limit,
-    unknown: Sequence[Row],
-    wide: Sequence[Row],
-    rows: Sequence[Row],
+    unknown: Sequence[RankedRow],
+    wide: Sequence[RankedRow],
+    rows: Sequence[RankedRow],
     carried: Runs,
     judged: Judged,
 ) -> Iterator[Gap | None]:
@@ -194,7 +194,7 @@ def _of_pictures(
     )
 
 
-def _one_a_file(rows: Iterable[Row], told: Sequence[Row], judged: Judged) -> Iterable[Row]:
+def _one_a_file(rows: Iterable[RankedRow], told: Sequence[RankedRow], judged: Judged) -> Iterable[RankedRow]:
     """Of every other file that was judged one row: what it gets right does not depend on the batch."""
     files = {file_on_runtime(row): row for row in rows if file_on_runtime(row) in judged.passes}
     for row in told:
@@ -202,7 +202,9 @@ def _one_a_file(rows: Iterable[Row], told: Sequence[Row], judged: Judged) -> Ite
     return files.values()
 
 
-def _of_goal(rows: Sequence[Row], wanted: Wanted, goal: Measure, could: _Could, carried: Runs) -> Gap | None:
+def _of_goal(
+    rows: Sequence[RankedRow], wanted: Wanted, goal: Measure, could: _Could, carried: Runs
+) -> Gap | None:
     lacking = [row for row in rows if goal.value(row) is None and could.win(row)]
     if wanted.minimize is Goal.ENERGY:
         if not lacking:
@@ -219,7 +221,7 @@ def _of_goal(rows: Sequence[Row], wanted: Wanted, goal: Measure, could: _Could, 
     return None
 
 
-def _unstable(rows: Sequence[Row], could: _Could, carried: Runs) -> Gap | None:
+def _unstable(rows: Sequence[RankedRow], could: _Could, carried: Runs) -> Gap | None:
     found = [row for row in rows if could.win(row) and all(_may_hold(limit, row) for limit in could.limits)]
     return gap_of(
         "unstable",
@@ -229,11 +231,11 @@ def _unstable(rows: Sequence[Row], could: _Could, carried: Runs) -> Gap | None:
     )
 
 
-def _may_hold(limit: Limit, row: Row) -> bool:
+def _may_hold(limit: Limit, row: RankedRow) -> bool:
     return limit.standing(row) in (Standing.HOLDS, Standing.OPEN)
 
 
-def _disturbed(rows: Sequence[Row], carried: Runs) -> Gap | None:
+def _disturbed(rows: Sequence[RankedRow], carried: Runs) -> Gap | None:
     """Invalid for what the machine did at that moment, and not for what was run."""
     found = [
         row
@@ -250,7 +252,7 @@ def _disturbed(rows: Sequence[Row], carried: Runs) -> Gap | None:
     )
 
 
-def _of_best(best: Row | None, wanted: Wanted, carried: Runs, judged: Judged) -> Gap | None:
+def _of_best(best: RankedRow | None, wanted: Wanted, carried: Runs, judged: Judged) -> Gap | None:
     """What the best one loses, where nobody asked: the one thing to know before it is shipped."""
     if best is None or wanted.max_drop is not None or best.task == TEXT or best.is_fake:
         return None
@@ -260,7 +262,7 @@ def _of_best(best: Row | None, wanted: Wanted, carried: Runs, judged: Judged) ->
     return gap_of("drop", [best], "what the best one loses against fp32 is not known", filter(None, [wish]))
 
 
-def _more_effort(row: Row, carried: Runs) -> Wish:
+def _more_effort(row: RankedRow, carried: Runs) -> Wish:
     """As much evidence as a tail needs: the next effort, and where the calls are slow the time for its calls."""
     known = list(EFFORTS)
     at = known.index(Effort(row.effort)) if row.effort in known else 0

@@ -14,7 +14,7 @@ from zoobench.judge.measures import Measure
 from zoobench.judge.pictures import Judged, with_pictures
 from zoobench.judge.scope import own_options
 from zoobench.judge.wanted import Goal, Wanted
-from zoobench.results.row import Row
+from zoobench.results.row import RankedRow
 from zoobench.terms import TEXT
 
 MOST_MODELS, MOST_BATCHES = 50, 64
@@ -47,7 +47,7 @@ class _Cell(NamedTuple):
 _placed = attrgetter(*_Cell._fields)
 
 
-def _grid(rows: Iterable[Row]) -> list[tuple[_Cell, Row]]:
+def _grid(rows: Iterable[RankedRow]) -> list[tuple[_Cell, RankedRow]]:
     """The cells of the newest thread count without options of the runtime's own, of one client, whatever came of them."""
     plain = [
         (_Cell(*_placed(row)), row)
@@ -62,7 +62,7 @@ def _grid(rows: Iterable[Row]) -> list[tuple[_Cell, Row]]:
 
 
 def absent_cells(
-    rows: Sequence[Row], believable: Sequence[Row], goal: Measure, wanted: Wanted, carried: Runs
+    rows: Sequence[RankedRow], believable: Sequence[RankedRow], goal: Measure, wanted: Wanted, carried: Runs
 ) -> Gap | None:
     """Cells that other models, or other batches, have and this one lacks."""
     grid = _grid(rows)
@@ -95,7 +95,7 @@ def _wants_rate(wanted: Wanted) -> bool:
     return wanted.min_throughput is not None or wanted.minimize in (Goal.COST, Goal.ENERGY)
 
 
-def _foremost(models: Iterable[str], believable: Sequence[Row], goal: Measure) -> list[str]:
+def _foremost(models: Iterable[str], believable: Sequence[RankedRow], goal: Measure) -> list[str]:
     """The models by their lowest figure; those without any come last, by name."""
     figures = dict.fromkeys(models, math.inf)
     for model, value in zip(map(attrgetter("model"), believable), map(goal.value, believable), strict=True):
@@ -105,9 +105,9 @@ def _foremost(models: Iterable[str], believable: Sequence[Row], goal: Measure) -
 
 
 def never_tried(
-    rows: Sequence[Row],
-    believable: Sequence[Row],
-    best: Row | None,
+    rows: Sequence[RankedRow],
+    believable: Sequence[RankedRow],
+    best: RankedRow | None,
     goal: Measure,
     wanted: Wanted,
     offers: Mapping[str, Offer],
@@ -144,10 +144,10 @@ def never_tried(
     return Gap("untried", what, len(pairs), cover(examples))
 
 
-def _by(goal: Measure) -> Callable[[Row], tuple[float, float, str, str]]:
+def _by(goal: Measure) -> Callable[[RankedRow], tuple[float, float, str, str]]:
     """Where the figure is not known, the median tells who leads."""
 
-    def key(row: Row) -> tuple[float, float, str, str]:
+    def key(row: RankedRow) -> tuple[float, float, str, str]:
         value = goal.value(row)
         return math.inf if value is None else value, row.median, row.model, row.measurement_key
 

@@ -9,7 +9,7 @@ from zoobench.measure.detection import box_drop
 from zoobench.measure.proportions import drop
 from zoobench.outcome import BoxDrop, Drop
 from zoobench.results.record import Record
-from zoobench.results.row import Row, changed
+from zoobench.results.row import R, changed
 from zoobench.terms import Reason
 
 
@@ -35,7 +35,7 @@ def judged_record(record: Record, max_drop: float) -> Record:
     return record.model_copy(update={"accuracy": accuracy, "verdict": verdict})
 
 
-def judged_row(row: Row, max_drop: float) -> Row:
+def judged_row(row: R, max_drop: float) -> R:
     """As `judged_record`, of what tables show."""
     if row.drop is None or row.drop_interval is None or row.pictures is None or row.max_drop == max_drop:
         return row

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Literal, NamedTuple
 
-from zoobench.results.row import Row
+from zoobench.results.row import RankedRow
 from zoobench.terms import DETECTION, TEXT, Interval
 
 Timed = Literal["call", "ttft", "tpot"]
@@ -34,7 +34,7 @@ class Figure(NamedTuple):
         return self.interval[1] if self.interval else math.inf if self.value is None else self.value
 
 
-def _none(_: Row) -> None:
+def _none(_: RankedRow) -> None:
     """There is no interval."""
 
 
@@ -61,15 +61,15 @@ class Measure:
 
     name: str
     kind: Kind
-    value: Callable[[Row], float | None]
-    interval: Callable[[Row], Interval | None] = _none
+    value: Callable[[RankedRow], float | None]
+    interval: Callable[[RankedRow], Interval | None] = _none
     slack: Slack | None = None
 
-    def figure(self, row: Row) -> Figure:
+    def figure(self, row: RankedRow) -> Figure:
         """The number with its interval."""
         return Figure(self.value(row), self.interval(row))
 
-    def reach(self, row: Row) -> float:
+    def reach(self, row: RankedRow) -> float:
         """Up to where another figure is not told apart from the row's; infinity where that is not known."""
         high = self.figure(row).high
         return high + self.slack.of(high) if self.slack and high < math.inf else high
@@ -95,14 +95,14 @@ def latency_of(percentile: int, of: Timed = "call") -> Measure:
     )
 
 
-def memory_bytes(row: Row) -> int | None:
+def memory_bytes(row: RankedRow) -> int | None:
     """The worker's peak resident memory; on a GPU what it held there, where that is more, and None where that is not known."""
     if not row.device.startswith("cuda"):
         return row.peak_bytes
     return None if row.gpu_bytes is None else max(row.gpu_bytes, row.peak_bytes or 0)
 
 
-def _size_bytes(row: Row) -> int | None:
+def _size_bytes(row: RankedRow) -> int | None:
     # A server's files are nobody's here.
     return row.size_bytes or None
 
@@ -128,7 +128,7 @@ def unit_of(task: str) -> str:
     return "token" if task == TEXT else "item"
 
 
-def _tokens_per_s(row: Row) -> float | None:
+def _tokens_per_s(row: RankedRow) -> float | None:
     if row.tokens_per_s is None and row.throughput_per_s is not None and row.new_tokens is not None:
         return row.throughput_per_s * row.new_tokens
     return row.tokens_per_s
@@ -136,10 +136,10 @@ def _tokens_per_s(row: Row) -> float | None:
 
 def throughput_of(task: str) -> Measure:
     """Units a second, of all clients together. It has no interval of its own: its relative width is that of the median."""
-    rate: Callable[[Row], float | None]
+    rate: Callable[[RankedRow], float | None]
     rate = _tokens_per_s if task == TEXT else attrgetter("throughput_per_s")
 
-    def interval(row: Row) -> Interval | None:
+    def interval(row: RankedRow) -> Interval | None:
         value, of_median = rate(row), row.p50_interval_ms
         if not value or row.p50_ms is None or of_median is None or of_median[0] <= 0:
             return None
@@ -162,11 +162,11 @@ def cost_of(task: str, price_per_hour: float) -> Measure:
     def money(per_s: float) -> float:
         return price_per_hour / (per_s * 3600) * 1e6
 
-    def value(row: Row) -> float | None:
+    def value(row: RankedRow) -> float | None:
         per_s = rate.value(row)
         return money(per_s) if per_s else None
 
-    def interval(row: Row) -> Interval | None:
+    def interval(row: RankedRow) -> Interval | None:
         per_s = rate.interval(row)
         return (money(per_s[1]), money(per_s[0])) if per_s else None
 

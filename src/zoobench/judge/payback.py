@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from zoobench.judge.scope import own_options
-from zoobench.results.row import Row
+from zoobench.results.row import RankedRow
 from zoobench.terms import Precision
 
 EAGER = {"cpu": "pytorch", "cuda": "pytorch_cuda"}
@@ -38,7 +38,7 @@ class Payback:
         why: where it cannot be told.
     """
 
-    base: Row
+    base: RankedRow
     pays: Pays
     made_s: float | None = None
     load_s: float = 0.0
@@ -59,7 +59,7 @@ class Payback:
         return calls * self.saving_ms / 1e3 - self.once_s
 
 
-def eager_rows(rows: Iterable[Row]) -> dict[Hashable, Row]:
+def eager_rows(rows: Iterable[RankedRow]) -> dict[Hashable, RankedRow]:
     """Believable eager rows by what a configuration is held against; the newest of each."""
     eager = set(EAGER.values())
     return {
@@ -69,7 +69,7 @@ def eager_rows(rows: Iterable[Row]) -> dict[Hashable, Row]:
     }
 
 
-def payback(row: Row, eager: Mapping[Hashable, Row]) -> Payback | None:
+def payback(row: RankedRow, eager: Mapping[Hashable, RankedRow]) -> Payback | None:
     """Against eager PyTorch at the same model, batch and precision, or where that does not run it, at fp32.
 
     None: it is eager PyTorch itself, or there is nothing to hold it against.
@@ -100,7 +100,7 @@ def payback(row: Row, eager: Mapping[Hashable, Row]) -> Payback | None:
     )
 
 
-def _sameness(row: Row, precision: str) -> Hashable:
+def _sameness(row: RankedRow, precision: str) -> Hashable:
     """A device class too: a GPU's gain over a CPU is no gain of the file's."""
     device = row.device.partition(":")[0]
     content = row.revision if row.weights == "local" else None
@@ -108,7 +108,7 @@ def _sameness(row: Row, precision: str) -> Hashable:
     return (row.model, content, device, str(precision), row.batch, clients, row.threads, row.shape)
 
 
-def _overlap(a: Row, b: Row) -> bool:
+def _overlap(a: RankedRow, b: RankedRow) -> bool:
     """An unknown interval has the width of nothing: such medians are told apart by themselves."""
     first, second = (
         r.p50_interval_ms or ((r.p50_ms, r.p50_ms) if r.p50_ms is not None else (-math.inf, math.inf))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from zoobench.judge.asks import Carried, Wish, wish_of
 from zoobench.judge.scope import own_options
 from zoobench.judge.wanted import Limit, judged_at
-from zoobench.results.row import Row, changed
+from zoobench.results.row import RankedRow, changed
 from zoobench.terms import DETECTION, SAMPLES, Precision
 
 _DATA_FLAGS = ("--dataset", "--samples", "--split", "--dataset-config", "--image-column", "--label-column")
@@ -33,19 +33,19 @@ class Judged:
         label: of the dataset that they are of.
     """
 
-    passes: Mapping[Hashable, Sequence[Row]] = field(default_factory=dict)
+    passes: Mapping[Hashable, Sequence[RankedRow]] = field(default_factory=dict)
     common: str | None = None
     label: str | None = None
 
     @classmethod
-    def of(cls, records: Iterable[Row], cells: Iterable[Row]) -> Judged:
+    def of(cls, records: Iterable[RankedRow], cells: Iterable[RankedRow]) -> Judged:
         """From records, oldest first.
 
         Args:
             cells: which files count; of two sets of pictures with as many files the one counts that has more pictures, then the newer.
         """
-        passes: dict[Hashable, list[Row]] = {}
-        newest: dict[str | None, tuple[int, int, Row]] = {}
+        passes: dict[Hashable, list[RankedRow]] = {}
+        newest: dict[str | None, tuple[int, int, RankedRow]] = {}
         for at, row in enumerate(records):
             if row.pictures is not None and row.artifact_sha256 is not None:
                 passes.setdefault(file_on_runtime(row), []).append(row)
@@ -57,7 +57,7 @@ class Judged:
         common = max(files, key=lambda sha: (files[sha], *newest[sha][:2]))
         return cls(passes, common, newest[common][2].data_label)
 
-    def applied(self, row: Row, max_drop: float | None) -> Row:
+    def applied(self, row: RankedRow, max_drop: float | None) -> RankedRow:
         """The row with what its file got right on the pictures that count, and the drop that most pictures tell, by this margin."""
         passes = self.passes.get(file_on_runtime(row), ()) if self.passes else ()
         if not passes:
@@ -75,12 +75,12 @@ class Judged:
             values |= {name: getattr(judged, name) for name in _OF_DROP}
         return changed(row, **values)
 
-    def is_elsewhere(self, row: Row) -> bool:
+    def is_elsewhere(self, row: RankedRow) -> bool:
         """Whether its file was judged, and only on other pictures than those that count."""
         passes = self.passes.get(file_on_runtime(row), ())
         return bool(passes) and self._alike(passes) is None
 
-    def _alike(self, passes: Sequence[Row]) -> Row | None:
+    def _alike(self, passes: Sequence[RankedRow]) -> RankedRow | None:
         return next((one for one in reversed(passes) if one.data_sha256 == self.common), None)
 
     def flags(self, carried: Mapping[str, Carried], names: Sequence[str]) -> tuple[str, ...]:
@@ -93,7 +93,7 @@ class Judged:
         return ()
 
 
-def file_on_runtime(row: Row) -> Hashable:
+def file_on_runtime(row: RankedRow) -> Hashable:
     """What an accuracy is of."""
     return row.model, row.artifact_sha256, row.backend, row.device, row.precision, own_options(row)
 
@@ -105,7 +105,7 @@ _OF_DROP = ("drop", "drop_interval", "drop_lost", "drop_won", "drop_decision", "
 
 
 def with_pictures(
-    row: Row,
+    row: RankedRow,
     carried: Mapping[str, Carried],
     judged: Judged,
     samples: int | None = None,
@@ -141,7 +141,9 @@ def with_pictures(
     return wish_of(row, again, backend=backend, precision=precision, words=data)
 
 
-def enough_pictures(row: Row, carried: Mapping[str, Carried], judged: Judged, limit: Limit) -> int | None:
+def enough_pictures(
+    row: RankedRow, carried: Mapping[str, Carried], judged: Judged, limit: Limit
+) -> int | None:
     """How many would decide whether the row holds the limit, which its figure does and its interval does not.
 
     None where none would, and where all that there are were judged already.
@@ -152,7 +154,7 @@ def enough_pictures(row: Row, carried: Mapping[str, Carried], judged: Judged, li
     return row.images_needed if limit.flag == "--max-drop" else _needed(row, limit)
 
 
-def _needed(row: Row, limit: Limit) -> int | None:
+def _needed(row: RankedRow, limit: Limit) -> int | None:
     """With how many pictures the lower end of the accuracy's interval, which shrinks as 1/√n, would hold the limit."""
     figure = limit.measure.figure(row)
     if figure.value is None or row.pictures is None or figure.value <= limit.bound:

@@ -40,8 +40,8 @@ from zoobench.judge.wanted import (
     judged_at,
     limits_of,
 )
-from zoobench.results.query import latest_cells
-from zoobench.results.row import Row
+from zoobench.results.query import latest_rows
+from zoobench.results.row import RankedRow
 from zoobench.terms import VerdictValue
 
 MOST_RUNNERS_UP, MOST_NEAR = 5, 3
@@ -61,16 +61,16 @@ class Exclusion:
     limit: Limit
     excluded: int
     alone: int
-    open: tuple[Row, ...]
+    open: tuple[RankedRow, ...]
     unknown: int
-    nearest: tuple[Row, ...]
+    nearest: tuple[RankedRow, ...]
 
 
 @dataclass(frozen=True)
 class Relaxation:
     """Other values of limits, and what would be recommended with them."""
 
-    row: Row
+    row: RankedRow
     changes: tuple[Limit, ...]
 
 
@@ -99,37 +99,37 @@ class Recommendation:
 
     wanted: Wanted
     question: Question
-    newest: Row
+    newest: RankedRow
     goal: Measure
     limits: tuple[Limit, ...]
     asides: tuple[str, ...]
     judged: int
-    invalid: tuple[Row, ...]
-    missing: tuple[Row, ...]
-    best: Row | None
-    leader: Row | None
-    ties: tuple[Row, ...]
+    invalid: tuple[RankedRow, ...]
+    missing: tuple[RankedRow, ...]
+    best: RankedRow | None
+    leader: RankedRow | None
+    ties: tuple[RankedRow, ...]
     decided_by: str | None
-    runners_up: tuple[Row, ...]
+    runners_up: tuple[RankedRow, ...]
     cautions: tuple[str, ...]
-    better_if_steady: tuple[Row, ...]
-    unranked: tuple[Row, ...]
+    better_if_steady: tuple[RankedRow, ...]
+    unranked: tuple[RankedRow, ...]
     exclusions: tuple[Exclusion, ...]
     relax: tuple[Relaxation, ...]
-    front: tuple[Row, ...]
+    front: tuple[RankedRow, ...]
     front_aims: tuple[str, ...]
     front_unplaced: int
     paybacks: Mapping[int, Payback]
     gaps: tuple[Gap, ...]
 
     @property
-    def shown(self) -> tuple[Row, ...]:
+    def shown(self) -> tuple[RankedRow, ...]:
         """The best, its ties and the runners-up."""
         return (*((self.best,) if self.best else ()), *self.ties, *self.runners_up)
 
 
 def recommend(
-    rows: Sequence[Row],
+    rows: Sequence[RankedRow],
     wanted: Wanted,
     scope: Scope | None = None,
     *,
@@ -148,15 +148,15 @@ def recommend(
     wanted.check()
     together, question, asides = ranked_together(rows, scope or Scope())
     wanted.check(question.task)
-    cells = latest_cells(together)
-    judged = Judged.of(together, [cell.row for cell in cells])
-    found = [cell.row for cell in cells]
+    cells = latest_rows(together)
+    found = [row for row, _ in cells]
+    judged = Judged.of(together, found)
     if judged.passes:
         found = [judged.applied(row, wanted.max_drop) for row in found]
         asides = (*asides, *_elsewhere(judged, found))
     if wanted.max_drop is not None:
         found = [row if row.drop is None else judged_at(row, wanted.max_drop) for row in found]
-    later = {row.measurement_key for row, cell in zip(found, cells, strict=True) if cell.later is not None}
+    later = {row.measurement_key for row, newer in cells if newer is not None}
     goal, limits = goal_of(wanted, question.task), limits_of(wanted, question.task)
     sorted_out = SortedOut.of(found)
     believable = sorted_out.believable
@@ -217,13 +217,13 @@ def recommend(
 _Name = tuple[str, str, str, int, int, str]
 
 
-_name: Callable[[Row], _Name] = attrgetter(
+_name: Callable[[RankedRow], _Name] = attrgetter(
     "model", "backend", "precision", "batch", "threads", "measurement_key"
 )
 """Sets every row apart, so that no order of the records shows through."""
 
 
-def _ranking(goal: Measure, rows: Iterable[Row]) -> list[Row]:
+def _ranking(goal: Measure, rows: Iterable[RankedRow]) -> list[RankedRow]:
     """Those whose figure is known, valid ones first, the lowest first."""
     placed = [
         (row.verdict is not VerdictValue.VALID, value, row)
@@ -241,10 +241,10 @@ class TieBreaker:
     """What decides between rows that are not told apart: the least figure, and what lies within `slack` of it goes on."""
 
     name: str
-    figure: Callable[[Row], float]
+    figure: Callable[[RankedRow], float]
     slack: Slack | None = None
 
-    def least(self, rows: Sequence[Row]) -> list[Row]:
+    def least(self, rows: Sequence[RankedRow]) -> list[RankedRow]:
         """Those that it does not put behind."""
         figures = [self.figure(row) for row in rows]
         best = min(figures)
@@ -268,8 +268,8 @@ def _as_written(value: float | None) -> float:
 
 
 def _chosen(
-    order: Sequence[Row], goal: Measure
-) -> tuple[Row | None, Row | None, tuple[Row, ...], str | None]:
+    order: Sequence[RankedRow], goal: Measure
+) -> tuple[RankedRow | None, RankedRow | None, tuple[RankedRow, ...], str | None]:
     """The best, the leader, the ties without the best, and what told it from them."""
     if not order:
         return None, None, (), None
@@ -280,7 +280,7 @@ def _chosen(
     return best, leader, tuple(row for row in tied if row is not best), why
 
 
-def _told_apart(tied: Sequence[Row], goal: Measure) -> tuple[Row, str | None]:
+def _told_apart(tied: Sequence[RankedRow], goal: Measure) -> tuple[RankedRow, str | None]:
     left = list(tied)
     if len(left) == 1:
         return left[0], None
@@ -291,12 +291,14 @@ def _told_apart(tied: Sequence[Row], goal: Measure) -> tuple[Row, str | None]:
     return min(left, key=_name), "comes first by its name"
 
 
-def _low(goal: Measure, row: Row) -> float:
+def _low(goal: Measure, row: RankedRow) -> float:
     interval = goal.interval(row)
     return interval[0] if interval else goal.value(row) or 0.0
 
 
-def _better_if_steady(best: Row | None, order: Sequence[Row], goal: Measure) -> tuple[Row, ...]:
+def _better_if_steady(
+    best: RankedRow | None, order: Sequence[RankedRow], goal: Measure
+) -> tuple[RankedRow, ...]:
     if best is None or best.verdict is not VerdictValue.VALID:
         return ()
     mine = goal.value(best)
@@ -307,7 +309,7 @@ def _better_if_steady(best: Row | None, order: Sequence[Row], goal: Measure) -> 
 
 
 def _exclusions(
-    limits: Sequence[Limit], rows: Sequence[Row], stands: Sequence[Sequence[Standing]]
+    limits: Sequence[Limit], rows: Sequence[RankedRow], stands: Sequence[Sequence[Standing]]
 ) -> tuple[Exclusion, ...]:
     found = []
     for at, limit in enumerate(limits):
@@ -331,7 +333,7 @@ def _exclusions(
 
 
 def _relaxations(
-    limits: Sequence[Limit], rows: Sequence[Row], stands: Sequence[Sequence[Standing]], goal: Measure
+    limits: Sequence[Limit], rows: Sequence[RankedRow], stands: Sequence[Sequence[Standing]], goal: Measure
 ) -> tuple[Relaxation, ...]:
     """For each limit the least change of it alone that would do; if none would, the least change of several together."""
     single: dict[int, _Miss] = {}
@@ -359,7 +361,10 @@ class _Miss(NamedTuple):
 
 
 def _brought(
-    changes: Mapping[int, Limit], rows: Sequence[Row], stands: Sequence[Sequence[Standing]], goal: Measure
+    changes: Mapping[int, Limit],
+    rows: Sequence[RankedRow],
+    stands: Sequence[Sequence[Standing]],
+    goal: Measure,
 ) -> Relaxation:
     """What is best among all that the changed limits let in: they are rounded, and may let in more than the row that needs them."""
     holding = [
@@ -375,7 +380,7 @@ def _brought(
     return Relaxation(best, tuple(changes.values()))
 
 
-def _elsewhere(judged: Judged, rows: Iterable[Row]) -> Iterator[str]:
+def _elsewhere(judged: Judged, rows: Iterable[RankedRow]) -> Iterator[str]:
     """What is not compared because it was judged on other pictures."""
     others = sum(map(judged.is_elsewhere, rows))
     if others:
@@ -385,11 +390,13 @@ def _elsewhere(judged: Judged, rows: Iterable[Row]) -> Iterator[str]:
         )
 
 
-def _front(rows: Sequence[Row], wanted: Wanted, task: str) -> tuple[tuple[Row, ...], tuple[str, ...], int]:
+def _front(
+    rows: Sequence[RankedRow], wanted: Wanted, task: str
+) -> tuple[tuple[RankedRow, ...], tuple[str, ...], int]:
     """Of latency, memory and, where any is known, accuracy; of throughput too where it was asked about."""
     latency = goal_of(wanted, task) if wanted.minimize is Goal.LATENCY else latency_of(50)
     accuracy = accuracy_of(task)
-    aims = [_aim(latency), Aim[Row]("peak memory", memory_bytes)]
+    aims = [_aim(latency), Aim[RankedRow]("peak memory", memory_bytes)]
     if any(accuracy.value(row) is not None for row in rows):
         aims.append(_aim(accuracy, more=True))
     if wanted.min_throughput is not None or wanted.minimize is Goal.COST:
@@ -399,5 +406,5 @@ def _front(rows: Sequence[Row], wanted: Wanted, task: str) -> tuple[tuple[Row, .
     return tuple(in_order), tuple(aim.name for aim in aims), front.unplaced
 
 
-def _aim(measure: Measure, *, more: bool = False) -> Aim[Row]:
-    return Aim[Row](measure.name, measure.value, more_is_better=more)
+def _aim(measure: Measure, *, more: bool = False) -> Aim[RankedRow]:
+    return Aim[RankedRow](measure.name, measure.value, more_is_better=more)

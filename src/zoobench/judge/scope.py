@@ -16,7 +16,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from zoobench.errors import UsageError, printable
-from zoobench.results.row import Row
+from zoobench.results.row import R, RankedRow
 from zoobench.terms import ASKED_OPTIONS, CALL_OPTIONS, TASK_ALIASES, TOKEN_OPTIONS, TOKENS, OptionValue
 
 LOAD_NAMES = frozenset({*CALL_OPTIONS, *TOKEN_OPTIONS}) - {"concurrency"}
@@ -92,11 +92,13 @@ class _Kind(NamedTuple):
         return self.scenario, self.load
 
 
-_Kinds = dict[_Kind, list[Row]]
+_Kinds = dict[_Kind, list[RankedRow]]
 _of_kind = attrgetter(*_Kind._fields[:-1])
 
 
-def ranked_together(rows: Iterable[Row], scope: Scope) -> tuple[list[Row], Question, tuple[str, ...]]:
+def ranked_together(
+    rows: Iterable[RankedRow], scope: Scope
+) -> tuple[list[RankedRow], Question, tuple[str, ...]]:
     """The rows that answer one question, oldest first, and what was left aside for that.
 
     Where the scope does not say, it is what was measured last: its machine, and its load, a closed loop before others.
@@ -121,8 +123,8 @@ def ranked_together(rows: Iterable[Row], scope: Scope) -> tuple[list[Row], Quest
     return kept, question, tuple(asides)
 
 
-def _by_kind(rows: Iterable[Row]) -> _Kinds:
-    found: dict[tuple[object, ...], list[Row]] = {}
+def _by_kind(rows: Iterable[RankedRow]) -> _Kinds:
+    found: dict[tuple[object, ...], list[RankedRow]] = {}
     for row in rows:
         found.setdefault((*_of_kind(row), load_of(row)), []).append(row)
     return {_Kind(*kind): group for kind, group in found.items()}  # type: ignore[arg-type]
@@ -135,18 +137,18 @@ def _counted(kinds: _Kinds, of: Callable[[_Kind], str]) -> Counter[str]:
     return count
 
 
-def _newest(groups: Iterable[Iterable[Row]]) -> tuple[str, str, str]:
+def _newest(groups: Iterable[Iterable[RankedRow]]) -> tuple[str, str, str]:
     return max(max(map(IN_TIME, group)) for group in groups)
 
 
-def load_of(row: Row) -> Load:
+def load_of(row: RankedRow) -> Load:
     """What was asked of the model, by name."""
     if not row.options:
         return ()
     return tuple(sorted((name, value) for name, value in row.options.items() if name in LOAD_NAMES))
 
 
-def own_options(row: Row) -> Load:
+def own_options(row: RankedRow) -> Load:
     """The runtime's own, which set its configuration apart; not of the load, and not how many ask at once."""
     if not row.options:
         return ()
@@ -154,7 +156,7 @@ def own_options(row: Row) -> Load:
     return tuple(sorted((name, value) for name, value in row.options.items() if name not in asked))
 
 
-def _of_models(rows: Iterable[Row], asked: Sequence[str]) -> list[Row]:
+def _of_models(rows: Iterable[RankedRow], asked: Sequence[str]) -> list[RankedRow]:
     rows = list(rows)
     known = {row.model for row in rows}
     meant: set[str] = set()
@@ -251,15 +253,15 @@ def _of_load(kinds: _Kinds, scope: Scope, asides: list[str]) -> _Kinds:
     return {kind: group for kind, group in kinds.items() if kind.asked == chosen}
 
 
-def _plainness(asked: Asked, groups: Iterable[Iterable[Row]]) -> tuple[bool, int, tuple[str, str, str]]:
+def _plainness(asked: Asked, groups: Iterable[Iterable[RankedRow]]) -> tuple[bool, int, tuple[str, str, str]]:
     """What is looked at first has more: closed loops, then what has the fewest options, then what was measured last."""
     scenario, load = asked
     return scenario in CLOSED_LOOPS, -len(load), _newest(groups)
 
 
-def by_load(rows: Iterable[Row]) -> dict[Asked, list[Row]]:
+def by_load(rows: Iterable[R]) -> dict[Asked, list[R]]:
     """What was asked → the rows that answer it, in their order; the plainest load first."""
-    loads: dict[Asked, list[Row]] = {}
+    loads: dict[Asked, list[R]] = {}
     for row in rows:
         loads.setdefault((row.scenario, load_of(row)), []).append(row)
     return {

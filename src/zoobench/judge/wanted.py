@@ -27,7 +27,7 @@ from zoobench.judge.measures import (
     latency_of,
     throughput_of,
 )
-from zoobench.results.row import Row
+from zoobench.results.row import RankedRow
 from zoobench.terms import TEXT, DropDecision, Precision
 from zoobench.units import written
 
@@ -159,7 +159,7 @@ class Limit:
         """`--max-latency p99:20ms`."""
         return f"{self.flag} {self.written}"
 
-    def standing(self, row: Row) -> Standing:
+    def standing(self, row: RankedRow) -> Standing:
         """Whether the row holds it."""
         value = self.measure.value(row)
         if value is None:
@@ -169,12 +169,12 @@ class Limit:
         worse = self._worse(Figure(value, self.measure.interval(row)))
         return Standing.HOLDS if worse == value or self._holds(worse) else Standing.OPEN
 
-    def needed(self, row: Row) -> float | None:
+    def needed(self, row: RankedRow) -> float | None:
         """The bound with which the row would hold it; None: no bound would do, as far as is known."""
         figure = self.measure.figure(row)
         return None if figure.value is None else self._worse(figure)
 
-    def beyond(self, row: Row) -> float:
+    def beyond(self, row: RankedRow) -> float:
         """How far the row is from holding it, relative: 0.2 is a fifth of the bound; infinity where that is not known."""
         needed = self.needed(row)
         if needed is None:
@@ -183,7 +183,7 @@ class Limit:
             return self.bound / needed - 1 if needed > 0 else math.inf
         return needed / self.bound - 1
 
-    def relaxed(self, row: Row) -> Limit | None:
+    def relaxed(self, row: RankedRow) -> Limit | None:
         """The limit with another bound that the row would hold, as it is typed: rounded to three digits on the side that lets it in."""
         needed = self.needed(row)
         if needed is None or not 0 < needed < math.inf or (self.measure.kind == "share" and needed >= 1):
@@ -227,13 +227,13 @@ class Limit:
 class DropLimit(Limit):
     """A drop is decided as everywhere, by the stored counts at this margin; fp32 itself loses nothing unless it was seen to."""
 
-    def standing(self, row: Row) -> Standing:
+    def standing(self, row: RankedRow) -> Standing:
         """Whether the drop passes at this margin."""
         if row.drop is None or row.drop_interval is None:
             return Standing.HOLDS if row.precision == Precision.FP32 else Standing.UNKNOWN
         return _STANDINGS[judged_at(row, self.bound).drop_decision]
 
-    def needed(self, row: Row) -> float | None:
+    def needed(self, row: RankedRow) -> float | None:
         """The upper end of the drop's interval: a margin must lie above it."""
         return row.drop_interval[1] if row.drop_interval else None
 
@@ -251,12 +251,12 @@ class Faithful(Limit):
         """What it asks, in words."""
         return "answers as fp32's"
 
-    def standing(self, row: Row) -> Standing:
+    def standing(self, row: RankedRow) -> Standing:
         """It fails only where it was seen to."""
         failed = row.drop_decision is DropDecision.FAIL or row.quality_passed is False
         return Standing.FAILS if failed else Standing.HOLDS
 
-    def needed(self, row: Row) -> float | None:
+    def needed(self, row: RankedRow) -> float | None:
         """As of a `DropLimit`; a language model's quality has no margin."""
         return row.drop_interval[1] if row.drop_interval else None
 
@@ -264,7 +264,7 @@ class Faithful(Limit):
         return DropLimit(self.flag, self.measure, bound)
 
 
-def judged_at(row: Row, max_drop: float) -> Row:
+def judged_at(row: RankedRow, max_drop: float) -> RankedRow:
     """The row with its drop, if it has one, judged by this margin."""
     if row.drop is None:
         return row

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from zoobench.judge.measures import Figure, Kind, Measure
-from zoobench.results.row import Row
+from zoobench.results.row import RankedRow
 from zoobench.show.numbers import DASH, with_interval
 from zoobench.show.tables import backend_label, model_label
 
 
-def cell_of(measure: Measure) -> Callable[[Row], str]:
+def cell_of(measure: Measure) -> Callable[[RankedRow], str]:
     """What a table's cell shows of a row: `9.53 [9.41, 9.70]`, bytes in MB, shares in percent; `—` where it is not known."""
 
-    def show(row: Row) -> str:
+    def show(row: RankedRow) -> str:
         figure = measure.figure(row)
         # A throughput's interval is the median's in other words, and so is a cost's.
         is_rate = measure.kind in ("per_s", "money")
@@ -30,19 +30,19 @@ def _number(figure: Figure, kind: Kind) -> str:
     return with_interval(figure.value * scale, interval)
 
 
-def told(measure: Measure, row: Row) -> str:
+def told(measure: Measure, row: RankedRow) -> str:
     """The figure with its unit: `4.12 [4.05, 4.20] ms`."""
     unit = {"ms": " ms", "bytes": " MB", "share": "%", "per_s": "/s", "joules": " J", "money": ""}
     said = cell_of(measure)(row)
     return said if said == DASH else said + unit[measure.kind]
 
 
-def clients_of(row: Row) -> int:
+def clients_of(row: RankedRow) -> int:
     """How many ask a language model at once."""
     return int((row.options or {}).get("concurrency", 1))
 
 
-def short_name(row: Row) -> str:
+def short_name(row: RankedRow) -> str:
     """A configuration within a sentence or a cell: `resnet18 · onnx_cpu · int8 · batch 8`, and threads where not all CPUs have one."""
     clients = f" · {clients_of(row)} clients" if clients_of(row) > 1 else ""
     threads = ""

@@ -22,7 +22,7 @@ from zoobench.judge.payback import Payback, Pays
 from zoobench.judge.recommend import Exclusion, Recommendation, Relaxation
 from zoobench.judge.scope import REMOTE, load_label
 from zoobench.judge.wanted import Faithful, Limit, Standing
-from zoobench.results.row import Row
+from zoobench.results.row import RankedRow
 from zoobench.show.document import Block, Column, Command, Heading, Items, Paragraph, Table
 from zoobench.show.measures import cell_of, clients_of, short_name, told
 from zoobench.show.numbers import (
@@ -33,7 +33,7 @@ from zoobench.show.numbers import (
 )
 from zoobench.show.tables import (
     MARKS,
-    Field,
+    RankedField,
     backend_label,
     case_fields,
     drop_word,
@@ -46,7 +46,7 @@ from zoobench.terms import TEXT, Precision, Status, VerdictValue
 MOST_TIES, MOST_FRONT, MOST_COMMANDS, MOST_NAMED = 5, 12, 3, 3
 """Ties in the table, rows of the front, commands of one gap, and names in a sentence; the rest is counted."""
 
-_BATCH: Field = (Column("Batch", "right"), lambda r: str(r.batch))
+_BATCH: RankedField = (Column("Batch", "right"), lambda r: str(r.batch))
 
 
 def recommendation_blocks(found: Recommendation, results_dir: Path) -> list[Block]:
@@ -94,7 +94,7 @@ def answer(found: Recommendation) -> str:
     return f"Ship {_configuration(best)}{mark}: {', '.join(known)}."
 
 
-def _configuration(row: Row) -> str:
+def _configuration(row: RankedRow) -> str:
     """Everything that has to be set to run it so."""
     clients = clients_of(row)
     parts = [
@@ -176,11 +176,11 @@ def _ranked(found: Recommendation) -> str:
     return "; ".join(parts)
 
 
-def _without_number(row: Row) -> str:
+def _without_number(row: RankedRow) -> str:
     return "too few calls" if row.status is Status.OK else row.status.value.replace("_", " ")
 
 
-def _about_best(found: Recommendation, best: Row) -> Iterator[tuple[str, str]]:
+def _about_best(found: Recommendation, best: RankedRow) -> Iterator[tuple[str, str]]:
     if found.ties:
         yield "Ties:", _ties(found, best)
     for caution in found.cautions:
@@ -198,7 +198,7 @@ def _about_best(found: Recommendation, best: Row) -> Iterator[tuple[str, str]]:
         yield "Breaks even:", _payback(pays, best, found.wanted.calls)
 
 
-def _ties(found: Recommendation, best: Row) -> str:
+def _ties(found: Recommendation, best: RankedRow) -> str:
     leader = found.leader
     why = "the intervals overlap" if found.goal.interval(best) else "the figures are equal"
     if found.goal.slack is not None:
@@ -212,12 +212,12 @@ def _ties(found: Recommendation, best: Row) -> str:
     return said + "."
 
 
-def _names(rows: Sequence[Row]) -> str:
+def _names(rows: Sequence[RankedRow]) -> str:
     more = len(rows) - MOST_NAMED
     return ", ".join(short_name(row) for row in rows[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
-def _payback(pays: Payback, row: Row, calls: int | None) -> str:
+def _payback(pays: Payback, row: RankedRow, calls: int | None) -> str:
     base = short_name(pays.base)
     match pays.pays:
         case Pays.UNDECIDED | Pays.UNKNOWN:
@@ -269,7 +269,7 @@ def _ranking(found: Recommendation) -> Iterator[Block]:
         )
 
 
-def _identity(rows: Sequence[Row]) -> list[Field]:
+def _identity(rows: Sequence[RankedRow]) -> list[RankedField]:
     """What sets them apart; the load is the same of all, and stands above."""
     fields = [(column, show) for column, show in case_fields(rows) if column.head != "Scenario"]
     if len({clients_of(row) for row in rows}) > 1:
@@ -277,7 +277,7 @@ def _identity(rows: Sequence[Row]) -> list[Field]:
     return [*fields, _BATCH]
 
 
-def _figures(found: Recommendation, rows: Sequence[Row]) -> list[Field]:
+def _figures(found: Recommendation, rows: Sequence[RankedRow]) -> list[RankedField]:
     """What was asked about, and what everybody wants to know; columns of which nothing is known are left out."""
     task = found.question.task
     measures = [latency_of(50), *(limit.measure for limit in found.limits), found.goal]
@@ -291,7 +291,7 @@ def _figures(found: Recommendation, rows: Sequence[Row]) -> list[Field]:
         *([("Cost (per 10⁶)", cost_of(task, price))] if price is not None else []),
         *([("Energy (J)", found.goal)] if found.goal.kind == "joules" else []),
     ]
-    fields: list[Field] = [
+    fields: list[RankedField] = [
         (Column(_capital(head), "right"), cell_of(measure))
         for head, measure in asked
         if any(measure.value(row) is not None for row in rows)
@@ -307,15 +307,15 @@ def _figures(found: Recommendation, rows: Sequence[Row]) -> list[Field]:
     ]
 
 
-def _quality(row: Row) -> str:
+def _quality(row: RankedRow) -> str:
     return DASH if row.quality_passed is None else "pass" if row.quality_passed else "❌ fail"
 
 
-def _told_measure(measure: Measure, row: Row) -> str:
+def _told_measure(measure: Measure, row: RankedRow) -> str:
     return f"{measure.name} {told(measure, row)}"
 
 
-def _points(row: Row) -> str:
+def _points(row: RankedRow) -> str:
     assert row.drop is not None and row.drop_interval is not None
     interval = (100 * row.drop_interval[0], 100 * row.drop_interval[1])
     return f"{100 * row.drop:.2f} [{interval[0]:.2f}, {interval[1]:.2f}] points ({drop_word(row)})"
@@ -350,7 +350,7 @@ def _exclusion(one: Exclusion) -> tuple[str, ...]:
     return (one.limit.said, *(f"{count:,}" for count in counts), near or DASH)
 
 
-def _near(limit: Limit, row: Row) -> str:
+def _near(limit: Limit, row: RankedRow) -> str:
     """A near miss, and how far off it is."""
     if limit.measure.value(row) is None:
         return f"{short_name(row)}: its quality gate failed"
@@ -371,7 +371,7 @@ def _front(found: Recommendation) -> Iterator[Block]:
     yield Heading(2, f"The Pareto front of {', '.join(found.front_aims)}")
     best = found.best
     holds = {id(row): all(limit.standing(row) is Standing.HOLDS for limit in found.limits) for row in rows}
-    fields: list[Field] = [
+    fields: list[RankedField] = [
         (Column(""), lambda r: "ship" if r is best else ""),
         *_identity(rows),
         *_figures(found, rows),

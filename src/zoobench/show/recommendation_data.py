@@ -9,14 +9,14 @@ from typing import Any
 from zoobench.judge.measures import accuracy_of, cost_of, latency_of, memory_bytes, throughput_of
 from zoobench.judge.payback import Payback
 from zoobench.judge.recommend import Recommendation
-from zoobench.results.row import Row
+from zoobench.results.row import RankedRow
 from zoobench.show.recommendation import answer, commands
 
 
 def recommendation_data(found: Recommendation, results_dir: Path) -> dict[str, Any]:
     """For programs."""
 
-    def of(row: Row | None) -> dict[str, Any] | None:
+    def of(row: RankedRow | None) -> dict[str, Any] | None:
         return None if row is None else _row_data(found, row)
 
     return {
@@ -86,12 +86,12 @@ def recommendation_data(found: Recommendation, results_dir: Path) -> dict[str, A
     }
 
 
-def _case_data(row: Row) -> dict[str, Any]:
+def _case_data(row: RankedRow) -> dict[str, Any]:
     names = ("model", "backend", "device", "precision", "batch", "threads")
     return {**{name: getattr(row, name) for name in names}, "options": dict(row.options or {})}
 
 
-def _row_data(found: Recommendation, row: Row) -> dict[str, Any]:
+def _row_data(found: Recommendation, row: RankedRow) -> dict[str, Any]:
     task = found.question.task
     price = found.wanted.price_per_hour
     measures = {

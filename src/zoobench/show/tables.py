@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from zoobench.results.query import Cell
-from zoobench.results.row import Row
+from zoobench.results.row import R, RankedRow, Row
 from zoobench.show.document import Column, Table
 from zoobench.show.numbers import (
     DASH,
@@ -47,7 +47,7 @@ _LONGEST_OPTION = 40
 MARKS = {VerdictValue.VALID: "valid", VerdictValue.UNSTABLE: "⚠ unstable", VerdictValue.INVALID: "❌ invalid"}
 
 
-def model_label(row: Row) -> str:
+def model_label(row: RankedRow) -> str:
     """The model's name, that its weights are random where they are, and of local files which content."""
     if row.weights == "local" and row.revision:
         return f"{row.model} ({row.revision[:8]})"
@@ -57,7 +57,7 @@ def model_label(row: Row) -> str:
     return f"{row.model} (random weights)" if row.weights == "random" else row.model
 
 
-def backend_label(row: Row) -> str:
+def backend_label(row: RankedRow) -> str:
     """The backend with the options that set it apart; hashes, and what is as long, are cut to twelve characters.
 
     What says the load stands with the scenario. Of a server its address is what sets it apart.
@@ -77,7 +77,7 @@ def _as_typed(value: OptionValue) -> str:
     return told[:12] if _HASH.fullmatch(told) or len(told) > _LONGEST_OPTION else told
 
 
-def scenario_label(row: Row) -> str:
+def scenario_label(row: RankedRow) -> str:
     """The scenario with its load: `server 50/s, p99 ≤ 50 ms, up to 8 joined within 2 ms`."""
     return load_label(row.scenario, row.options or {})
 
@@ -124,7 +124,7 @@ def loadgen_label(row: Row) -> str:
     return ", ".join([word, *told])
 
 
-def machine_label(row: Row) -> str:
+def machine_label(row: RankedRow) -> str:
     """`Intel Xeon … · 2 CPUs · machine 0f3a9c21`; the last part is the start of the fingerprint."""
     parts = [row.cpu_model or "unknown CPU"]
     if row.cpus_usable is not None:
@@ -183,17 +183,18 @@ class Notes:
 
 
 Field = tuple[Column, Callable[[Row], str]]
+RankedField = tuple[Column, Callable[[RankedRow], str]]
 
-_OPTIONAL_COLUMNS: tuple[tuple[str, object, Field], ...] = (
+_OPTIONAL_COLUMNS: tuple[tuple[str, object, RankedField], ...] = (
     ("precision", Precision.FP32.value, (Column("Precision"), lambda r: r.precision)),
     ("scenario", "single_stream", (Column("Scenario"), scenario_label)),
     ("arm", "base", (Column("Arm"), lambda r: r.arm)),
 )
 
 
-def case_fields(rows: Sequence[Row]) -> list[Field]:
+def case_fields(rows: Sequence[RankedRow]) -> list[RankedField]:
     """Columns that name a case: model, backend, and whatever else differs or is not the default."""
-    fields: list[Field] = [(Column("Model"), model_label), (Column("Backend"), backend_label)]
+    fields: list[RankedField] = [(Column("Model"), model_label), (Column("Backend"), backend_label)]
     for name, default, column in _OPTIONAL_COLUMNS:
         if any(getattr(r, name) != default for r in rows):
             fields.append(column)
@@ -204,7 +205,7 @@ def case_fields(rows: Sequence[Row]) -> list[Field]:
     return fields
 
 
-def make_table(fields: Sequence[Field], rows: Iterable[Row]) -> Table:
+def make_table(fields: Sequence[tuple[Column, Callable[[R], str]]], rows: Iterable[R]) -> Table:
     """One line a row, one column a field."""
     return Table(tuple(c for c, _ in fields), [tuple(show(r) for _, show in fields) for r in rows])
 
@@ -352,7 +353,7 @@ def _share_cell(value: float, interval: Interval) -> str:
     return Keyed(f"{100 * value:.1f} [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]", value)
 
 
-def drop_word(row: Row) -> str:
+def drop_word(row: RankedRow) -> str:
     """Whether top-1, or mAP, drops by less than was allowed against fp32: `pass`, `❌ fail`, `⚠ inconclusive`."""
     return DASH if row.drop_decision is None else _DROPS[row.drop_decision]
 
