@@ -19,6 +19,14 @@ class Aim(Generic[T]):
     figure: Callable[[T], float | None]
     more_is_better: bool = False
 
+    @property
+    def cost(self) -> Callable[[T], float | None]:
+        """The figure with such a sign that less is better."""
+        if not self.more_is_better:
+            return self.figure
+        figure = self.figure
+        return lambda item: None if (value := figure(item)) is None else -value
+
 
 @dataclass(frozen=True)
 class Front(Generic[T]):
@@ -35,8 +43,7 @@ def pareto_front(items: Sequence[T], aims: Sequence[Aim[T]]) -> Front[T]:
     asked: where those of two items overlap, that one dominates the other is not proved; the caller says so.
     """
     # One item after another: each is large, and looked at once.
-    figures: list[Cost] = list(zip(*(map(aim.figure, items) for aim in aims), strict=True))
-    costs = [_cost(each, aims) for each in figures] if any(aim.more_is_better for aim in aims) else figures
+    costs: list[Cost] = list(zip(*(map(aim.cost, items) for aim in aims), strict=True))
     placed = sorted((at for at, cost in enumerate(costs) if None not in cost), key=costs.__getitem__)
     front: list[T] = []
     kept: list[Cost] = []
@@ -52,14 +59,6 @@ def pareto_front(items: Sequence[T], aims: Sequence[Aim[T]]) -> Front[T]:
         if not dominated:
             front.append(item)
     return Front(front, unplaced=len(costs) - len(placed))
-
-
-def _cost(figures: Sequence[float | None], aims: Sequence[Aim[T]]) -> Cost:
-    """With such a sign that less is better."""
-    return tuple(
-        -figure if aim.more_is_better and figure is not None else figure
-        for figure, aim in zip(figures, aims, strict=True)
-    )
 
 
 def _is_dominated(cost: Cost, kept: list[Cost]) -> bool:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Any
 
 from zoobench.judge.asks import Carried, Gap, cover, wish_of
 from zoobench.judge.measures import Measure
@@ -32,33 +32,26 @@ class Offer:
     tasks: tuple[str, ...]
 
 
-class _Cell(NamedTuple):
-    """What places a cell in the grid."""
-
-    recorded_at: str
-    threads: int
-    model: str
-    backend: str
-    precision: str
-    batch: int
-    is_measured: bool
+_placed = attrgetter("recorded_at", "threads", "model", "backend", "precision", "batch", "is_measured")
+"""What places a cell in the grid."""
 
 
-_placed = attrgetter(*_Cell._fields)
+def _grid(rows: Iterable[RankedRow]) -> list[tuple[tuple[Any, ...], RankedRow]]:
+    """The cells of the newest thread count without options of the runtime's own, of one client, whatever came of them.
 
-
-def _grid(rows: Iterable[RankedRow]) -> list[tuple[_Cell, RankedRow]]:
-    """The cells of the newest thread count without options of the runtime's own, of one client, whatever came of them."""
+    Returns:
+        Of each what `_placed` tells, and the row.
+    """
     plain = [
-        (_Cell(*_placed(row)), row)
+        (_placed(row), row)
         for row in rows
         if not row.options
         or (not own_options(row) and row.options.get("concurrency", 1) == 1 and row.device != "remote")
     ]
     if not plain:
         return []
-    newest = max(cell[:2] for cell, _ in plain)
-    return [(cell, row) for cell, row in plain if cell.threads == newest[1]]
+    _, threads = max(placed[:2] for placed, _ in plain)
+    return [cell for cell in plain if cell[0][1] == threads]
 
 
 def absent_cells(
@@ -66,15 +59,20 @@ def absent_cells(
 ) -> Gap | None:
     """Cells that other models, or other batches, have and this one lacks."""
     grid = _grid(rows)
-    there = {(cell.model, cell.backend, cell.precision, cell.batch) for cell, _ in grid}
+    there = {(model, backend, precision, batch) for (_, _, model, backend, precision, batch, _), _ in grid}
     # What ran for nobody here is no hole in the grid of what does.
-    pairs = sorted({(cell.backend, cell.precision) for cell, _ in grid if cell.is_measured})
+    pairs = sorted(
+        {(backend, precision) for (_, _, _, backend, precision, _, measured), _ in grid if measured}
+    )
     batches = sorted({batch for *_, batch in there})[:MOST_BATCHES]
     if not _wants_rate(wanted):
         # A larger batch takes longer and more memory: it can only win where throughput counts.
         batches = batches[:1]
     # Of each model the newest, whatever came of it.
-    examples = {cell.model: row for cell, row in sorted(grid, key=lambda one: one[0].recorded_at)}
+    examples: dict[str, RankedRow] = {}
+    for (at, _, model, *_), row in grid:
+        if model not in examples or at >= examples[model].recorded_at:
+            examples[model] = row
     wishes = [
         wish_of(examples[model], carried, backend=backend, precision=precision, batch=batch)
         for model in _foremost(examples, believable, goal)

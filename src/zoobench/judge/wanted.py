@@ -18,7 +18,6 @@ from zoobench.judge.measures import (
     MEMORY,
     PERCENTILES,
     SIZE,
-    Figure,
     Measure,
     Timed,
     accuracy_of,
@@ -166,13 +165,12 @@ class Limit:
             return Standing.UNKNOWN
         if not self._holds(value):
             return Standing.FAILS
-        worse = self._worse(Figure(value, self.measure.interval(row)))
-        return Standing.HOLDS if worse == value or self._holds(worse) else Standing.OPEN
+        return Standing.HOLDS if self._holds(self._worse(row, value)) else Standing.OPEN
 
     def needed(self, row: RankedRow) -> float | None:
         """The bound with which the row would hold it; None: no bound would do, as far as is known."""
-        figure = self.measure.figure(row)
-        return None if figure.value is None else self._worse(figure)
+        value = self.measure.value(row)
+        return None if value is None else self._worse(row, value)
 
     def beyond(self, row: RankedRow) -> float:
         """How far the row is from holding it, relative: 0.2 is a fifth of the bound; infinity where that is not known."""
@@ -214,11 +212,12 @@ class Limit:
             case _:
                 return written(value)
 
-    def _worse(self, figure: Figure) -> float:
+    def _worse(self, row: RankedRow, value: float) -> float:
         # A throughput's interval is the median's: good enough for what is told apart, not for a bound.
-        if self.measure.kind == "per_s" and figure.value is not None:
-            return figure.value
-        return figure.low if self.at_least else figure.high
+        interval = None if self.measure.kind == "per_s" else self.measure.interval(row)
+        if interval is None:
+            return value
+        return interval[0] if self.at_least else interval[1]
 
     def _holds(self, value: float) -> bool:
         return value >= self.bound if self.at_least else value <= self.bound
