@@ -235,17 +235,20 @@ class Scope:
         models, remark = first_of((r.model for r in rows), most_models, "models")
         kept = set(models)
         rows = [r for r in rows if r.model in kept]
+        every = sorted({r.batch for r in rows})
+        batches = sorted({*_spread(every, most_batches), *besides})
+        of_batches = ""
+        if batches != every:
+            of_batches = f" Of {len(every)} batch sizes {', '.join(map(str, batches))} are shown."
+            rows = [r for r in rows if r.batch in batches]
         model, name = model_names(rows), series_names(rows)
         places = [(model(row), name(row), row.batch) for row in rows]
         series, more = first_of((name for _, name, _ in places), MOST_SERIES, "series")
-        every = sorted({r.batch for r in rows})
-        batches = sorted({*_spread(every, most_batches), *besides})
-        if batches != every:
-            more += f" Of {len(every)} batch sizes {', '.join(map(str, batches))} are shown."
+        more += of_batches
         at: dict[Place, Row] = {}
         hidden = 0
         for row, place in zip(rows, places, strict=True):
-            if place[1] in series and place[2] in batches:
+            if place[1] in series:
                 hidden += at.setdefault(place, row) is not row
         if hidden:
             more += (

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from operator import attrgetter
 
 from zoobench.results.row import Row
 from zoobench.show.document import plain
@@ -38,13 +39,9 @@ _LESS_LIGHT = 0.66
 
 def model_names(rows: Iterable[Row]) -> Callable[[Row], str]:
     """Row → its model. The slash behind a local folder's name is left out, unless a model of that name is there too."""
-    known = {row.model for row in rows}
-
-    def name(row: Row) -> str:
-        short = row.model.removesuffix("/")
-        return plain(row.model if short in known else short)
-
-    return name
+    known = dict.fromkeys(row.model for row in rows)
+    names = {model: plain(model if (short := model.removesuffix("/")) in known else short) for model in known}
+    return lambda row: names[row.model]
 
 
 def runtime_names(rows: Iterable[Row]) -> Callable[[Row], str]:
@@ -66,15 +63,20 @@ def runtime_names(rows: Iterable[Row]) -> Callable[[Row], str]:
 def series_names(rows: Iterable[Row]) -> Callable[[Row], str]:
     """Row → what it is called in a chart of `rows`: as `runtime_names`, with its load."""
     runtime = runtime_names(rows)
+    # Thousands of rows are of a handful of series.
+    known: dict[Hashable, str] = {}
 
     def name(row: Row) -> str:
-        return (
-            runtime(row)
-            if row.scenario == "single_stream"
-            else plain(f"{runtime(row)} · {scenario_label(row)}")
-        )
+        what = (*_of_series(row), *sorted(row.options.items())) if row.options else _of_series(row)
+        if what not in known:
+            loaded = row.scenario != "single_stream"
+            known[what] = plain(f"{runtime(row)} · {scenario_label(row)}") if loaded else runtime(row)
+        return known[what]
 
     return name
+
+
+_of_series = attrgetter("backend", "precision", "threads", "scenario")
 
 
 def clients_label(row: Row) -> str:
