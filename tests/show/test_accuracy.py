@@ -9,7 +9,7 @@ from tests.show.records import make_accuracy, make_record, write_results
 from zoobench.results.record import Record
 from zoobench.results.row import row_of
 from zoobench.show.accuracy import accuracy_section
-from zoobench.show.console import console_table
+from zoobench.show.console import run_blocks, short_head
 from zoobench.show.report import write_report
 from zoobench.show.tables import top1_cell
 
@@ -57,7 +57,7 @@ def test_the_documented_table_has_the_column_and_leaves_it_empty(tmp_path):
     ]
     assert " | — | 46.8 |" in line, "left empty, never invented"
     heads = [
-        [column.header for column in console_table(records)[0].columns]
+        [short_head(column) for column in run_blocks(records)[1].columns]
         for records in (zoo(), [make_record()])
     ]
     assert [any("Top-1" in str(head) for head in row) for row in heads] == [True, False]
@@ -79,9 +79,9 @@ def test_masked_and_published_figures_have_columns_of_their_own():
 
 
 def test_the_terminal_says_whether_the_drop_passes_and_the_report_by_which_margin(tmp_path):
-    [table, *_] = console_table(zoo())
-    [at] = [i for i, column in enumerate(table.columns) if str(column.header) == "Drop"]
-    assert {str(cell) for cell in table.columns[at].cells} == {"—", "⚠ inconclusive", "❌ fail"}
+    [_, table, *_] = run_blocks(zoo())
+    [at] = [i for i, column in enumerate(table.columns) if column.head == "Drop"]
+    assert {row[at] for row in table.rows} == {"—", "⚠ inconclusive", "❌ fail"}
     assert "passes where its whole interval lies below 1 point," in markdown(tmp_path, zoo())
 
 

@@ -7,8 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from zoobench.show.console import console_blocks
-from zoobench.show.document import Column, Heading, Table
+from zoobench.show.console import console_blocks, text_lines
+from zoobench.show.document import Column, Heading, Items, Paragraph, Table
 
 HEADS = ("p50 (ms)", "p95 (ms)", "Top-1 (%)", "Peak memory (MB)", "Size (MB)")
 TABLE = Table(
@@ -70,3 +70,30 @@ def test_a_narrow_one_gets_lines_that_name_the_figures(width: int) -> None:
     told = " ".join(" ".join(lines).split())
     assert "p50 (ms) 6.80 [6.70, 6.90]" in told and "Peak MB 137 · MB 14.0 · Verdict valid" in told
     assert "Top-1 (%) —" not in told
+
+
+def test_in_a_pipe_a_row_is_a_line_however_wide() -> None:
+    reason = "the runtime has no kernel for it; " * 9
+    wide = Table(
+        (Column("Model"), Column("p50 (ms)", "right"), Column("Why")),
+        [("a🟢", "1", reason), ("long", "12.5", "")],
+    )
+    lines = [
+        *text_lines(
+            [
+                Heading(1, "What"),
+                Paragraph("Said."),
+                Heading(2, "Cells"),
+                wide,
+                Items((("Note:", "x\x1b[2J"),)),
+            ]
+        )
+    ]
+    assert lines[:5] == ["What", "Said.", "", "Cells", ""]
+    head, rule, first, second = lines[5:9]
+    assert head == " Model  p50 (ms)  Why" and set(rule.strip()) == {"─"}
+    assert first.startswith(" a🟢           1  the runtime") and first.endswith(reason.rstrip()), (
+        "a wide sign takes two columns"
+    )
+    assert second == " long       12.5", "and nothing is left behind the last word"
+    assert lines[-2:] == ["  Note: x[2J", ""] and len(rule) == len(head), "a rule is no longer than the heads"

@@ -12,7 +12,7 @@ from zoobench.measure.detection import box_agreement, box_drop
 from zoobench.measure.stages import summarise_stages
 from zoobench.outcome import Accuracy, Fidelity, MeanAP
 from zoobench.results.record import ModelInfo, Record
-from zoobench.show.console import console_table
+from zoobench.show.console import run_blocks, short_head
 from zoobench.show.report import write_report
 from zoobench.spec import DataInfo
 
@@ -56,7 +56,7 @@ def test_every_sample_of_a_stage_is_kept() -> None:
 
 def test_the_terminal_has_a_column_for_it_only_where_there_is_a_detector() -> None:
     heads = [
-        [str(column.header) for column in console_table(records)[0].columns]
+        [short_head(column) for column in run_blocks(records)[1].columns]
         for records in ([looked("pytorch", 50)], [make_record()])
     ]
     assert "end to end" in heads[0] and "end to end" not in heads[1]

@@ -12,7 +12,7 @@ from zoobench.measure.generation import summarise_tokens
 from zoobench.outcome import Memory, Quality, Slot, TaskScore
 from zoobench.results.record import Record
 from zoobench.results.row import row_of
-from zoobench.show.console import console_table
+from zoobench.show.console import run_blocks, short_head
 from zoobench.show.report import write_report
 from zoobench.show.tables import scenario_label
 from zoobench.spec import TextTask
@@ -54,7 +54,7 @@ def test_the_report_tells_what_is_waited_for_and_where_memory_goes(tmp_path: Pat
 
 def test_the_table_has_a_language_models_columns_only_where_there_is_one() -> None:
     heads = [
-        [str(column.header) for column in console_table(records)[0].columns]
+        [short_head(column) for column in run_blocks(records)[1].columns]
         for records in ([spoken("pytorch", 50)], [make_record()])
     ]
     assert {"TTFT", "ITL", "tokens/s"} <= set(heads[0]) and not {"p95", "items/s"} & set(heads[0])

@@ -11,8 +11,8 @@ from zoobench.outcome import LoadSummary
 from zoobench.results.query import Cell, latest_cells
 from zoobench.results.record import ModelInfo, Record
 from zoobench.results.row import row_of
-from zoobench.show.console import console_table
-from zoobench.show.document import Table
+from zoobench.show.console import console_blocks, run_blocks
+from zoobench.show.document import Heading, Table
 from zoobench.show.tables import Notes, documented_table, in_order
 from zoobench.terms import Status, VerdictValue
 
@@ -107,8 +107,8 @@ def test_older_numbers_say_that_a_later_attempt_failed() -> None:
 
 def rendered(records: list[Record], width: int) -> str:
     console = Console(width=width, file=io.StringIO(), color_system=None)
-    for table in console_table(records):
-        console.print(table)
+    for one in console_blocks(run_blocks(records)):
+        console.print(one)
     out = console.file
     assert isinstance(out, io.StringIO)
     return out.getvalue()
@@ -138,10 +138,10 @@ def test_the_console_never_mixes_machines_nor_obeys_names() -> None:
 
 
 def test_what_was_not_measured_stands_in_a_table_of_its_own_with_its_reason() -> None:
-    [table] = console_table(
+    [heading, _] = run_blocks(
         [make_failure(status=Status.SKIPPED, message="it is not installed", stage="plan")]
     )
-    assert "Not measured" in str(table.title)
+    assert heading == Heading(2, "Not measured")
     out = rendered([make_record(), make_failure(status=Status.SKIPPED, message="it is not installed")], 120)
     assert "resnet50 · onnx_cpu · fp32 · batch 1" in out and "it is not installed" in out
     assert "Not measured" not in rendered([make_record()], 120)

@@ -10,7 +10,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from zoobench.commands.flags import AsJson
-from zoobench.commands.printing import print_json, print_rich
+from zoobench.commands.printing import print_blocks, print_json
 from zoobench.errors import UsageError, printable
 from zoobench.judge.explain import Explanation, find_counterpart
 from zoobench.judge.explain import explain as explain_record
@@ -47,7 +47,6 @@ def explain(
         Print JSON.
     """
     from zoobench.show import explanation
-    from zoobench.show.console import console_blocks
     from zoobench.show.document import to_markdown
     from zoobench.show.report import write_text
 
@@ -72,8 +71,7 @@ def explain(
     if as_json:
         print_json(explanation.explanation_data(found))
     else:
-        for renderable in console_blocks(blocks):
-            print_rich(renderable)
+        print_blocks(blocks)
     return 0
 
 

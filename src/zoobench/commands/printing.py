@@ -41,19 +41,24 @@ def print_rich(*renderables: Any) -> None:
 
 
 def print_blocks(blocks: Sequence[Block]) -> None:
-    """A document on a terminal. A command is printed as it is, however wide: broken over lines it could not be copied."""
+    """A document. A command is printed as it is, however wide: broken over lines it could not be copied."""
     from zoobench.errors import printable
-    from zoobench.show.console import console_blocks
+    from zoobench.show.console import console_blocks, text_lines
     from zoobench.show.document import Command
 
+    on_terminal = sys.stdout.isatty()
     pending: list[Block] = []
     for block in (*blocks, Command(())):
         if not isinstance(block, Command):
             pending.append(block)
             continue
-        for renderable in console_blocks(pending):
-            # Each by itself: what is printed together is joined in one line.
-            print_rich(renderable)
+        if on_terminal:
+            for renderable in console_blocks(pending):
+                # Each by itself: what is printed together is joined in one line.
+                print_rich(renderable)
+        else:
+            for line in text_lines(pending):
+                print(line)
         pending = []
         for line in block.lines:
             print(f"  {printable(line)}")

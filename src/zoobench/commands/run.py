@@ -13,7 +13,7 @@ from zoobench.backends import BACKENDS, CUDA_BACKENDS
 from zoobench.commands.flags import AsJson, Flag, Names, Numbers
 from zoobench.commands.options import runtime_options, tuned_file
 from zoobench.commands.pictures import DataFlags, Pictures
-from zoobench.commands.printing import print_json, print_rich
+from zoobench.commands.printing import print_blocks, print_json, print_rich
 from zoobench.commands.text import Text, TextFlags
 from zoobench.data import check_local
 from zoobench.errors import INTERRUPTED_EXIT, USAGE_EXIT, UsageError, printable
@@ -313,9 +313,9 @@ def _print_records(records: Sequence[Record], rates: Sequence[MaxRate] | None, *
         body = [record.model_dump(mode="json") for record in records]
         print_json(body if rates is None else {"records": body, "max_rates": [asdict(r) for r in rates]})
         return
-    from zoobench.show.console import console_table
+    from zoobench.show.console import run_blocks
 
-    print_rich(*console_table(records[:_SHOWN_CELLS]))
+    print_blocks(run_blocks(records[:_SHOWN_CELLS]))
     if len(records) > _SHOWN_CELLS:
         print(
             f"the first {_SHOWN_CELLS} of {len(records)} cells; `zoobench report` shows all", file=sys.stderr

@@ -1,7 +1,8 @@
-"""A document on a terminal."""
+"""A document on a terminal; and in a file or a pipe, which have no width."""
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +95,7 @@ class _Fitting:
 
     def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
         if self._least_width() <= options.max_width:
-            yield rich_table(self.title, self.table)
+            yield _rich_table(self.title, self.table)
             return
         from rich.padding import Padding
         from rich.text import Text
@@ -129,13 +130,66 @@ class _Fitting:
         return sum(width + _BETWEEN for width in widths)
 
 
-def console_table(records: Iterable[Record]) -> list[RichTable]:
-    """The documented table for a terminal of 100 columns or more: one for each machine and batch size.
+def text_lines(blocks: Sequence[Block]) -> Iterator[str]:
+    """The same where nobody looks at it while it is printed: nothing is folded, so that a row is a line that can be searched for."""
+    title, before = "", ""
+    for block in blocks:
+        match block:
+            case Heading(level=1):
+                yield plain(block.text)
+            case Heading():
+                title = block.text
+            case Paragraph():
+                yield from ("", plain(title)) if title else ()
+                title = ""
+                yield plain(block.text)
+            case Items():
+                yield ""
+                yield from (f"  {plain(term)} {plain(said)}" for term, said in block.items)
+                yield ""
+            case Table():
+                yield from ("",) if before == "Paragraph" else ()
+                yield from (plain(title), "") if title else ()
+                title = ""
+                yield from _table_lines(block)
+                yield ""
+        if not isinstance(block, Heading):
+            before = type(block).__name__
+
+
+def _table_lines(table: Table) -> Iterator[str]:
+    heads = tuple(map(short_head, table.columns))
+    rows = [heads, *(tuple(map(plain, row)) for row in table.rows)]
+    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
+    if table.columns[-1].align != "right":
+        # Nothing stands behind it, and a reason may be long.
+        widths[-1] = _width(heads[-1])
+    for number, row in enumerate(rows):
+        cells = (
+            " " * (width - _width(cell)) + cell
+            if column.align == "right"
+            else cell + " " * (width - _width(cell))
+            for column, width, cell in zip(table.columns, widths, row, strict=True)
+        )
+        yield (" " + "  ".join(cells)).rstrip()
+        if number == 0:
+            yield " " + "─" * (sum(widths) + 2 * (len(widths) - 1))
+
+
+def _width(text: str) -> int:
+    """Columns of a terminal that it takes."""
+    if text.isascii():
+        return len(text)
+    return len(text) + sum(unicodedata.east_asian_width(c) in "WF" for c in text)
+
+
+def run_blocks(records: Iterable[Record]) -> list[Block]:
+    """The documented table, one for each machine and batch size, and below it why a mark, or no number, is there.
 
     Args:
         records: oldest first.
     """
-    tables = []
+    blocks: list[Block] = []
     machines: dict[str, list[Cell]] = {}
     for cell in latest_cells(map(row_of, records)):
         machines.setdefault(cell.row.fingerprint, []).append(cell)
@@ -144,13 +198,13 @@ def console_table(records: Iterable[Record]) -> list[RichTable]:
         for batch, group in by_batch(cells).items():
             table = documented_table(group, notes, narrow=True)
             if table.rows:
-                tables.append(rich_table(f"Batch {batch} · {machine_label(group[-1].row)}", table))
+                blocks += [Heading(2, f"Batch {batch} · {machine_label(group[-1].row)}"), table]
         if notes.notes:
-            tables.append(rich_table("Notes", notes_table(notes)))
+            blocks += [Heading(2, "Notes"), notes_table(notes)]
         missing = [cell.row for cell in cells if cell.row.status is not Status.OK]
         if missing:
-            tables.append(rich_table("Not measured", _missing_table(missing)))
-    return tables
+            blocks += [Heading(2, "Not measured"), _missing_table(missing)]
+    return blocks
 
 
 def _missing_table(rows: Sequence[Row]) -> Table:
@@ -163,7 +217,7 @@ def _missing_table(rows: Sequence[Row]) -> Table:
     return make_table(fields, rows)
 
 
-def rich_table(title: str, table: Table) -> RichTable:
+def _rich_table(title: str, table: Table) -> RichTable:
     """A table for a terminal; heads that are too wide for one are shortened."""
     from rich import box
     from rich.table import Table as RichTable
