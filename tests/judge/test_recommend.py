@@ -479,7 +479,7 @@ def _drawn(at: int, one: dict[str, Any]) -> Row:
         pictures = row_of(make_record(accuracy=make_accuracy(one["right"], lost=one["lost"])))
         kept = ["top1", "top1_interval", "pictures", "data_sha256"]
         if one["precision"] == "int8":
-            kept += ["drop", "drop_interval", "drop_lost", "drop_won", "drop_decision", "max_drop"]
+            kept += ["drop", "drop_interval", "drop_n", "drop_lost", "drop_won", "drop_decision", "max_drop"]
         accuracy = {name: getattr(pictures, name) for name in kept}
     return changed(
         _PLAIN[one["precision"]],

@@ -171,7 +171,7 @@ OF_DETECTORS = {
     "preprocessing_p50_ms", "stage_model_p50_ms", "postprocessing_p50_ms", "postprocessing_p95_ms", "end_to_end_p50_ms",
     "end_to_end_interval_ms", "end_to_end_p95_ms", "stage_rounds", "stage_pictures", "score_threshold", "iou_threshold", "boxes",
     "map", "map_interval", "map50", "map75", "map_small", "map_medium", "map_large", "objects", "crowds", "map_score_threshold",
-    "map_most", "map_evaluator", "boxes_found", "boxes_extra", "reference_boxes", "same_score", "same_iou", "iou_mean", "iou_min",
+    "map_most", "map_evaluator", "boxes_found", "boxes_extra", "drop_pictures", "reference_boxes", "same_score", "same_iou", "iou_mean", "iou_min",
 }  # fmt: skip
 NOT_OF_CLASSIFIERS = OF_TOKENS | OF_DETECTORS
 
@@ -191,7 +191,7 @@ def test_a_row_holds_what_its_record_holds() -> None:
     unknown = [name for name in unknown if not name.startswith("load_") and name not in NOT_OF_CLASSIFIERS]
     not_asked = {
         "shape", "licence", "compile_s", "p99_ms", "p99_interval_ms", "joules_per_item", "gpu_bytes", "samples_file",
-        "error_stage", "error_message", "group",
+        "error_stage", "error_message", "group", "derived_from",
     }  # fmt: skip
     assert not_asked <= set(unknown)
     accuracy = make_accuracy(760, lost=30, won=12, masked=850, published_top1=76.1)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Iterator, Set
 
-from zoobench.judge.wanted import Wanted
+from zoobench.judge.wanted import Goal, Wanted
 from zoobench.results.row import RankedRow
 from zoobench.terms import TEXT, DropDecision, Precision, VerdictValue
 
 
-def cautions(best: RankedRow, wanted: Wanted, models: Set[str], later: Set[str]) -> Iterator[str]:
+def cautions(
+    best: RankedRow, wanted: Wanted, models: Set[str], later: Set[str], unranked: Iterable[RankedRow] = ()
+) -> Iterator[str]:
     """One sentence each.
 
     Args:
         models: that hold every limit.
         later: measurement keys of rows after which another attempt brought no numbers.
+        unranked: the cells that are invalid, or have no number.
     """
     if best.is_fake:
         yield "it was made by the fake backend on a virtual clock; nothing was measured"
@@ -23,13 +26,25 @@ def cautions(best: RankedRow, wanted: Wanted, models: Set[str], later: Set[str])
         yield f"its number is unstable and no valid one holds every limit: {why}"
     if best.weights == "random":
         yield "its weights are random: speed, memory and size are real, and what it gets right was not measured"
-    elif not is_known_faithful(best):
+    if not is_known_faithful(best):
         drop = (
             "whether it loses too much against fp32 is open"
             if best.drop_decision is DropDecision.INCONCLUSIVE
             else "what it loses against fp32 was not measured"
         )
         yield drop
+    if best.calibrated_on_noise:
+        yield "its ranges were set on noise, for want of pictures: calibrate it on some of yours (--calibration) before it is shipped"
+    smaller = sorted(
+        {row.batch for row in unranked if _is_smaller_batch(row, best)}
+        if wanted.minimize is Goal.LATENCY
+        else ()
+    )
+    if smaller:
+        yield (
+            f"batch {' and '.join(map(str, smaller))} of it, which takes less time a call, could not be ranked: measure it again "
+            "before you ship a larger one"
+        )
     if len(models) > 1 and wanted.min_accuracy is None:
         yield (
             f"{len(models)} models are ranked together, and what they get right counts for nothing in it: give --min-accuracy, or "
@@ -42,6 +57,11 @@ def cautions(best: RankedRow, wanted: Wanted, models: Set[str], later: Set[str])
         yield "a later attempt to measure it brought no numbers; these are older ones"
     if (binding := binding_licence(best.licence)) is not None:
         yield f"its licence is {best.licence}: {binding}"
+
+
+def _is_smaller_batch(row: RankedRow, best: RankedRow) -> bool:
+    same = ("model", "backend", "device", "precision", "threads", "options")
+    return row.batch < best.batch and all(getattr(row, name) == getattr(best, name) for name in same)
 
 
 _BINDING = (

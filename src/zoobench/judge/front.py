@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import le
@@ -46,25 +47,56 @@ def pareto_front(items: Sequence[T], aims: Sequence[Aim[T]]) -> Front[T]:
     costs: list[Cost] = list(zip(*(map(aim.cost, items) for aim in aims), strict=True))
     placed = sorted((at for at, cost in enumerate(costs) if None not in cost), key=costs.__getitem__)
     front: list[T] = []
-    kept: list[Cost] = []
+    beaten = _Steps() if len(aims) <= 3 else _Several()
     before: Cost | None = None
     dominated = False
     for at in placed:
         cost, item = costs[at], items[at]
         # Equals follow each other, and share what became of the first of them.
         if cost != before:
-            before, dominated = cost, _is_dominated(cost, kept)
-            if not dominated:
-                kept.append(cost)
+            before, dominated = cost, beaten.dominates(cost)
         if not dominated:
             front.append(item)
     return Front(front, unplaced=len(costs) - len(placed))
 
 
-def _is_dominated(cost: Cost, kept: list[Cost]) -> bool:
-    """In order of cost only one before can dominate. Who did so last is asked first: a few dominate most."""
-    for at, best in enumerate(kept):
-        if all(map(le, best, cost)):
-            kept[0], kept[at] = best, kept[0]
+class _Steps:
+    """Of up to three costs that come in order of the first: steps down from the second to the third.
+
+    In order of cost only one before can dominate, and its first cost is no higher; so one that comes is dominated where the last
+    step at or before its second cost has no higher third.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self.thirds: list[float] = []
+
+    def dominates(self, cost: Cost) -> bool:
+        """Whether one before is no worse in all; otherwise it is kept."""
+        second, third = (*cost[1:], 0.0, 0.0)[:2]
+        at = bisect.bisect_right(self.seconds, second)
+        if at and self.thirds[at - 1] <= third:
             return True
-    return False
+        if at and self.seconds[at - 1] == second:
+            at -= 1
+        end = at
+        while end < len(self.thirds) and self.thirds[end] >= third:
+            end += 1
+        self.seconds[at:end], self.thirds[at:end] = [second], [third]
+        return False
+
+
+class _Several:
+    """The same of any number, one after another: who dominated last is asked first, because a few dominate most."""
+
+    def __init__(self) -> None:
+        self.kept: list[Cost] = []
+
+    def dominates(self, cost: Cost) -> bool:
+        """As of `_Steps`."""
+        for at, best in enumerate(self.kept):
+            if all(map(le, best, cost)):
+                self.kept[0], self.kept[at] = best, self.kept[0]
+                return True
+        self.kept.append(cost)
+        return False

@@ -39,12 +39,12 @@ class SortedOut:
         for row in rows:
             if not row.is_measured:
                 found.missing.append(row)
-            elif row.verdict is VerdictValue.INVALID:
-                found.invalid.append(row)
             elif row.is_believable:
                 found.believable.append(row)
                 if row.is_unstable:
                     found.unstable.append(row)
+            else:
+                found.invalid.append(row)
         return found
 
 

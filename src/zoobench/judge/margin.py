@@ -37,14 +37,18 @@ def judged_record(record: Record, max_drop: float) -> Record:
 
 def judged_row(row: R, max_drop: float) -> R:
     """As `judged_record`, of what tables show."""
-    if row.drop is None or row.drop_interval is None or row.pictures is None or row.max_drop == max_drop:
+    if row.drop is None or row.drop_interval is None or row.max_drop == max_drop:
         return row
+    # The drop's own pictures: top-1 may be of others.
+    lost, won = row.drop_lost or 0, row.drop_won or 0
     fresh: Drop | BoxDrop
-    if row.is_detector:
-        stored = {"value": row.drop, "interval": row.drop_interval, "pictures": row.pictures}
+    if row.drop_pictures is not None:
+        stored = {"value": row.drop, "interval": row.drop_interval, "pictures": row.drop_pictures}
         fresh = box_drop({**stored, "resamples": 0, "seed": 0}, max_drop)
+    elif row.drop_n is not None and lost + won <= row.drop_n:
+        fresh = drop(lost, won, row.drop_n, max_drop)
     else:
-        fresh = drop(row.drop_lost or 0, row.drop_won or 0, row.pictures, max_drop)
+        return row
     return changed(
         row,
         max_drop=max_drop,

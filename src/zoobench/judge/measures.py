@@ -141,7 +141,7 @@ def throughput_of(task: str) -> Measure:
 
     def interval(row: RankedRow) -> Interval | None:
         value, of_median = rate(row), row.p50_interval_ms
-        if not value or row.p50_ms is None or of_median is None or of_median[0] <= 0:
+        if not value or row.p50_ms is None or of_median is None or min(of_median) <= 0:
             return None
         return value * row.p50_ms / of_median[1], value * row.p50_ms / of_median[0]
 
@@ -155,6 +155,10 @@ def energy_of(task: str) -> Measure:
     return Measure("energy an item", "joules", attrgetter("joules_per_item"), slack=ENERGY_SLACK)
 
 
+_LEAST_RATE = 1e-9
+"""Units a second below which nothing was measured: one in thirty years."""
+
+
 def cost_of(task: str, price_per_hour: float) -> Measure:
     """Money for a million units: price an hour / (units a second · 3,600) · 10⁶."""
     rate = throughput_of(task)
@@ -164,10 +168,10 @@ def cost_of(task: str, price_per_hour: float) -> Measure:
 
     def value(row: RankedRow) -> float | None:
         per_s = rate.value(row)
-        return money(per_s) if per_s else None
+        return money(per_s) if per_s and per_s > _LEAST_RATE else None
 
     def interval(row: RankedRow) -> Interval | None:
         per_s = rate.interval(row)
-        return (money(per_s[1]), money(per_s[0])) if per_s else None
+        return (money(per_s[1]), money(per_s[0])) if per_s and per_s[0] > _LEAST_RATE else None
 
     return Measure(f"cost of a million {unit_of(task)}s", "money", value, interval)

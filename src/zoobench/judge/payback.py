@@ -36,6 +36,7 @@ class Payback:
         saving_ms: of a call, mean less mean; of a batch on either side.
         calls: after which all of that is paid; None unless `pays` is `after`.
         why: where it cannot be told.
+        without_origin: the file was made of another one, and how long that took is not known.
     """
 
     base: RankedRow
@@ -46,6 +47,7 @@ class Payback:
     saving_ms: float | None = None
     calls: int | None = None
     why: str = ""
+    without_origin: bool = False
 
     @property
     def once_s(self) -> float | None:
@@ -69,8 +71,29 @@ def eager_rows(rows: Iterable[RankedRow]) -> dict[Hashable, RankedRow]:
     }
 
 
-def payback(row: RankedRow, eager: Mapping[Hashable, RankedRow]) -> Payback | None:
+_MOST_CALLS = 1e15
+"""At a million calls a second thirty years."""
+
+
+def made_by(rows: Iterable[RankedRow], of: Iterable[RankedRow]) -> dict[str, float]:
+    """sha256 → seconds in which the file was made, of the files that those of `of` were made from."""
+    wanted = {row.derived_from for row in of} - {None}
+    if not wanted:
+        return {}
+    return {
+        row.artifact_sha256: row.made_s
+        for row in rows
+        if row.artifact_sha256 in wanted and row.artifact_sha256 is not None and row.made_s is not None
+    }
+
+
+def payback(
+    row: RankedRow, eager: Mapping[Hashable, RankedRow], made: Mapping[str, float] | None = None
+) -> Payback | None:
     """Against eager PyTorch at the same model, batch and precision, or where that does not run it, at fp32.
+
+    Args:
+        made: what `made_by` tells: a file that was made of another one needs that one first.
 
     None: it is eager PyTorch itself, or there is nothing to hold it against.
     """
@@ -81,23 +104,30 @@ def payback(row: RankedRow, eager: Mapping[Hashable, RankedRow]) -> Payback | No
         return None
     saving = base.mean_ms - row.mean_ms
     same_file = row.artifact_sha256 is not None and row.artifact_sha256 == base.artifact_sha256
-    made = 0.0 if same_file else row.made_s
+    origin_s = (made or {}).get(row.derived_from or "")
+    made_s = 0.0 if same_file else row.made_s
+    if made_s is not None and origin_s is not None and row.derived_from != base.artifact_sha256:
+        made_s += origin_s
+    without_origin = not same_file and row.derived_from is not None and origin_s is None
     load = (row.load_s or 0.0) - (base.load_s or 0.0)
     compiling = (row.compile_s or 0.0) - (base.compile_s or 0.0)
 
     def found(pays: Pays, why: str = "", calls: int | None = None) -> Payback:
-        return Payback(base, pays, made, load, compiling, saving, calls, why)
+        return Payback(base, pays, made_s, load, compiling, saving, calls, why, without_origin)
 
     if _overlap(row, base):
         return found(Pays.UNDECIDED, "the intervals of the two overlap, so no saving is proved")
     if saving <= 0:
         return found(Pays.NEVER, "a call takes no less time")
-    if made is None:
+    if made_s is None:
         return found(Pays.UNKNOWN, "how long its file took to make is not in the record")
-    once = made + load + compiling
-    return (
-        found(Pays.AT_ONCE) if once <= 0 else found(Pays.AFTER, calls=math.ceil(once / (saving / 1e3) - 1e-9))
-    )
+    once = made_s + load + compiling
+    if once <= 0:
+        return found(Pays.AT_ONCE)
+    calls = once / (saving / 1e3)
+    if not calls < _MOST_CALLS:
+        return found(Pays.NEVER, "what a call saves is nothing beside what is paid once")
+    return found(Pays.AFTER, calls=math.ceil(calls - 1e-9))
 
 
 def _sameness(row: RankedRow, precision: str) -> Hashable:

@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from zoobench.judge.asks import Carried, Wish, wish_of
 from zoobench.judge.scope import own_options
@@ -36,6 +37,8 @@ class Judged:
     passes: Mapping[Hashable, Sequence[RankedRow]] = field(default_factory=dict)
     common: str | None = None
     label: str | None = None
+    # Asked for every row that is open: what the runs were given is looked for once.
+    _words: dict[int, tuple[str, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, records: Iterable[RankedRow], cells: Iterable[RankedRow]) -> Judged:
@@ -70,7 +73,7 @@ class Judged:
         # Of equals the newest, which is the last one.
         dropped = [one for one in reversed(passes) if one.drop is not None]
         if dropped:
-            widest = max(dropped, key=lambda one: one.pictures or 0)
+            widest = max(dropped, key=lambda one: one.drop_n or one.drop_pictures or 0)
             judged = widest if max_drop is None else judged_at(widest, max_drop)
             values |= {name: getattr(judged, name) for name in _OF_DROP}
         return changed(row, **values)
@@ -85,12 +88,17 @@ class Judged:
 
     def flags(self, carried: Mapping[str, Carried], names: Sequence[str]) -> tuple[str, ...]:
         """Those of `names` that the newest run which judged on these pictures was given; none where that is not known."""
-        rows = (row for passes in self.passes.values() for row in passes if row.data_sha256 == self.common)
-        for row in sorted(rows, key=lambda r: (r.recorded_at, r.run_id), reverse=True):
-            flags = carried[row.run_id].flags if row.run_id in carried else ()
-            if "--dataset" in flags:
-                return _chosen(flags, names)
-        return ()
+        if id(carried) not in self._words:
+            rows = (
+                row for passes in self.passes.values() for row in passes if row.data_sha256 == self.common
+            )
+            flags = (
+                carried[row.run_id].flags
+                for row in sorted(rows, key=attrgetter("recorded_at", "run_id"), reverse=True)
+                if row.run_id in carried
+            )
+            self._words[id(carried)] = next((words for words in flags if "--dataset" in words), ())
+        return _chosen(self._words[id(carried)], names)
 
 
 def file_on_runtime(row: RankedRow) -> Hashable:
@@ -101,7 +109,9 @@ def file_on_runtime(row: RankedRow) -> Hashable:
 _OF_ACCURACY = (
     "top1", "top1_interval", "map", "map_interval", "pictures", "data_label", "data_sha256", "unclaimed",
 )  # fmt: skip
-_OF_DROP = ("drop", "drop_interval", "drop_lost", "drop_won", "drop_decision", "max_drop", "images_needed")
+_OF_DROP = (
+    "drop", "drop_interval", "drop_n", "drop_pictures", "drop_lost", "drop_won", "drop_decision", "max_drop", "images_needed",
+)  # fmt: skip
 
 
 def with_pictures(

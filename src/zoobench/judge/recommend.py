@@ -27,7 +27,7 @@ from zoobench.judge.measures import (
     memory_bytes,
     throughput_of,
 )
-from zoobench.judge.payback import Payback, eager_rows, payback
+from zoobench.judge.payback import Payback, eager_rows, made_by, payback
 from zoobench.judge.pictures import Judged
 from zoobench.judge.scope import Question, Scope, ranked_together
 from zoobench.judge.wanted import (
@@ -162,6 +162,11 @@ def recommend(
     believable = sorted_out.believable
     if wanted.unstable is Unstable.NEVER:
         believable = [row for row in believable if row.verdict is VerdictValue.VALID]
+        if left := len(sorted_out.unstable):
+            asides = (
+                *asides,
+                f"{left:,} unstable configuration{'' if left == 1 else 's'} (--unstable never)",
+            )
     stands = list(zip(*(map(limit.standing, believable) for limit in limits), strict=True))
     everything = (Standing.HOLDS,) * len(limits)
     holding = [row for row, mine in zip(believable, stands, strict=True) if mine == everything]
@@ -172,6 +177,7 @@ def recommend(
     front, aims, unplaced = _front(believable, wanted, question.task)
     eager = eager_rows(found)
     shown = [*((best,) if best else ()), *ties[:MOST_RUNNERS_UP], *rest]
+    made = made_by(together, shown)
     return Recommendation(
         wanted=wanted,
         question=question,
@@ -187,7 +193,17 @@ def recommend(
         ties=ties,
         decided_by=decided_by,
         runners_up=rest,
-        cautions=tuple(cautions(best, wanted, set(map(attrgetter("model"), order)), later)) if best else (),
+        cautions=()
+        if best is None
+        else tuple(
+            cautions(
+                best,
+                wanted,
+                set(map(attrgetter("model"), order)),
+                later,
+                (*sorted_out.invalid, *sorted_out.missing),
+            )
+        ),
         better_if_steady=_better_if_steady(best, order, goal),
         unranked=()
         if len(order) == len(holding)
@@ -197,7 +213,7 @@ def recommend(
         front=front,
         front_aims=aims,
         front_unplaced=unplaced,
-        paybacks={id(row): pays for row in shown if (pays := payback(row, eager)) is not None},
+        paybacks={id(row): pays for row in shown if (pays := payback(row, eager, made)) is not None},
         gaps=find_gaps(
             found,
             sorted_out,
@@ -349,7 +365,8 @@ def _relaxations(
         elif missed[0] not in single or miss[:2] < single[missed[0]][:2]:
             single[missed[0]] = miss
     least = sorted(single.values(), key=itemgetter(0, 1)) or sorted(several, key=itemgetter(0, 1))[:1]
-    return tuple(_brought(miss.changes, rows, stands, goal) for miss in least)
+    brought = (_brought(miss.changes, rows, stands, goal) for miss in least)
+    return tuple(one for one in brought if one is not None)
 
 
 class _Miss(NamedTuple):
@@ -365,8 +382,11 @@ def _brought(
     rows: Sequence[RankedRow],
     stands: Sequence[Sequence[Standing]],
     goal: Measure,
-) -> Relaxation:
-    """What is best among all that the changed limits let in: they are rounded, and may let in more than the row that needs them."""
+) -> Relaxation | None:
+    """What is best among all that the changed limits let in: they are rounded, and may let in more than the row that needs them.
+
+    None: the row that needs them is not let in either, because its counts contradict each other.
+    """
     holding = [
         row
         for row, mine in zip(rows, stands, strict=True)
@@ -376,8 +396,7 @@ def _brought(
         )
     ]
     best, *_ = _chosen(_ranking(goal, holding), goal)
-    assert best is not None, "the row that needs the change holds it"
-    return Relaxation(best, tuple(changes.values()))
+    return None if best is None else Relaxation(best, tuple(changes.values()))
 
 
 def _elsewhere(judged: Judged, rows: Iterable[RankedRow]) -> Iterator[str]:

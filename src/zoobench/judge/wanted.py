@@ -230,7 +230,9 @@ class DropLimit(Limit):
         """Whether the drop passes at this margin."""
         if row.drop is None or row.drop_interval is None:
             return Standing.HOLDS if row.precision == Precision.FP32 else Standing.UNKNOWN
-        return _STANDINGS[judged_at(row, self.bound).drop_decision]
+        judged = judged_at(row, self.bound)
+        # Counts that contradict each other decide nothing.
+        return _STANDINGS[judged.drop_decision if judged.max_drop == self.bound else None]
 
     def needed(self, row: RankedRow) -> float | None:
         """The upper end of the drop's interval: a margin must lie above it."""

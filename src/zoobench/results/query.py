@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import re
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from zoobench.errors import UsageError
 from zoobench.results.row import (
@@ -231,7 +232,7 @@ def _read_lines(
 
 def _read_other_line(line: bytes, where: str, reader: _Reader[T], loaded: Loaded[T]) -> None:
     try:
-        data = json.loads(line)
+        data = json.loads(line, parse_constant=_not_a_number, parse_float=_finite)
         if not isinstance(data, dict):
             raise ValueError("not a JSON object")
         loaded.records.append(reader.from_data(upgrade(data)))
@@ -241,6 +242,17 @@ def _read_other_line(line: bytes, where: str, reader: _Reader[T], loaded: Loaded
     except (ValueError, RecursionError):
         why = "not a JSON object" if line.endswith(b"\n") else "cut short by an interruption"
         loaded.problems.append(f"{where}: {why}; left out")
+
+
+def _not_a_number(word: str) -> NoReturn:
+    raise NotARecordError(f"not a record ({word} is no number)")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise NotARecordError(f"not a record ({digits[:12]} is beyond all numbers)")
+    return number
 
 
 def _read_manifest(folder: Path, problems: list[str]) -> Run:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from zoobench.results.record import Record
 
 
-def _at(*path: str, absent: str | None = None) -> At:
+def _at(*path: str, absent: str | int | None = None) -> At:
     """Where the value stands in a record's JSON, and what it is in a record that does not say."""
     *within, key = path
     return At(tuple(within), key, absent)
@@ -42,6 +42,9 @@ def _of_drop(key: str) -> At:
 
 
 R = TypeVar("R", bound="RankedRow")
+# What no counter holds was not measured, and formatting it fails.
+Count = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
+Bytes = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class AskedTask(msgspec.Struct, frozen=True):
@@ -91,12 +94,12 @@ class RankedRow(msgspec.Struct, frozen=True, gc=False):
     joules_per_item: float | None
     model: Annotated[str, _at("case", "model"), Repeated]
     backend: Annotated[str, _at("case", "backend"), Repeated]
-    device: Annotated[str, _at("case", "device"), Repeated]
-    precision: Annotated[str, _at("case", "precision"), Repeated]
-    batch: Annotated[int, _at("case", "batch")]
-    threads: Annotated[int, _at("case", "threads")]
-    scenario: Annotated[str, _at("case", "scenario"), Repeated]
-    arm: Annotated[str, _at("case", "arm"), Repeated]
+    device: Annotated[str, _at("case", "device", absent="cpu"), Repeated]
+    precision: Annotated[str, _at("case", "precision", absent="fp32"), Repeated]
+    batch: Annotated[Count, _at("case", "batch", absent=1)]
+    threads: Annotated[Count, _at("case", "threads")]
+    scenario: Annotated[str, _at("case", "scenario", absent="single_stream"), Repeated]
+    arm: Annotated[str, _at("case", "arm", absent="base"), Repeated]
     shape: Annotated[tuple[int, ...] | None, _at("case", "shape")]
     options: Annotated[dict[str, OptionValue] | None, _at("case", "options")]
     fingerprint: Annotated[str, _at("machine", "fingerprint"), Repeated]
@@ -126,10 +129,12 @@ class RankedRow(msgspec.Struct, frozen=True, gc=False):
     tpot_p50_ms: Annotated[float | None, _at("generation", "tpot", "p50_ms")]
     tpot_p95_ms: Annotated[float | None, _at("generation", "tpot", "p95_ms")]
     quality_passed: Annotated[bool | None, _at("quality", "passed")]
-    peak_bytes: Annotated[int | None, _at("memory", "peak_bytes")]
-    gpu_bytes: Annotated[int | None, _at("memory", "gpu_bytes")]
+    peak_bytes: Annotated[Bytes | None, _at("memory", "peak_bytes")]
+    gpu_bytes: Annotated[Bytes | None, _at("memory", "gpu_bytes")]
     made_s: Annotated[float | None, _at("artifact", "made_s")]
-    size_bytes: Annotated[int | None, _at("artifact", "size_bytes")]
+    derived_from: Annotated[str | None, _at("artifact", "derived_from"), Repeated]
+    calibrated_on_noise: Annotated[bool, _at("artifact", "calibrated_on_noise", absent=False)]
+    size_bytes: Annotated[Bytes | None, _at("artifact", "size_bytes")]
     artifact_sha256: Annotated[str | None, _at("artifact", "sha256"), Repeated]
     pictures: Annotated[int | None, _at("accuracy", "images")]
     unclaimed: Annotated[str | None, _at("accuracy", "unclaimed")]
@@ -139,6 +144,8 @@ class RankedRow(msgspec.Struct, frozen=True, gc=False):
     top1_interval: Annotated[Interval | None, _at("accuracy", "top1", "interval")]
     drop: Annotated[float | None, _of_drop("value")]
     drop_interval: Annotated[Interval | None, _of_drop("interval")]
+    drop_n: Annotated[int | None, _of_drop("n")]
+    drop_pictures: Annotated[int | None, _of_drop("pictures")]
     drop_lost: Annotated[int | None, _of_drop("lost")]
     drop_won: Annotated[int | None, _of_drop("won")]
     drop_decision: Annotated[DropDecision | None, _of_drop("decision")]
@@ -210,7 +217,7 @@ class Row(RankedRow, frozen=True, gc=False):
     roofline_bound: str | None
     samples_file: str | None
     cpus_host: Annotated[int | None, _at("machine", "cpus_host")]
-    memory_bytes: Annotated[int | None, _at("machine", "memory_bytes")]
+    memory_bytes: Annotated[Bytes | None, _at("machine", "memory_bytes")]
     kernel: Annotated[str | None, _at("machine", "kernel"), Repeated]
     python: Annotated[str | None, _at("machine", "python"), Repeated]
     hf_id: Annotated[str | None, _at("model", "hf_id"), Repeated]
@@ -259,10 +266,10 @@ class Row(RankedRow, frozen=True, gc=False):
     quality_source: Annotated[str | None, _at("quality", "source")]
     scores: Annotated[tuple[Score, ...], _at("quality", "scores")]
     token_agreement: Annotated[float | None, _at("quality", "agreement", "value")]
-    after_import_bytes: Annotated[int | None, _at("memory", "after_import_bytes")]
-    after_load_bytes: Annotated[int | None, _at("memory", "after_load_bytes")]
-    kv_used_bytes: Annotated[int | None, _at("memory", "kv_used_bytes")]
-    kv_reserved_bytes: Annotated[int | None, _at("memory", "kv_reserved_bytes")]
+    after_import_bytes: Annotated[Bytes | None, _at("memory", "after_import_bytes")]
+    after_load_bytes: Annotated[Bytes | None, _at("memory", "after_load_bytes")]
+    kv_used_bytes: Annotated[Bytes | None, _at("memory", "kv_used_bytes")]
+    kv_reserved_bytes: Annotated[Bytes | None, _at("memory", "kv_reserved_bytes")]
     undecodable: Annotated[int | None, _at("accuracy", "undecodable")]
     outputs: Annotated[int | None, _at("accuracy", "outputs")]
     data_classes: Annotated[int | None, _at("accuracy", "classes")]

@@ -39,7 +39,8 @@ def told(measure: Measure, row: RankedRow) -> str:
 
 def clients_of(row: RankedRow) -> int:
     """How many ask a language model at once."""
-    return int((row.options or {}).get("concurrency", 1))
+    asked = (row.options or {}).get("concurrency", 1)
+    return asked if isinstance(asked, int) else 1
 
 
 def short_name(row: RankedRow) -> str:

@@ -41,7 +41,7 @@ from zoobench.show.tables import (
     make_table,
     model_label,
 )
-from zoobench.terms import TEXT, Precision, Status, VerdictValue
+from zoobench.terms import TEXT, UNSTABLE_CODES, Precision, Status, VerdictValue
 
 MOST_TIES, MOST_FRONT, MOST_COMMANDS, MOST_NAMED = 5, 12, 3, 3
 """Ties in the table, rows of the front, commands of one gap, and names in a sentence; the rest is counted."""
@@ -168,8 +168,10 @@ def _ranked(found: Recommendation) -> str:
     parts = [f"{_count(found.judged, 'configuration')} on {where}"]
     parts.append(load_label(found.question.scenario, found.question.load))
     if found.invalid:
-        codes = sorted({reason.code for row in found.invalid for reason in row.reasons})
-        parts.append(f"{len(found.invalid)} invalid, which never rank ({', '.join(codes)})")
+        # A cell that is invalid may have been unstable besides, which alone would let it rank.
+        codes = sorted({reason.code for row in found.invalid for reason in row.reasons} - UNSTABLE_CODES)
+        why = f" ({', '.join(codes)})" if codes else ""
+        parts.append(f"{len(found.invalid)} invalid, which never rank{why}")
     if found.missing:
         words = sorted({_without_number(row) for row in found.missing})
         parts.append(f"{len(found.missing)} without a number ({', '.join(words)})")
@@ -230,11 +232,15 @@ def _payback(pays: Payback, row: RankedRow, calls: int | None) -> str:
     told_s = [(name, s) for name, s in parts if s is not None and abs(s) > 0.01 * (pays.once_s or 0.0)]
     # Of a single part no figure: in the last digit it may differ from the sum.
     once = ", ".join(name if len(told_s) == 1 else f"{name} {format_number(s)}" for name, s in told_s)
+    if pays.without_origin:
+        once += "; without the fp32 file that it is made of, whose time is not known here"
     unit = "call" if row.batch == 1 else f"call of {row.batch}"
     said = (
         f"after {pays.calls:,} calls against {base}: {format_number(pays.once_s)} s once ({once}), and each {unit} saves "
         f"{format_number(pays.saving_ms)} ms"
     )
+    if pays.base.run_id != row.run_id:
+        said += " (the two were measured in different runs: `zoobench compare` says how sure that is)"
     if calls is not None and (saved := pays.saved_s(calls)) is not None:
         verb = "save" if saved >= 0 else "cost"
         said += f"; {calls:,} calls {verb} {format_number(abs(saved))} s in all"
