@@ -19,7 +19,7 @@ def cell(model: str = "resnet18", backend: str = "onnx_cpu", p50: float = 10.0, 
 _OF_ROW = (
     "p99_ms", "p99_interval_ms", "p95_interval_ms", "peak_bytes", "size_bytes", "gpu_bytes", "licence", "mean_ms",
     "throughput_per_s", "made_s", "load_s", "compile_s", "artifact_sha256", "joules_per_item", "drop_decision", "gpus",
-    "measurement_key", "p50_ms",
+    "measurement_key", "p50_ms", "derived_from", "calibrated_on_noise",
 )  # fmt: skip
 
 

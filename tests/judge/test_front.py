@@ -24,12 +24,17 @@ def test_equals_stay_together_and_the_unknown_is_not_placed() -> None:
     assert pareto_front(points, [LATENCY]).items == [(0.5, None)]
 
 
-@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6), st.integers(0, 6)), max_size=30))
-def test_it_is_what_the_definition_says(points: list[tuple[int, int, int]]) -> None:
-    aims = [Aim[tuple[int, int, int]](str(i), lambda p, i=i: p[i], more_is_better=i == 1) for i in range(3)]
+@given(
+    st.integers(1, 4).flatmap(
+        lambda n: st.lists(st.tuples(*[st.integers(0, 6)] * n), min_size=1, max_size=30)
+    )
+)
+def test_it_is_what_the_definition_says(points: list[tuple[int, ...]]) -> None:
+    count = len(points[0])
+    aims = [Aim[tuple[int, ...]](str(i), lambda p, i=i: p[i], more_is_better=i == 1) for i in range(count)]
 
-    def beats(a: tuple[int, int, int], b: tuple[int, int, int]) -> bool:
-        pairs = [(a[0], b[0]), (-a[1], -b[1]), (a[2], b[2])]
+    def beats(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
+        pairs = [(-x, -y) if i == 1 else (x, y) for i, (x, y) in enumerate(zip(a, b, strict=True))]
         return all(x <= y for x, y in pairs) and any(x < y for x, y in pairs)
 
     expected = [p for p in points if not any(beats(q, p) for q in points)]

@@ -133,3 +133,20 @@ def test_what_no_more_pictures_would_decide_is_said_without_a_command() -> None:
     # All that the folder has were judged: nobody said how many, and it had fewer than are taken then.
     whole = Carried.of(["zoobench", "run", "--dataset", "./mine"])
     assert gap("undecided", [judged("a", on("1", 410, 500))], HIGH, run_1=whole) is not None
+
+
+def test_a_drop_is_judged_at_any_margin_by_its_own_pictures() -> None:
+    """Its top-1 counts on a thousand others, of which so many cannot have been lost."""
+    rows = [
+        judged("a", on("1", 3000, 4000, lost=900, won=850), day=1, precision="int8"),
+        judged("a", on("2", 700, 1000, lost=30, won=20), day=2, precision="int8"),
+        *(judged(name, on("2", 700, 1000), day=2, p50=20) for name in "bc"),
+    ]
+    tight = recommend(rows[:2], Wanted(max_drop=0.005))
+    assert tight.best is None, "1.25 points were lost"
+    (relaxed,) = tight.relax
+    (change,) = relaxed.changes
+    assert 0.0125 < change.bound < 0.05 and relaxed.row.drop == 0.0125
+    wide = recommend(rows, Wanted(max_drop=change.bound))
+    (int8,) = (row for row in wide.shown if row.precision == "int8")
+    assert (int8.drop, int8.drop_n, int8.pictures) == (0.0125, 4000, 1000)

@@ -406,6 +406,22 @@ class TestBreakEven:
         (payback,) = found.paybacks.values()
         assert payback.pays == pays
 
+    def test_a_file_made_of_another_one_pays_for_that_too_and_says_so_where_it_is_not_known(self) -> None:
+        eager = cell(p50=20, mean_ms=20.0, **EAGER)
+        whole = cell(p50=10, mean_ms=10.0, made_s=5.0, artifact_sha256="f" * 64)
+        int8 = cell(p50=5, mean_ms=5.0, made_s=3.0, precision="int8", derived_from="f" * 64)
+        for rows, once, unknown in (([eager, whole, int8], 8.0, False), ([eager, int8], 3.0, True)):
+            found = recommend(rows, Wanted())
+            assert found.best is not None and found.best.precision == "int8"
+            pays = found.paybacks[id(found.best)]
+            assert (pays.made_s, pays.without_origin) == (once, unknown)
+
+    def test_a_saving_of_nothing_never_pays(self) -> None:
+        eager = cell(p50=20, mean_ms=10.0 + 1e-14, **EAGER)
+        found = recommend([eager, cell(p50=10, mean_ms=10.0, made_s=10.0)], Wanted())
+        (pays,) = found.paybacks.values()
+        assert pays.pays == "never"
+
     def test_int8_is_held_against_fp32_where_eager_has_no_int8(self) -> None:
         eager = cell(p50=20, **EAGER)
         found = recommend([eager, cell(p50=5, precision="int8", made_s=60.0)], Wanted())
@@ -425,6 +441,23 @@ class TestFront:
         assert found.front_aims == ("p50 latency", "peak memory", "top-1")
         assert found.front_unplaced == 1
         assert recommend(rows, Wanted(min_throughput=1)).front_aims[-1] == "throughput"
+
+
+def test_noise_and_a_smaller_batch_that_could_not_be_ranked_are_cautions() -> None:
+    noisy = cell(p50=40, batch=4, precision="int8", calibrated_on_noise=True, weights="random")
+    lost = cell(p50=9, precision="int8", verdict=VerdictValue.INVALID, reasons=[("cpu_contended", "x")])
+    said = " | ".join(recommend([noisy, lost], Wanted()).cautions)
+    assert "set on noise" in said and "what it loses against fp32 was not measured" in said
+    assert "batch 1 of it, which takes less time a call, could not be ranked" in said
+    plain = " | ".join(recommend([cell(p50=40, batch=4), cell("resnet50", p50=9)], Wanted()).cautions)
+    assert "noise" not in plain and "could not be ranked" not in plain
+
+
+def test_unstable_ones_that_are_left_out_are_counted() -> None:
+    rows = [cell(), cell("resnet50", verdict=VerdictValue.UNSTABLE, reasons=[("drift", "x")])]
+    assert recommend(rows, Wanted()).asides == ()
+    (aside,) = recommend(rows, Wanted(unstable=Unstable.NEVER)).asides
+    assert aside == "1 unstable configuration (--unstable never)"
 
 
 def test_a_licence_that_binds_is_told() -> None:

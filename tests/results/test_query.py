@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,12 @@ from zoobench.results.query import (
     latest,
     latest_cells,
     latest_pairs,
+    load_ranked_rows,
     load_records,
     load_rows,
 )
 from zoobench.results.record import ModelInfo, Record
-from zoobench.results.row import Row, row_of
+from zoobench.results.row import Row, changed, row_of
 from zoobench.results.schema import SCHEMA_VERSION
 from zoobench.results.select import select
 from zoobench.results.watch import State, Watch
@@ -299,3 +301,30 @@ def test_records_of_a_newer_schema_are_counted(tmp_path: Path) -> None:
     folder = write_lines(tmp_path, line(), line(schema_version=SCHEMA_VERSION + 1), b"{torn\n")
     loaded = load_rows(folder)
     assert (len(loaded.records), len(loaded.problems), loaded.newer) == (1, 2, 1)
+
+
+@pytest.mark.parametrize("number", [b"NaN", b"-Infinity", b"1e999"])
+@pytest.mark.parametrize("load", [load_records, load_rows, load_ranked_rows])
+def test_what_is_no_number_is_no_record(tmp_path: Path, number: bytes, load: Load) -> None:
+    bad = re.sub(rb'"p50_ms": [0-9.]+', b'"p50_ms": ' + number, line(), count=1)
+    assert number in bad
+    loaded = load(write_lines(tmp_path, line(), bad))
+    assert len(loaded.records) == 1
+    assert "records.jsonl:2: not a record (" in loaded.problems[0]
+
+
+def test_a_case_that_says_only_what_it_must_is_read_alike_everywhere(tmp_path: Path) -> None:
+    case = {"model": "resnet18", "backend": "onnx_cpu", "threads": 2}
+    folder = write_lines(tmp_path, line(case=case))
+    [record], [row], [ranked] = (load(folder).records for load in (load_records, load_rows, load_ranked_rows))
+    assert changed(row, options={}) == row_of(record)
+    assert (ranked.device, ranked.precision, ranked.batch, ranked.scenario, ranked.arm) == (
+        "cpu", "fp32", 1, "single_stream", "base",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [0, -1, 10**400])
+def test_a_batch_that_cannot_be_is_no_row(tmp_path: Path, value: int) -> None:
+    case = make_record().case.model_dump(mode="json")
+    loaded = load_rows(write_lines(tmp_path, line(case={**case, "batch": value})))
+    assert loaded.records == [] and len(loaded.problems) == 1
