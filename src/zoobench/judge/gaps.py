@@ -69,11 +69,11 @@ def find_gaps(
     """
     could = _Could(best, goal, limits)
     found: list[Gap | None] = [
+        _of_best(best, wanted, carried, judged),
         *_of_limits(believable, stands, limits, could, carried, judged),
         _of_goal(believable, wanted, goal, could, carried),
         _unstable(sorted_out.unstable, could, carried),
         _disturbed((*sorted_out.invalid, *sorted_out.missing), carried),
-        _of_best(best, wanted, carried, judged),
         absent_cells(rows, believable, goal, wanted, carried),
         never_tried(rows, believable, best, goal, wanted, offers, carried, judged),
     ]

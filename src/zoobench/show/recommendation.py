@@ -220,7 +220,7 @@ def _names(rows: Sequence[RankedRow]) -> str:
 
 
 def _payback(pays: Payback, row: RankedRow, calls: int | None) -> str:
-    base = short_name(pays.base)
+    base = short_name(pays.base) + (" (unstable)" if pays.base.is_unstable else "")
     match pays.pays:
         case Pays.UNDECIDED | Pays.UNKNOWN:
             return f"not told against {base}: {pays.why}."
