@@ -44,14 +44,17 @@ def print_blocks(blocks: Sequence[Block]) -> None:
     """A document. A command is printed as it is, however wide: broken over lines it could not be copied."""
     from zoobench.errors import printable
     from zoobench.show.console import console_blocks, text_lines
-    from zoobench.show.document import Command
+    from zoobench.show.document import Command, Heading
 
     on_terminal = sys.stdout.isatty()
+    after_command = False
     pending: list[Block] = []
     for block in (*blocks, Command(())):
         if not isinstance(block, Command):
             pending.append(block)
             continue
+        if after_command and pending and isinstance(pending[0], Heading):
+            print()
         if on_terminal:
             for renderable in console_blocks(pending):
                 # Each by itself: what is printed together is joined in one line.
@@ -60,6 +63,7 @@ def print_blocks(blocks: Sequence[Block]) -> None:
             for line in text_lines(pending):
                 print(line)
         pending = []
+        after_command = True
         for line in block.lines:
             print(f"  {printable(line)}")
 

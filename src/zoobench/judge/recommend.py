@@ -30,6 +30,7 @@ from zoobench.judge.measures import (
 from zoobench.judge.payback import Payback, eager_rows, made_by, payback
 from zoobench.judge.pictures import Judged
 from zoobench.judge.scope import Question, Scope, ranked_together
+from zoobench.judge.shipping import file_words
 from zoobench.judge.wanted import (
     Goal,
     Limit,
@@ -94,6 +95,7 @@ class Recommendation:
         relax: what would be recommended if a limit were another, where there is no `best`; the least change first.
         front: the Pareto front of `front_aims`, of all that can be believed; `front_unplaced` lack one of its figures.
         paybacks: for each row of `best`, ties and runners-up that has one, by the id of the row.
+        file_words: the command that makes the file of `best`; None: it has none.
         gaps: what was not measured and could matter, with the runs that would.
     """
 
@@ -120,6 +122,7 @@ class Recommendation:
     front_aims: tuple[str, ...]
     front_unplaced: int
     paybacks: Mapping[int, Payback]
+    file_words: tuple[str, ...] | None
     gaps: tuple[Gap, ...]
 
     @property
@@ -214,6 +217,7 @@ def recommend(
         front_aims=aims,
         front_unplaced=unplaced,
         paybacks={id(row): pays for row in shown if (pays := payback(row, eager, made)) is not None},
+        file_words=file_words(best, carried or {}) if best else None,
         gaps=find_gaps(
             found,
             sorted_out,

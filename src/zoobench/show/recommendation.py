@@ -60,11 +60,18 @@ def recommendation_blocks(found: Recommendation, results_dir: Path) -> list[Bloc
         Heading(1, title),
         Paragraph(answer(found), strong=True),
         Items(tuple(_remarks(found))),
+        *_file(found),
         *_ranking(found),
         *_exclusions(found),
         *_front(found),
         *_gaps(found.gaps, results_dir),
     ]
+
+
+def _file(found: Recommendation) -> Iterator[Block]:
+    if found.file_words is not None:
+        yield Paragraph("The file to ship, from what is prepared here already:")
+        yield Command((shlex.join(found.file_words),))
 
 
 def answer(found: Recommendation) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ def recommendation_data(found: Recommendation, results_dir: Path) -> dict[str, A
 
     return {
         "answer": answer(found),
+        "file_command": None if found.file_words is None else shlex.join(found.file_words),
         "minimized": found.goal.name,
         "limits": [{"flag": limit.flag, "value": limit.written} for limit in found.limits],
         "machine": found.question.fingerprint,
