@@ -460,6 +460,12 @@ def test_unstable_ones_that_are_left_out_are_counted() -> None:
     assert aside == "1 unstable configuration (--unstable never)"
 
 
+def test_a_percentile_that_is_not_known_fails_where_the_median_is_above_the_limit_already() -> None:
+    rows = [cell(p50=5, p99_ms=6.0), cell("resnet50", p50=40), cell("resnet34", p50=9)]
+    (excluded,) = recommend(rows, limit(99, 20)).exclusions
+    assert (excluded.excluded, excluded.unknown, excluded.nearest) == (2, 1, ())
+
+
 def test_a_licence_that_binds_is_told() -> None:
     model = ModelInfo(name="yolov8n", licence="AGPL-3.0", weights="pretrained")
     record = make_record("yolov8n").model_copy(update={"model": model})

@@ -103,8 +103,7 @@ class _Could:
         figure = self.goal.figure(row)
         if figure.value is not None:
             return figure.low
-        # No percentile above the median lies below it.
-        return (row.p50_ms or 0.0) if self.goal.kind == "ms" else 0.0
+        return self.goal.floor(row) or 0.0
 
 
 def _of_limits(

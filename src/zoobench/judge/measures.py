@@ -57,6 +57,7 @@ class Measure:
 
     Attributes:
         slack: of a figure that has no interval; None: it is exact, or has one.
+        floor: what the number cannot lie below, where that is known and the number may not be.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Measure:
     value: Callable[[RankedRow], float | None]
     interval: Callable[[RankedRow], Interval | None] = _none
     slack: Slack | None = None
+    floor: Callable[[RankedRow], float | None] = _none
 
     def figure(self, row: RankedRow) -> Figure:
         """The number with its interval."""
@@ -91,7 +93,12 @@ def latency_of(percentile: int, of: Timed = "call") -> Measure:
     """A percentile of a call's time (of a language model: of a whole request's), or of its tokens'."""
     value, interval = _COLUMNS[of, percentile]
     return Measure(
-        f"p{percentile} {_NAMES[of]}", "ms", attrgetter(value), attrgetter(interval) if interval else _none
+        f"p{percentile} {_NAMES[of]}",
+        "ms",
+        attrgetter(value),
+        attrgetter(interval) if interval else _none,
+        # No percentile above the median lies below it.
+        floor=attrgetter(_COLUMNS[of, 50][0]),
     )
 
 

@@ -337,7 +337,7 @@ def _exclusions(
         if not out:
             continue
         alone = [(row, mine) for row, mine in out if sum(s is not Standing.HOLDS for s in mine) == 1]
-        missed = [row for row, mine in alone or out if mine[at] is not Standing.UNKNOWN]
+        missed = [row for row, _ in alone or out if limit.needed(row) is not None]
         missed.sort(key=lambda row: (limit.beyond(row), _name(row)))
         found.append(
             Exclusion(

@@ -162,7 +162,8 @@ class Limit:
         """Whether the row holds it."""
         value = self.measure.value(row)
         if value is None:
-            return Standing.UNKNOWN
+            floor = self.measure.floor(row)
+            return Standing.UNKNOWN if floor is None or self._holds(floor) else Standing.FAILS
         if not self._holds(value):
             return Standing.FAILS
         return Standing.HOLDS if self._holds(self._worse(row, value)) else Standing.OPEN
