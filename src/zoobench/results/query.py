@@ -138,6 +138,7 @@ def load_run_rows(folder: Path) -> Loaded[Row]:
 
 def _load(folders: Iterable[Path], reader: _Reader[T], batches: Collection[int] | None = None) -> Loaded[T]:
     loaded: Loaded[T] = Loaded()
+    begun: dict[str, str] = {}
     with collector_paused():
         for folder in folders:
             before = len(loaded.records)
@@ -145,11 +146,14 @@ def _load(folders: Iterable[Path], reader: _Reader[T], batches: Collection[int] 
             if len(loaded.records) > before:
                 run = _read_manifest(folder, loaded.problems)
                 # The folder may have been renamed since: which run it is, its records say.
-                named = dict.fromkeys(name for _, name in map(reader.when, loaded.records[before:]))
+                named: dict[str, str] = {}
+                for at, name in map(reader.when, loaded.records[before:]):
+                    if at < named.setdefault(name, at):
+                        named[name] = at
                 loaded.runs += [replace(run, run_id=name) for name in named]
+                begun |= named
         loaded.records.sort(key=attrgetter("recorded_at"))
-        first = {run_id: at for at, run_id in map(reader.when, reversed(loaded.records))}
-        loaded.runs.sort(key=lambda run: first.get(run.run_id, ""))
+        loaded.runs.sort(key=lambda run: begun[run.run_id])
     return loaded
 
 
