@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src/zoobench"
-SHARED = ("_version", "errors", "terms", "spec", "outcome")
+SHARED = ("_version", "shell", "errors", "terms", "spec", "outcome")
 RUNTIMES = frozenset(
     (
         "nncf",

@@ -7,7 +7,6 @@ when it worked. The user's repository is only read.
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import signal
 import subprocess
@@ -22,6 +21,7 @@ from filelock import FileLock, Timeout
 
 from zoobench.errors import UsageError, ZoobenchError
 from zoobench.measure.channel import Launch
+from zoobench.shell import shell_word
 from zoobench.spec import SECRETS, stable_hash
 
 OWN_SETUP = "make install"
@@ -95,7 +95,7 @@ def resolve(repo: Path, flag: str, ref: str) -> str:
         advice = (
             "this clone is shallow: git fetch --unshallow, or fetch-depth: 0 in actions/checkout, brings it"
             if _is_shallow(repo)
-            else f"git fetch origin {shlex.quote(ref)} may bring it"
+            else f"git fetch origin {shell_word(ref)} may bring it"
         )
         raise UsageError(f"{flag} {ref}: there is no such revision in {repo}; {advice}") from error
 

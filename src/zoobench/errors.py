@@ -36,16 +36,17 @@ def install_extra(extra: str) -> str:
 
 def _pip(verb: str, packages: Sequence[str]) -> str:
     """An environment that uv made has no pip of its own, and the next one on PATH is another environment's."""
-    import shlex
     import shutil
     from importlib.util import find_spec
 
+    from zoobench.shell import command_line
+
     if find_spec("pip"):
-        return shlex.join(["pip", verb, *(["-y"] if verb == "uninstall" else []), *packages])
+        return command_line(["pip", verb, *(["-y"] if verb == "uninstall" else []), *packages])
     # `make install` brings one where there is none.
     own = Path(sys.prefix).parent / ".uv/bin/uv"
     uv = str(own) if own.exists() and not shutil.which("uv") else "uv"
-    return shlex.join([uv, "pip", verb, "--python", sys.executable, *packages])
+    return command_line([uv, "pip", verb, "--python", sys.executable, *packages])
 
 
 def _checkout() -> Path | None:

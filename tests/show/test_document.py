@@ -107,6 +107,6 @@ def test_a_picture_lies_beside_the_markdown() -> None:
 
 def test_a_command_is_never_cut_and_hides_nothing() -> None:
     long = "zoobench run --models " + " ".join(f"model_{n:03}" for n in range(200))
-    text = to_markdown([Command((long, "echo a\u202eb\nrm"))])
+    text = to_markdown([Command((long, "echo a\u202eb \nrm"))])
     assert long in text
-    assert text.splitlines()[2] == "echo ab rm"
+    assert text.splitlines()[2] == "echo a?b  rm"

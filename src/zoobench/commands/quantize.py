@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,7 @@ from cyclopts import Parameter
 from zoobench import api
 from zoobench.commands.flags import AsJson, Flag
 from zoobench.commands.printing import print_json, print_rich
+from zoobench.shell import command_line, flag_words
 from zoobench.spec import Artifact
 from zoobench.terms import Precision, WeightsPolicy
 
@@ -93,7 +93,7 @@ def quantize(
     for note in artifact.notes:
         print(note)
     print(
-        f"what it gets right and how fast it is says `zoobench run --models {shlex.quote(model)} --backends {backend} "
+        f"what it gets right and how fast it is says `zoobench run {command_line(flag_words('--models', model))} --backends {backend} "
         f"--precisions fp32 {artifact.precision.value} --dataset …{_calibration(calibration, calibration_samples, calibration_split)}`"
     )
     return 0
@@ -102,9 +102,10 @@ def quantize(
 def _calibration(calibration: str | None, samples: int | None, split: str | None) -> str:
     if calibration is None:
         return ""
-    told = f" --calibration {shlex.quote(calibration)}"
-    told += f" --calibration-samples {samples}" if samples else ""
-    return told + (f" --calibration-split {shlex.quote(split)}" if split else "")
+    told = flag_words("--calibration", calibration)
+    told += ("--calibration-samples", str(samples)) if samples else ()
+    told += flag_words("--calibration-split", split) if split else ()
+    return f" {command_line(told)}"
 
 
 def _calibrated(artifact: Artifact) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -29,6 +28,7 @@ from zoobench.search.tune import FRESH_FORKS, MOST_IN_TURNS, NOTHING_TO_TUNE, RU
 from zoobench.search.tune import tune as search
 from zoobench.search.tuned_file import check_writable, merged, read_tuned, write_tuned
 from zoobench.search.tuning import Goal
+from zoobench.shell import command_line, flag_words
 from zoobench.terms import Effort, OnExisting, Precision, WeightsPolicy
 
 if TYPE_CHECKING:
@@ -171,13 +171,13 @@ def _use(model: str, found: Sequence[Tuning], said: Sequence[str], options: Sequ
     backends = [one.backend for one in found if any(cell.decided for cell in one.cells)]
     batches = sorted({cell.batch for one in found for cell in one.cells if cell.decided})
     sizes = ["--batch-sizes", *map(str, batches)] if batches != [1] else []
-    words = ["zoobench", "run", "--models", model, "--backends", *backends, *sizes, *said]
-    return shlex.join([*words, "--options", *options])
+    words = ["zoobench", "run", *flag_words("--models", model), "--backends", *backends, *sizes, *said]
+    return command_line([*words, *flag_words("--options", *options)])
 
 
 def _said(flag: str, value: object, default: object) -> list[str]:
     """What need not be said is left out."""
-    return [] if value == default else [flag, str(value)]
+    return [] if value == default else [*flag_words(flag, str(value))]
 
 
 @dataclass(frozen=True)

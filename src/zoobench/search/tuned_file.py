@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from zoobench import toml_files
 from zoobench.backends import BACKENDS
 from zoobench.errors import UsageError
 from zoobench.plan import MAX_BATCH, Request, Variant
+from zoobench.shell import command_line
 from zoobench.terms import OptionValue, Precision
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def _tune(one: Tuned) -> str:
     words = ["zoobench", "tune", one.model, "--backends", one.backend]
     words += ["--precision", one.precision.value] if one.precision is not Precision.FP32 else []
     words += ["--batch-sizes", str(one.batch)] if one.batch != 1 else []
-    return shlex.join(words)
+    return command_line(words)
 
 
 def with_tuned(request: Request, tuned: Sequence[Tuned], fingerprint: str, cpus: int) -> Request:

@@ -13,6 +13,8 @@ from functools import lru_cache
 from typing import Literal
 from urllib.parse import quote
 
+from zoobench.errors import printable
+
 LONGEST_TEXT = 500
 
 
@@ -97,8 +99,8 @@ def plain(text: str) -> str:
 
 
 def command_text(block: Command) -> str:
-    """What is typed, line by line, as `plain` but whole: a command that lost its end is another one."""
-    return "\n".join(line if line.isprintable() else _visible(line) for line in block.lines)
+    """What is typed, line by line and whole: a command that lost its end, or a space, is another one."""
+    return "\n".join(map(printable, block.lines))
 
 
 def _visible(text: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +14,7 @@ from zoobench.results.query import Loaded, Run, load_run
 from zoobench.results.record import Record
 from zoobench.results.row import Row
 from zoobench.results.select import Selection
+from zoobench.shell import command_line, flag_words
 from zoobench.show.document import Block, Column, Command, Heading, Items, Paragraph, Table
 from zoobench.show.numbers import (
     DASH,
@@ -314,4 +314,4 @@ def _command(
     }
     said = words if len(alike) == 1 else [case.id]
     run = folders[record.run_id].name
-    return f"zoobench explain {shlex.join([run, *said])} --results-dir {shlex.quote(str(results_dir))}"
+    return command_line(["zoobench", "explain", run, *said, *flag_words("--results-dir", str(results_dir))])

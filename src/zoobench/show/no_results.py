@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 from zoobench.results.watch import Folder, State
+from zoobench.shell import command_line, flag_words, shell_word
 from zoobench.show.document import Block, Command, Heading, Items, Paragraph
 
 MOST_PROBLEMS, MOST_ALIKE = 20, 3
@@ -32,7 +32,7 @@ def explained(folder: Folder) -> list[Block]:
             return _page(
                 "One run, not a results folder",
                 f"{where} is the folder of a single run. Name the results folder that it lies in:",
-                (f"zoobench dashboard {shlex.quote(str(home))}",),
+                (f"zoobench dashboard {shell_word(str(home))}",),
             )
         case State.FOREIGN:
             return _page(
@@ -84,7 +84,9 @@ def problem_list(problems: tuple[str, ...], most: int = MOST_PROBLEMS) -> list[B
 
 
 def _measure(folder: Path) -> str:
-    return f"zoobench run --models resnet18 --results-dir {shlex.quote(str(folder))}"
+    return command_line(
+        ["zoobench", "run", "--models", "resnet18", *flag_words("--results-dir", str(folder))]
+    )
 
 
 def _page(title: str, text: str, commands: tuple[str, ...]) -> list[Block]:

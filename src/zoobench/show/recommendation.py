@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from zoobench.judge.recommend import Exclusion, Recommendation, Relaxation
 from zoobench.judge.scope import REMOTE, load_label
 from zoobench.judge.wanted import Faithful, Limit, Standing
 from zoobench.results.row import RankedRow
+from zoobench.shell import command_line
 from zoobench.show.document import Block, Column, Command, Heading, Items, Paragraph, Table
 from zoobench.show.measures import cell_of, clients_of, short_name, told
 from zoobench.show.numbers import (
@@ -416,7 +416,7 @@ def _gaps(gaps: Sequence[Gap], results_dir: Path) -> Iterator[Block]:
 
 def commands(gap: Gap, results_dir: Path, most: int | None = MOST_COMMANDS) -> tuple[str, ...]:
     """The gap's runs as they are typed into a shell."""
-    return tuple(shlex.join(ask.words(str(results_dir))) for ask in gap.asks[:most])
+    return tuple(command_line(ask.words(str(results_dir))) for ask in gap.asks[:most])
 
 
 def _capital(text: str) -> str:

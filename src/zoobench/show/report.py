@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +29,7 @@ from zoobench.results.query import (
 from zoobench.results.record import Record
 from zoobench.results.row import Row, row_of
 from zoobench.results.samples import call_times_ms
+from zoobench.shell import command_line, flag_words, shell_word
 from zoobench.show import sections
 from zoobench.show.accuracy import accuracy_section
 from zoobench.show.charts.bars import Chart, latency_chart, speedup_chart
@@ -122,7 +122,15 @@ def _write_report(results_dir: Path, output: Path, fmt: Format, max_drop: float 
     page = _Page(views_of(cells), loaded, f"{output.stem}_charts", results_dir, whole=fmt == "html")
     margin = "" if max_drop is None else f" {DropLimit('--max-drop', DROP, max_drop).said}"
     blocks = page.blocks(
-        f"zoobench report --results-dir {_word(results_dir)} --output {_word(output)}{margin}"
+        command_line(
+            [
+                "zoobench",
+                "report",
+                *flag_words("--results-dir", str(results_dir)),
+                *flag_words("--output", str(output)),
+            ]
+        )
+        + margin
     )
     charts: list[Path] = []
     if fmt == "md":
@@ -141,16 +149,13 @@ def _write_json(results_dir: Path, output: Path) -> ReportFiles:
     return ReportFiles(output, None, (), len(pairs), tuple(loaded.problems))
 
 
-def _word(path: Path) -> str:
-    return shlex.quote(str(path))
-
-
 def _check_not_empty(results_dir: Path, loaded: Loaded[Any]) -> None:
     if loaded.records:
         return
     if not loaded.problems:
         raise UsageError(
-            f"'{results_dir}' holds no results yet; measure first with `zoobench run --results-dir {results_dir}`"
+            f"'{results_dir}' holds no results yet; measure first with "
+            f"`{command_line(['zoobench', 'run', *flag_words('--results-dir', str(results_dir))])}`"
         )
     more = f" (and {len(loaded.problems) - 1} more)" if len(loaded.problems) > 1 else ""
     raise UsageError(f"no record in '{results_dir}' can be read: {loaded.problems[0]}{more}")
@@ -316,10 +321,10 @@ def typed(argv: Sequence[str]) -> str:
     if program.endswith("__main__.py"):
         program = "python -m zoobench"
     elif program.endswith(".py"):
-        program = f"python {shlex.quote(Path(program).name if program.startswith('/') else program)}"
+        program = f"python {shell_word(Path(program).name if program.startswith('/') else program)}"
     else:
-        program = shlex.quote(Path(program).name)
-    return f"{program} {shlex.join(words)}".rstrip()
+        program = shell_word(Path(program).name)
+    return f"{program} {command_line(words)}".rstrip()
 
 
 def _json_text(pairs: Sequence[tuple[Record, Record | None]], problems: Sequence[str]) -> str:
