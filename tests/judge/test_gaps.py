@@ -6,6 +6,7 @@ import itertools
 from collections import Counter
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.judge.rows import cell, speaker
@@ -167,6 +168,41 @@ def test_the_model_is_named_as_it_was_typed() -> None:
     assert found is not None
     assert found.asks[0].models == ("./nets/my net.onnx", "./smollm2")
     assert found.asks[0].rest[-2:] == ("--registry", "mine.toml")
+
+
+@pytest.mark.parametrize(
+    ("said", "carried"),
+    [
+        (["--allow-pickle"], ["--allow-pickle"]),
+        (["--allow_pickle=TRUE"], ["--allow-pickle"]),
+        (["--allow-pickle=false"], []),
+        (["--allow-pickle=0", "--task", "t"], ["--task", "t"]),
+        (["--dataset_config", "x"], ["--dataset-config", "x"]),
+        (["--registry=a=b"], ["--registry", "a=b"]),
+        (["--registry=-r.yaml", "--inputs=--weights"], ["--registry", "-r.yaml", "--inputs", "--weights"]),
+        (["--dataset"], []),
+    ],
+)
+def test_flags_are_carried_as_the_command_line_reads_them(said: list[str], carried: list[str]) -> None:
+    assert Carried.of(["zoobench", "run", *said]).flags == tuple(carried)
+
+
+def test_a_value_that_looks_like_a_flag_is_typed_behind_an_equals_sign() -> None:
+    rest = (
+        "--io-binding",
+        "--registry",
+        "-r.yaml",
+        "--allow-pickle",
+        "--inputs",
+        "--x",
+        "--options",
+        "a=1",
+        "b=2",
+    )
+    said = Ask(("a",), ("b",), ("fp32",), (1,), rest).words("-x")
+    assert said[-9:] == (
+        "1", "--io-binding", "--registry=-r.yaml", "--allow-pickle", "--inputs=--x", "--options", "a=1", "b=2", "--results-dir=-x",
+    )  # fmt: skip
 
 
 def test_the_load_is_asked_for_again() -> None:

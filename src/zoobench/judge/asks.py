@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from zoobench.judge.scope import own_options
 from zoobench.results.row import RankedRow
+from zoobench.shell import flag_words
 from zoobench.terms import LOAD_OPTIONS, TOKENS, OptionValue
 from zoobench.units import written
 
@@ -26,12 +28,17 @@ _FLAG_OF = {
 _TIMED = {"batch_timeout_ms": "--batch-timeout", "ttft_limit_ms": "--max-ttft", "tpot_limit_ms": "--max-tpot"}
 
 
-_CARRIED = {
-    "--registry": 1, "--task": 1, "--weights": 1, "--allow-pickle": 0, "--dataset": 1, "--samples": 1, "--split": 1,
-    "--dataset-config": 1, "--image-column": 1, "--label-column": 1, "--calibration": 1, "--calibration-samples": 1,
-    "--calibration-split": 1, "--inputs": 1,
-}  # fmt: skip
-"""Flags of a run without which its models cannot be found, or are not the same, or lose what was known of them → values."""
+_CARRIED = frozenset(
+    (
+        "--registry", "--task", "--weights", "--dataset", "--samples", "--split", "--dataset-config", "--image-column",
+        "--label-column", "--calibration", "--calibration-samples", "--calibration-split", "--inputs",
+    )
+)  # fmt: skip
+"""Flags with one value without which a run's models cannot be found, or are not the same, or lose what was known of them."""
+_PICKLE = "--allow-pickle"
+_SWITCHES = (_PICKLE, "--io-binding")
+_YES = ("yes", "y", "1", "true", "t")
+"""What turns a switch on behind its `=`, as the command line takes it."""
 
 
 @dataclass(frozen=True)
@@ -49,27 +56,33 @@ class Carried:
     @classmethod
     def of(cls, argv: Sequence[str]) -> Carried:
         """From the words of a command."""
-        flags: list[str] = []
+        flags: dict[str, tuple[str, ...]] = {}
         typed: dict[str, str] = {}
-        flag = ""
-        words = [part for word in argv for part in _split(word)]
-        for at, word in enumerate(words):
-            if word.startswith("--"):
-                flag = word
-                values = words[at + 1 : at + 1 + _CARRIED.get(word, 0)]
-                if word in _CARRIED and word not in flags and len(values) == _CARRIED[word]:
-                    flags += [word, *values]
-            elif flag == "--models" and ("/" in word or "." in word):
+        for flag, value in _said(argv):
+            if flag == _PICKLE and (value is None or value.lower() in _YES):
+                flags[flag] = (flag,)
+            elif flag in _CARRIED and value is not None:
+                flags.setdefault(flag, (flag, value))
+            elif flag == "--models" and value is not None and ("/" in value or "." in value):
                 # As the catalog names what is local: the file's name, or the folder's with a slash behind it.
-                name = re.sub(r"[^\w.+-]+", "_", word.rstrip("/").rpartition("/")[2], flags=re.ASCII)
-                typed |= {name: word, f"{name}/": word}
-        return cls(tuple(flags), typed)
+                name = re.sub(r"[^\w.+-]+", "_", value.rstrip("/").rpartition("/")[2], flags=re.ASCII)
+                typed |= {name: value, f"{name}/": value}
+        return cls(tuple(word for words in flags.values() for word in words), typed)
 
 
-def _split(word: str) -> tuple[str, ...]:
-    """`--flag=value` as two words."""
-    flag, equals, value = word.partition("=")
-    return (flag, value) if equals and flag.startswith("--") else (word,)
+def _said(argv: Sequence[str]) -> Iterator[tuple[str, str | None]]:
+    """Each flag with each of its values, which stand behind it or behind its `=`; None: the flag by itself.
+
+    The command line takes `--dataset_config` for `--dataset-config`.
+    """
+    flag = ""
+    for word in argv:
+        if word.startswith("--"):
+            name, equals, value = word.partition("=")
+            flag = name.replace("_", "-")
+            yield flag, value if equals else None
+        else:
+            yield flag, word
 
 
 @dataclass(frozen=True)
@@ -113,21 +126,23 @@ class Ask:
         return (
             "zoobench",
             "run",
-            *_listed("--models", self.models),
-            *_listed("--backends", self.backends),
-            *_listed("--precisions", self.precisions),
-            *_listed("--batch-sizes", [str(batch) for batch in self.batches]),
-            *self.rest,
-            "--results-dir",
-            results_dir,
+            *flag_words("--models", *self.models),
+            *flag_words("--backends", *self.backends),
+            *flag_words("--precisions", *self.precisions),
+            *flag_words("--batch-sizes", *map(str, self.batches)),
+            *_joined(self.rest),
+            *flag_words("--results-dir", results_dir),
         )
 
 
-def _listed(flag: str, values: Sequence[str]) -> tuple[str, ...]:
+def _joined(words: Sequence[str]) -> Iterator[str]:
     """A value that looks like a flag is joined to its own."""
-    if any(value.startswith("-") for value in values):
-        return tuple(f"{flag}={value}" for value in values)
-    return (flag, *values)
+    rest = iter(words)
+    for word in rest:
+        if word.startswith("--") and word not in _SWITCHES:
+            yield from flag_words(word, *itertools.islice(rest, 1))
+        else:
+            yield word
 
 
 def wish_of(
