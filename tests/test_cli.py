@@ -420,3 +420,29 @@ def test_a_model_is_never_overwritten_by_what_is_made_of_it(
     with pytest.raises(UsageError, match=said):
         make("net.onnx", Path(output))
     assert Path("net.onnx").read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize(
+    ("error", "command", "code", "said"),
+    [
+        (RuntimeError("odd"), "recommend", 70, "unexpected RuntimeError: odd; --debug shows the traceback"),
+        (OSError("full"), "recommend", 70, "the output cannot be written (full)"),
+        (OSError("full"), "run", 70, "the output cannot be written (full); what was measured is kept"),
+        (KeyboardInterrupt(), "recommend", 130, "interrupted"),
+        (KeyboardInterrupt(), "tune", 130, "interrupted; what was measured is kept, run again to continue"),
+    ],
+)
+def test_what_breaks_has_a_code_that_is_no_answer(
+    error: BaseException,
+    command: str,
+    code: int,
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def breaks(tokens: list[str]) -> None:
+        raise error
+
+    monkeypatch.setattr("zoobench.cli._dispatch", breaks)
+    assert main([command]) == code
+    assert capsys.readouterr().err == f"zoobench: {said}\n"

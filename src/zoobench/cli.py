@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from zoobench._version import __version__
-from zoobench.errors import INTERRUPTED_EXIT, USAGE_EXIT, UsageError, ZoobenchError, printable
+from zoobench.errors import INTERRUPTED_EXIT, SOFTWARE_EXIT, USAGE_EXIT, UsageError, ZoobenchError, printable
 
 if TYPE_CHECKING:
     from cyclopts import App
@@ -41,6 +41,9 @@ COMMANDS = {
 """The commands and their one-line help: the one home of both, here and in the full help."""
 
 CONFIG_FILE = "zoobench.toml"
+
+_MEASURING = ("run", "tune", "guard")
+_KEPT = "what was measured is kept"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -71,7 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         if debug:
             raise
-        return _complain("interrupted; what was measured is kept, run again to continue", INTERRUPTED_EXIT)
+        more = f"; {_KEPT}, run again to continue" if tokens[0] in _MEASURING else ""
+        return _complain(f"interrupted{more}", INTERRUPTED_EXIT)
     except BrokenPipeError:
         # The reader (head, less) has gone; nothing is left to say to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -79,7 +83,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if debug:
             raise
-        return _complain(f"the output cannot be written ({error}); what was measured is kept", 1)
+        more = f"; {_KEPT}" if tokens[0] in _MEASURING else ""
+        return _complain(f"the output cannot be written ({error}){more}", SOFTWARE_EXIT)
     except ModuleNotFoundError as error:
         if debug:
             raise
@@ -87,7 +92,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if debug:
             raise
-        return _complain(f"unexpected {type(error).__name__}: {error}; --debug shows the traceback", 1)
+        return _complain(
+            f"unexpected {type(error).__name__}: {error}; --debug shows the traceback", SOFTWARE_EXIT
+        )
 
 
 def entry(*words: str) -> NoReturn:

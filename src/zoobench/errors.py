@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 USAGE_EXIT = 2
+SOFTWARE_EXIT = 70
+"""What nobody foresaw, as sysexits.h numbers it: 1 is an answer of most commands."""
 INTERRUPTED_EXIT = 130
 _PLACE = re.compile(r"(Exception from|Check '.*' failed at) \S+:\d+:|FrontEnd API failed with \w+:")
 _LONGEST = 300

@@ -49,7 +49,7 @@ def recommend(
 ) -> int:
     """Say what to ship, under limits on latency, memory, accuracy and cost. It goes by stored results and measures nothing.
 
-    Exit codes: 0 something is recommended, 1 nothing holds every limit, 2 bad usage.
+    Exit codes: 0 something is recommended, 1 nothing holds every limit, 2 bad usage, 70 it broke.
 
     Parameters
     ----------
