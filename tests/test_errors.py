@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
 import importlib.util
 import json
@@ -13,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from zoobench import errors
-from zoobench.errors import first_line, install_extra, pip_install, pip_uninstall
+from zoobench.errors import first_line, install_extra, pip_install, pip_uninstall, unreadable
 
 
 @pytest.mark.parametrize(
@@ -77,3 +78,17 @@ def test_an_extra_comes_from_where_zoobench_came_from(
     assert install_extra("genai") == f"pip install '{checkout}[genai]'"
     told = None
     assert install_extra("genai") == "pip install 'zoobench[genai]'", "from an index"
+
+
+def test_permissions_are_blamed_only_where_they_are_to_blame(tmp_path: Path) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    for path, said in (
+        (loop, "Too many levels of symbolic links; a link in it leads to itself"),
+        (tmp_path / ("x" * 300), "File name too long; name a shorter one"),
+        (tmp_path, "Is a directory"),
+    ):
+        with pytest.raises(OSError, match=said.partition(";")[0]) as found:
+            path.read_bytes()
+        assert unreadable(found.value) == said
+    assert unreadable(PermissionError(errno.EACCES, "Permission denied")).endswith("; check its permissions")

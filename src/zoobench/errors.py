@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -67,6 +68,20 @@ def _checkout() -> Path | None:
     url = urlsplit(told.get("url", ""))
     folder = Path(unquote(url.path))
     return folder if url.scheme == "file" and (folder / "pyproject.toml").is_file() else None
+
+
+def unreadable(error: OSError) -> str:
+    """Why the system does not read a file or a folder, and what to do about it where that is known."""
+    said, advice = error.strerror or str(error), _ADVICE.get(error.errno or 0)
+    return f"{said}; {advice}" if advice else said
+
+
+_ADVICE = {
+    errno.EACCES: "check its permissions",
+    errno.EPERM: "check its permissions",
+    errno.ELOOP: "a link in it leads to itself",
+    errno.ENAMETOOLONG: "name a shorter one",
+}
 
 
 class ZoobenchError(Exception):

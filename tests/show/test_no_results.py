@@ -18,7 +18,7 @@ def test_every_state_names_the_folder_and_says_what_to_do(state: State) -> None:
     assert isinstance(blocks[0], Heading)
     text = to_markdown(blocks)
     assert "/data/my results" in text
-    assert any(word in text for word in ("zoobench run", "zoobench dashboard", "Upgrade", "permissions"))
+    assert any(word in text for word in ("zoobench run", "zoobench dashboard", "Upgrade", "looks again"))
 
 
 def test_many_problems_are_cut_and_counted() -> None:

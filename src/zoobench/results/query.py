@@ -17,7 +17,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
-from zoobench.errors import UsageError
+from zoobench.errors import UsageError, unreadable
 from zoobench.results.row import (
     R,
     RankedRow,
@@ -199,7 +199,7 @@ def run_folders(results_dir: Path) -> list[Path]:
         return sorted(p for p in runs.iterdir() if p.is_dir()) if runs.is_dir() else []
     except OSError as error:
         # A closed folder above lets nobody even ask whether there is one.
-        raise UsageError(f"cannot read '{runs}': {error.strerror}; check its permissions") from None
+        raise UsageError(f"cannot read '{runs}': {unreadable(error)}") from None
 
 
 def _read_lines(
@@ -231,7 +231,7 @@ def _read_lines(
     except FileNotFoundError:
         return
     except OSError as error:
-        loaded.problems.append(f"{file}: cannot be read: {error.strerror}; check its permissions")
+        loaded.problems.append(f"{file}: cannot be read: {unreadable(error)}")
 
 
 def _read_other_line(line: bytes, where: str, reader: _Reader[T], loaded: Loaded[T]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from zoobench.errors import UsageError
+from zoobench.errors import UsageError, unreadable
 from zoobench.outcome import Slot
 from zoobench.results.query import Loaded, latest, load_records, load_run, run_folders
 from zoobench.results.record import Record
@@ -59,7 +59,7 @@ def select(word: str, results_dir: Path) -> Selection:
         if word and (folder / RECORDS).is_file():
             return _selection(word, folder, folder)
     except OSError as error:
-        raise UsageError(f"{word!r} cannot be read: {error.strerror}; check its permissions") from error
+        raise UsageError(f"{word!r} cannot be read: {unreadable(error)}") from error
     runs = results_dir / RUNS
     known = [folder.name for folder in _listed(word, results_dir)]
     # A run that is just beginning, or was stopped before its first case, has none.
@@ -82,9 +82,7 @@ def _listed(word: str, results_dir: Path) -> list[Path]:
         if results_dir.is_dir():
             return run_folders(results_dir)
     except OSError as error:
-        raise UsageError(
-            f"--results-dir {results_dir} cannot be read: {error.strerror}; check its permissions"
-        ) from error
+        raise UsageError(f"--results-dir {results_dir} cannot be read: {unreadable(error)}") from error
     raise UsageError(
         f"{word!r} is no results folder, and there is no --results-dir {results_dir} to look in; "
         "`zoobench run` makes one"

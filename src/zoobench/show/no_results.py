@@ -45,7 +45,7 @@ def explained(folder: Folder) -> list[Block]:
             return [
                 Heading(2, "The folder cannot be read"),
                 *problem_list(folder.problems),
-                Paragraph("Check its permissions; this page looks again by itself."),
+                Paragraph("This page looks again by itself."),
             ]
         case State.NEWER:
             return [
