@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from zoobench.backends import BACKENDS
+from zoobench.errors import UsageError
 from zoobench.judge.asks import Carried
 from zoobench.judge.holes import Offer
 from zoobench.judge.recommend import Recommendation
@@ -35,6 +36,7 @@ def recommend(
 
 def recommend_from(loaded: Loaded[RankedRow], wanted: Wanted, scope: Scope | None = None) -> Recommendation:
     """`recommend` for results that were loaded already."""
+    _check_readable(loaded)
     offers = {
         name: Offer(row.device, row.precisions, row.tasks) for name, row in BACKENDS.items() if row.ranked
     }
@@ -46,3 +48,15 @@ def recommend_from(loaded: Loaded[RankedRow], wanted: Wanted, scope: Scope | Non
             offers=offers,
             carried={run.run_id: Carried.of(run.argv) for run in loaded.runs},
         )
+
+
+def _check_readable(loaded: Loaded[RankedRow]) -> None:
+    """Results that nobody can read are no reason to measure."""
+    if loaded.records or not loaded.problems:
+        return
+    if loaded.newer:
+        raise UsageError(
+            f"no record can be read: {loaded.newer:,} {'is' if loaded.newer == 1 else 'are'} of a newer zoobench; upgrade this one"
+        )
+    more = f" (and {len(loaded.problems) - 1} more)" if len(loaded.problems) > 1 else ""
+    raise UsageError(f"no record can be read: {loaded.problems[0]}{more}")

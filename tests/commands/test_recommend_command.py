@@ -201,3 +201,24 @@ def test_damaged_lines_are_told_and_the_rest_counts(
     Path("empty/runs").mkdir(parents=True)
     assert main(["recommend", "--results-dir", "empty"]) == 2
     assert "there are no results to recommend from" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (
+            b'{"schema_version": 99}\n' * 2,
+            "no record can be read: 2 are of a newer zoobench; upgrade this one",
+        ),
+        (b"torn\n" * 3, "no record can be read: "),
+    ],
+)
+def test_results_that_cannot_be_read_are_not_taken_for_none(
+    lines: bytes, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_results(Path("results"), [make_record()])
+    Path("results/runs/run-1/records.jsonl").write_bytes(lines)
+    assert main(["recommend"]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert said in last and "measure first" not in last
