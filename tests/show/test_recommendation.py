@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from tests.judge.rows import cell
 
 from zoobench.judge.payback import Payback, Pays
-from zoobench.show.recommendation import _payback
+from zoobench.judge.recommend import recommend
+from zoobench.judge.wanted import Wanted
+from zoobench.results.row import changed
+from zoobench.show.document import to_markdown
+from zoobench.show.recommendation import _payback, answer, recommendation_blocks
+from zoobench.terms import VerdictValue
 
 
 @pytest.mark.parametrize(
@@ -17,3 +24,25 @@ def test_the_parts_of_a_payback_add_up(made_s: float, load_s: float, said: str) 
     one = cell()
     pays = Payback(one, Pays.AFTER, made_s=made_s, load_s=load_s, saving_ms=13.6, calls=435)
     assert said in _payback(pays, one, None)
+
+
+def test_what_has_no_verdict_is_not_called_unstable() -> None:
+    unknown = changed(cell(backend="openvino", p50=5), verdict=None)
+    shaky = cell(backend="pytorch", p50=6, verdict=VerdictValue.UNSTABLE)
+    for rows, said in (
+        ([unknown], "**No verdict:** resnet18 · openvino"),
+        ([shaky], "and is unstable, so"),
+        ([unknown, shaky], "and are unstable or have no verdict, so"),
+    ):
+        found = recommend([cell(), *rows], Wanted())
+        text = to_markdown(recommendation_blocks(found, Path("results")))
+        assert said in text
+        assert ("nstable" in text.partition("## The best")[0]) is (shaky in rows)
+    assert "(no verdict)" in answer(recommend([unknown], Wanted()))
+
+
+def test_equals_on_the_front_are_not_said_to_be_better() -> None:
+    found = recommend([cell(), cell(backend="openvino")], Wanted())
+    assert len(found.front) == 2
+    text = to_markdown(recommendation_blocks(found, Path("results")))
+    assert "None is beaten" in text and "better than every other" not in text

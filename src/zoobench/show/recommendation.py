@@ -79,7 +79,6 @@ def answer(found: Recommendation) -> str:
     best = found.best
     if best is None:
         return _no_answer(found)
-    mark = "" if best.verdict is VerdictValue.VALID else " (⚠ unstable)"
     task = found.question.task
     unit = f"{unit_of(task)}s/s"
     facts = [
@@ -98,7 +97,15 @@ def answer(found: Recommendation) -> str:
     if price is not None and found.goal.kind != "money":
         facts.append(_told_measure(cost_of(task, price), best))
     known = [fact for fact in facts if DASH not in fact]
-    return f"Ship {_configuration(best)}{mark}: {', '.join(known)}."
+    return f"Ship {_configuration(best)}{_DOUBT[best.verdict]}: {', '.join(known)}."
+
+
+_DOUBT = {
+    VerdictValue.VALID: "",
+    VerdictValue.UNSTABLE: " (⚠ unstable)",
+    VerdictValue.INVALID: " (invalid)",
+    None: " (no verdict)",
+}
 
 
 def _configuration(row: RankedRow) -> str:
@@ -195,16 +202,22 @@ def _about_best(found: Recommendation, best: RankedRow) -> Iterator[tuple[str, s
     for caution in found.cautions:
         yield "Caution:", caution + "."
     if found.better_if_steady:
-        first = found.better_if_steady[0]
-        yield (
-            "Unstable:",
-            f"{_names(found.better_if_steady)} read{'s' if len(found.better_if_steady) == 1 else ''} better "
-            f"({told(found.goal, first)}) and {'is' if len(found.better_if_steady) == 1 else 'are'} unstable, so valid ones come "
-            "first; measure again before you decide.",
-        )
+        yield _shaky(found, found.better_if_steady)
     pays = found.paybacks.get(id(best))
     if pays is not None:
         yield "Breaks even:", _payback(pays, best, found.wanted.calls)
+
+
+def _shaky(found: Recommendation, rows: Sequence[RankedRow]) -> tuple[str, str]:
+    """Of rows whose number may move, or of which it is not known."""
+    one = len(rows) == 1
+    unstable = f"{'is' if one else 'are'} unstable" if any(row.verdict for row in rows) else ""
+    unknown = f"{'has' if one else 'have'} no verdict" if any(row.verdict is None for row in rows) else ""
+    return (
+        "Unstable:" if unstable else "No verdict:",
+        f"{_names(rows)} read{'s' if one else ''} better ({told(found.goal, rows[0])}) and "
+        f"{' or '.join(filter(None, (unstable, unknown)))}, so valid ones come first; measure again before you decide.",
+    )
 
 
 def _ties(found: Recommendation, best: RankedRow) -> str:
@@ -393,7 +406,7 @@ def _front(found: Recommendation) -> Iterator[Block]:
     ]
     yield make_table(fields, rows)
     more = len(found.front) - len(rows)
-    said = "Each is better than every other one in something; intervals are not asked."
+    said = "None is beaten: what is better in one of these is worse in another. Equals stay, and intervals are not asked."
     if more > 0:
         said += f" {more} more are on it."
     if found.front_unplaced:
