@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -270,6 +271,9 @@ class TestScope:
         assert "ffee9c21, another machine" in found.asides[0]
         other = recommend([here, there], Wanted(), Scope(machine="ffee"))
         assert other.question.fingerprint == OTHER_MACHINE.fingerprint
+        longer = [here, changed(here, fingerprint=f"{here.fingerprint}0")]
+        exact = recommend(longer, Wanted(), Scope(machine=here.fingerprint))
+        assert exact.question.fingerprint == here.fingerprint
         with pytest.raises(UsageError, match=r"--machine 'abc' begins no machine's fingerprint here"):
             recommend([here, there], Wanted(), Scope(machine="abc"))
 
@@ -303,7 +307,7 @@ class TestScope:
         )
         asked = recommend([cell(p50=10), bound], Wanted(), Scope(load={"io_binding": True}))
         assert best(asked) == "resnet18 onnx_cuda fp32 1"
-        with pytest.raises(UsageError, match="--io-binding: no result is of it here"):
+        with pytest.raises(UsageError, match="--io-binding: no result here was measured with"):
             recommend([cell(p50=10)], Wanted(), Scope(load={"io_binding": True}))
 
     def test_a_server_is_another_machine(self) -> None:
@@ -634,3 +638,22 @@ def test_a_rounded_limit_that_lets_in_more_names_what_is_best_then() -> None:
 
 def test_a_price_is_an_hour_s() -> None:
     assert price_per_hour("0.40/h", "--price") == 0.4
+
+
+def test_a_load_that_no_result_has_is_not_listed_as_a_value() -> None:
+    scope = Scope(load={"prompt_tokens": 5})
+    with pytest.raises(
+        UsageError, match=r"^--prompt-tokens 5: no result here was measured with --prompt-tokens$"
+    ):
+        recommend([cell()], Wanted(), scope)
+    with pytest.raises(UsageError, match=r"^--prompt-tokens 5: no result is of it here; there is 128$"):
+        recommend([speaker()], Wanted(), scope)
+    with pytest.raises(UsageError, match=r"^--io-binding: no result here was measured with --io-binding$"):
+        recommend([cell()], Wanted(), Scope(load={"io_binding": True}))
+
+
+@given(st.decimals("0.0001", "99.9999", places=4))
+def test_a_share_is_printed_as_short_as_it_was_typed(percents: Decimal) -> None:
+    typed = f"{percents:f}".rstrip("0").rstrip(".")
+    (held,) = (one for one in limits_of(Wanted(max_drop=margin_of(f"{typed}%")), "image_classification"))
+    assert held.written == f"{typed}%"

@@ -188,7 +188,8 @@ def _of_task(kinds: _Kinds, asked: str | None) -> _Kinds:
 def _of_machine(kinds: _Kinds, asked: str | None, asides: list[str]) -> _Kinds:
     known = _counted(kinds, lambda kind: kind.place)
     if asked is not None:
-        fitting = [name for name in known if name.startswith(asked)]
+        # The whole of one may be the beginning of another.
+        fitting = [asked] if asked in known else [name for name in known if name.startswith(asked)]
         if len(fitting) != 1 or not asked:
             what = "no machine's" if not fitting or not asked else f"{len(fitting)} machines'"
             raise UsageError(
@@ -232,11 +233,10 @@ def _of_load(kinds: _Kinds, scope: Scope, asides: list[str]) -> _Kinds:
         }
         if not found:
             rows = itertools.chain.from_iterable(kinds.values())
-            seen = {str((row.options or {}).get(name, "none")) for row in rows}
-            said = "" if value is True else f" {value}"
-            raise UsageError(
-                f"--{name.replace('_', '-')}{said}: no result is of it here; there is {_some(seen)}"
-            )
+            seen = {str(one) for row in rows if (one := (row.options or {}).get(name)) is not None}
+            flag, said = f"--{name.replace('_', '-')}", "" if value is True else f" {value}"
+            there = f"is of it here; there is {_some(seen)}" if seen else f"here was measured with {flag}"
+            raise UsageError(f"{flag}{said}: no result {there}")
         kinds = found
     loads = {kind.asked for kind in kinds}
     if len(loads) == 1:

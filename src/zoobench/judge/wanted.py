@@ -209,7 +209,7 @@ class Limit:
             case "bytes":
                 return _bytes(value)
             case "share":
-                return f"{written(value * 100)}%"
+                return f"{_percents(self.bound)}%"
             case _:
                 return written(value)
 
@@ -310,6 +310,16 @@ def _limits(wanted: Wanted, task: str) -> Iterator[Limit]:
 def _rounded(value: float, *, up: bool) -> Decimal:
     """Three significant digits on the side that is asked for, never the other one."""
     return Context(prec=3, rounding=ROUND_CEILING if up else ROUND_FLOOR).create_decimal(Decimal(value))
+
+
+def _percents(share: float) -> str:
+    """The shortest number of percents that is read back as this very share; where none is, the nearest one."""
+    exact = Decimal(repr(share)) * 100
+    for digits in range(1, 18):
+        short = Context(prec=digits).plus(exact)
+        if float(short) / 100 == share:
+            return written(short)
+    return written(exact)
 
 
 def _bytes(value: Decimal) -> str:
