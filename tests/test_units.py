@@ -148,9 +148,12 @@ def test_a_rate_and_a_price() -> None:
             UsageError, match=r"a price an hour is needed, such as 0\.40/h, without a currency"
         ):
             price_per_hour(text, "--price")
-    for read in (rate_per_s, price_per_hour):
-        with pytest.raises(UsageError, match="it must be above 0 and finite"):
-            read("0/h" if read is price_per_hour else "0", "x")
+    with pytest.raises(UsageError, match="it must be above 0 and finite"):
+        rate_per_s("0", "x")
+    assert [price_per_hour(text, "x") for text in ("0.000001/h", "1000000/h")] == [1e-6, 1e6]
+    for text in ("0/h", "1e-7/h", "1000000.1/h", "1e300/h"):
+        with pytest.raises(UsageError, match=rf"^x '{text}': it must lie from 0\.000001/h to 1000000/h$"):
+            price_per_hour(text, "x")
 
 
 @given(st.one_of(st.text(max_size=12), st.from_regex(r"[0-9.eE+-]{1,6} ?[nuµμmsſS%]{0,3}", fullmatch=True)))

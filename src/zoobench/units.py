@@ -20,6 +20,8 @@ _TO_BYTES = {
 _SIZE = re.compile(rf"({_NUMBER})\s*([a-z]+)?", re.IGNORECASE | re.ASCII)
 _RATE = re.compile(rf"({_NUMBER})\s*(/\s*s)?", re.IGNORECASE | re.ASCII)
 _PRICE = re.compile(rf"({_NUMBER})\s*(/\s*(?:h|hour))?", re.IGNORECASE | re.ASCII)
+_PRICES = (1e-6, 1e6)
+"""What a machine may cost an hour: beyond it is a slip of the hand, and of no currency."""
 _SHARE = re.compile(rf"({_NUMBER})\s*(%)?", re.IGNORECASE)
 
 
@@ -116,7 +118,11 @@ def price_per_hour(text: object, where: str) -> float:
         raise UsageError(f"{where} {text!r}: a price an hour is needed, such as 0.40/h, without a currency")
     if found[2] is None:
         raise UsageError(f"{where} {text!r}: the unit is missing; write {found[1]}/h")
-    return _positive(float(found[1]), text, where)
+    price = float(found[1])
+    least, most = _PRICES
+    if not least <= price <= most:
+        raise UsageError(f"{where} {text!r}: it must lie from {written(least)}/h to {written(most)}/h")
+    return price
 
 
 def written(value: float | Decimal) -> str:

@@ -8,6 +8,8 @@ from zoobench.terms import Interval
 
 DASH = "—"
 DIGITS = 3
+_MOST_DECIMALS = 15
+"""So that what is next to nothing does not fill a line."""
 GREEN_BELOW_MS = 10.0
 RED_ABOVE_MS = 50.0
 
@@ -39,7 +41,7 @@ def decimals_for(value: float) -> int:
         return 0
     places = DIGITS - 1 - math.floor(math.log10(abs(value)))
     gains_a_digit = round(abs(value), places) >= 10.0 ** (DIGITS - places)
-    return min(max(0, places - gains_a_digit), 9)
+    return min(max(0, places - gains_a_digit), _MOST_DECIMALS)
 
 
 def format_number(value: float | None) -> str:
