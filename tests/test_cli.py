@@ -176,6 +176,8 @@ def test_a_dry_run_measures_nothing(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert run("--dry-run", "--batch-sizes", "1", "2", "--precisions", "fp32", "int4") == 0
     out = capsys.readouterr().out
     assert "2 cells would be measured" in out and "int4" in out
+    assert run("--dry-run") == 0
+    assert "1 cell would be measured" in capsys.readouterr().out
     assert not (tmp_path / "results").exists()
 
 

@@ -175,6 +175,21 @@ def test_a_dry_run_leaves_out_what_is_held(capsys: pytest.CaptureFixture[str]) -
     assert "fake: 2 configurations" in out and "fake_slowdown" not in out
 
 
+@pytest.mark.parametrize("output", ["x.txt", "a=b.toml", "folder.toml"])
+def test_a_dry_run_refuses_what_the_search_would(output: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("folder.toml").mkdir()
+    assert main([*TUNE, "--dry-run", "--output", output]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and "--output " in err and output in err
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_a_dry_run_of_nothing_is_exit_2(form: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["tune", "resnet18", "--backends", "fake", "--precision", "int4", "--dry-run", *form]
+    assert main(words) == 2
+    assert "fake does not run int4 here" in capsys.readouterr().out
+
+
 def test_nothing_to_tune_is_exit_2_and_says_why(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["tune", "resnet18", "--backends", "fake", "--precision", "int4"]
     assert main(words) == 2

@@ -111,14 +111,14 @@ def tune(
         registry=registry,
     )
     check_tunable(asked)
-    if dry_run:
-        return _dry_run(
-            asked, as_json=as_json, batch_sought=minimize is Goal.THROUGHPUT and batch_sizes is None
-        )
     file = check_writable(output)
     # Before anything is measured: what stands there is kept, or must not be overwritten.
     if file.exists():
         read_tuned(file, "--output")
+    if dry_run:
+        return _dry_run(
+            asked, as_json=as_json, batch_sought=minimize is Goal.THROUGHPUT and batch_sizes is None
+        )
     settings = Settings(
         results_dir=results_dir,
         on_existing=on_existing,
@@ -206,10 +206,11 @@ def _dry_run(asked: Request, *, as_json: bool, batch_sought: bool) -> int:
     cpus = usable_cpu_count()
     inventory = Inventory(cpus, open_executor("local").probe(asked.backends))
     found = [_foresee(replace(asked, backends=[name]), inventory, cpus) for name in asked.backends]
+    foreseen = any(each.skipped is None for each in found)
     if as_json:
         print_json([asdict(each) for each in found])
-        return 0
-    if batch_sought:
+        return 0 if foreseen else USAGE_EXIT
+    if batch_sought and foreseen:
         print(
             f"first the defaults at batch 1, 2, 4, … until the knee, to {LARGEST_BATCH} at most, {CURVE_S:g} s each; then at the batch that "
             "is chosen:"
@@ -218,7 +219,7 @@ def _dry_run(asked: Request, *, as_json: bool, batch_sought: bool) -> int:
         print(printable(each.line))
         for label in each.configurations:
             print(f"  {label}")
-    return 0
+    return 0 if foreseen else USAGE_EXIT
 
 
 def _foresee(asked: Request, inventory: Inventory, cpus: int) -> _Foreseen:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from zoobench.show.numbers import format_bytes, format_share
+from zoobench.show.numbers import counted, format_bytes, format_share
 from zoobench.terms import TEXT
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def estimate_tables(found: Estimate) -> list[RenderableType]:
     """The cells, the downloads and the time of a run that was not made."""
     asked = ["Asked"] if any(cell["asked"] for cell in found.cells) else []
     cells = _table("Model", "Backend", "Precision", "Batch", "Device", "Threads", *asked)
-    cells.title = f"{len(found.cells)} cells would be measured"
+    cells.title = f"{counted(len(found.cells), 'cell')} would be measured"
     for cell in found.cells:
         cells.add_row(
             *(
