@@ -139,7 +139,7 @@ def find_record(run_folder: Path, measurement_key: str) -> Record:
         UsageError: the file cannot be read, or holds no such record any more.
     """
     file = run_folder / RECORDS
-    wanted = measurement_key.encode()
+    wanted = measurement_key.encode(errors="surrogatepass")
     found: Record | None = None
     try:
         with file.open("rb") as lines:

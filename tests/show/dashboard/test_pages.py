@@ -393,3 +393,20 @@ def test_filters_that_fit_nothing_can_be_cleared(page: str, app: App) -> None:
     app.run()
     assert app.value("model") == ""
     assert "these filters" not in app.html
+
+
+@pytest.mark.parametrize(
+    ("name", "page"),
+    [
+        *(("resnet18", page) for page in ("leaderboard", "history", "detail", "compare")),
+        *((name, page) for name in ("onnx_cpu", "run-1", FINGERPRINT) for page in ("leaderboard", "detail")),
+    ],
+)
+def test_a_name_that_is_no_unicode_breaks_no_page(
+    name: str, page: str, results: Path, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for file in results.glob("runs/*/records.jsonl"):
+        text = file.read_text("utf-8")
+        assert f'"{name}"' in text
+        file.write_text(text.replace(f'"{name}"', r'"a\ud800b"'), "utf-8")
+    app.open(page)

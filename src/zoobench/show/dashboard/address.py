@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
+from zoobench.show.document import plain
+
 LONGEST, MOST_VALUES = 200, 400
 """Characters of a value, and values of one name, that are looked at."""
 _KEPT, _WRITTEN, _TOUCHED = "address:kept", "address:written", "address:touched"
@@ -62,7 +64,9 @@ class Address:
         known = self._known(name, options, what or label.lower(), most=1)
         start = known[0] if known else standard
         self._begin(name, start, lambda now: now in options)
-        chosen = st.selectbox(label, options, key=_key(name), format_func=said, on_change=_touch)
+        chosen = st.selectbox(
+            label, options, key=_key(name), format_func=lambda o: plain(said(o)), on_change=_touch
+        )
         self._keep(name, [chosen], [] if always else [standard])
         return chosen
 
@@ -80,7 +84,12 @@ class Address:
         known = self._known(name, options, what or label.lower(), most=MOST_VALUES)
         self._begin(name, known, lambda now: isinstance(now, list) and set(now) <= set(options))
         chosen = st.multiselect(
-            label, options, key=_key(name), format_func=said, on_change=_touch, placeholder=placeholder
+            label,
+            options,
+            key=_key(name),
+            format_func=lambda o: plain(said(o)),
+            on_change=_touch,
+            placeholder=placeholder,
         )
         self._keep(name, chosen, [])
         return chosen
@@ -163,12 +172,17 @@ class Address:
 
     def _keep(self, name: str, chosen: list[str], default: list[str]) -> None:
         self._kept[name] = chosen
-        if chosen != default:
+        if chosen != default and all(map(_fits_an_address, chosen)):
             self._chosen[name] = chosen
 
 
 def _key(name: str) -> str:
     return f"choose:{name}"
+
+
+def _fits_an_address(value: str) -> bool:
+    """A lone surrogate, which JSON can hold and UTF-8 cannot, fits none."""
+    return value.isprintable() or not any("\ud800" <= c <= "\udfff" for c in value)
 
 
 def _touch() -> None:

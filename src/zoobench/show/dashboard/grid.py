@@ -32,7 +32,7 @@ def show_grid(table: Table, names: Sequence[str], key: str, alt: str) -> list[st
         alt: what it holds, for those who cannot see it.
     """
     # Streamlit keeps the places of chosen rows, which would be other rows after a filter.
-    state = f"{key}:{crc32(chr(10).join(names).encode()):x}"
+    state = f"{key}:{crc32(chr(10).join(names).encode(errors='surrogatepass')):x}"
     event: Any = st.dataframe(
         _styled(table),
         column_order=_in_sight([column.head for column in table.columns]),
