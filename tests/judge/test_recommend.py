@@ -274,6 +274,8 @@ class TestScope:
         longer = [here, changed(here, fingerprint=f"{here.fingerprint}0")]
         exact = recommend(longer, Wanted(), Scope(machine=here.fingerprint))
         assert exact.question.fingerprint == here.fingerprint
+        with pytest.raises(UsageError, match=f"there is {here.fingerprint}, {here.fingerprint}0$"):
+            recommend(longer, Wanted(), Scope(machine="abc"))
         with pytest.raises(UsageError, match=r"--machine 'abc' begins no machine's fingerprint here"):
             recommend([here, there], Wanted(), Scope(machine="abc"))
 

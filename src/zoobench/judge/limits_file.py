@@ -9,6 +9,7 @@ from typing import Any
 from zoobench import toml_files
 from zoobench.errors import UsageError
 from zoobench.judge.limits import DEFAULT_PERCENTILE, PERCENTILES, Limit
+from zoobench.shell import command_line, flag_words
 from zoobench.spec import ModelSpec
 from zoobench.terms import Precision
 from zoobench.units import duration_ms
@@ -23,9 +24,8 @@ def read_limits(file: Path) -> list[Limit]:
     Raises:
         UsageError: it cannot be read, or an entry is not valid; the message names the entry.
     """
-    entries = toml_files.read_tables(
-        file, "limit", said=f"--limits {file}", advice=f"`zoobench guard --set-limits {file}` writes one"
-    )
+    command = command_line(["zoobench", "guard", *flag_words("--set-limits", str(file))])
+    entries = toml_files.read_tables(file, "limit", said=f"--limits {file}", advice=f"`{command}` writes one")
     return [
         limit
         for number, entry in enumerate(entries, 1)

@@ -193,7 +193,7 @@ def _of_machine(kinds: _Kinds, asked: str | None, asides: list[str]) -> _Kinds:
         if len(fitting) != 1 or not asked:
             what = "no machine's" if not fitting or not asked else f"{len(fitting)} machines'"
             raise UsageError(
-                f"--machine {asked!r} begins {what} fingerprint here; there is {_some(map(_short, known))}"
+                f"--machine {asked!r} begins {what} fingerprint here; there is {_some(_told_apart(known))}"
             )
         (chosen,) = fitting
     elif len(known) == 1:
@@ -217,6 +217,13 @@ def _is_remote(place: str) -> bool:
 
 def _short(place: str) -> str:
     return place[: len(REMOTE) + 9] if _is_remote(place) else place[:8]
+
+
+def _told_apart(places: Iterable[str]) -> list[str]:
+    """Short, unless that is the beginning of two."""
+    found = list(places)
+    short = list(map(_short, found))
+    return short if len(set(short)) == len(found) else found
 
 
 def _of_load(kinds: _Kinds, scope: Scope, asides: list[str]) -> _Kinds:

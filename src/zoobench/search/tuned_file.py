@@ -13,7 +13,7 @@ from zoobench import toml_files
 from zoobench.backends import BACKENDS
 from zoobench.errors import UsageError
 from zoobench.plan import MAX_BATCH, Request, Variant
-from zoobench.shell import command_line
+from zoobench.shell import command_line, flag_words
 from zoobench.terms import OptionValue, Precision
 
 if TYPE_CHECKING:
@@ -66,9 +66,8 @@ def read_tuned(file: Path, flag: str = "--options") -> list[Tuned]:
     Raises:
         UsageError: it cannot be read, or an entry is not valid; the message names the entry.
     """
-    entries = toml_files.read_tables(
-        file, "tuned", said=f"{flag} {file}", advice=f"`zoobench tune MODEL --output {file}` writes one"
-    )
+    command = command_line(["zoobench", "tune", "MODEL", *flag_words("--output", str(file))])
+    entries = toml_files.read_tables(file, "tuned", said=f"{flag} {file}", advice=f"`{command}` writes one")
     found = [_entry(entry, f"{file}, entry {number}") for number, entry in enumerate(entries, 1)]
     seen: dict[tuple[object, ...], int] = {}
     for number, one in enumerate(found, 1):
