@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -171,8 +172,9 @@ def test_it_is_written_as_markdown_and_as_a_page(capsys: Capture) -> None:
 def test_no_line_but_a_command_is_wider_than_the_terminal(
     width: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in (("COLUMNS", width), ("FORCE_COLOR", "1"), ("TTY_COMPATIBLE", "1")):
+    for name, value in (("COLUMNS", width), ("FORCE_COLOR", "1")):
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     assert main(["recommend", "--max-drop", "1%", "--max-latency", "p95:50ms"]) == 0
     lines = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
     assert max(len(line) for line in lines if "zoobench run" not in line) <= int(width)
