@@ -116,6 +116,16 @@ def test_a_visit(address: str, browser: Any) -> None:
     assert visit.strangers(address) == []
 
 
+def test_what_a_link_chose_survives_every_change_of_page(address: str, browser: Any) -> None:
+    page = Visit(browser).page
+    page.goto(f"{address}/?batch=8&backend=onnx_cpu")
+    page.get_by_text("of 26 cells fit the filters").wait_for()
+    for name in ("Pareto", "History", "Leaderboard", "Pareto"):
+        page.get_by_role("link", name=name).click()
+        page.get_by_role("heading", name=name).wait_for()
+        page.wait_for_url(lambda url: "batch=8" in url and "backend=onnx_cpu" in url)
+
+
 @pytest.mark.parametrize(("host", "answer"), [("127.0.0.1", 101), ("localhost", 101), ("evil.example", 403)])
 def test_a_name_that_was_made_to_point_here_is_refused(host: str, answer: int, address: str) -> None:
     port = int(address.rpartition(":")[2])

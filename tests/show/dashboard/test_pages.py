@@ -26,6 +26,7 @@ from zoobench.terms import VerdictValue
 
 pytest.importorskip("streamlit")
 from streamlit.testing.v1 import AppTest
+from streamlit.util import calc_hash
 
 from zoobench.show import dashboard
 
@@ -45,6 +46,14 @@ class App:
         for name, value in values.items():
             self.test.query_params[name] = value
         self.test.switch_page(f"{page}.py")
+        return self.run()
+
+    def turn_to(self, page: str) -> App:
+        """As the menu does: the bare address of another page, in the same session."""
+        for name in list(self.test.query_params):
+            del self.test.query_params[name]
+        # AppTest.switch_page knows no page that is a function, once the first has been drawn.
+        self.test._page_hash = calc_hash(page)
         return self.run()
 
     def run(self) -> App:
@@ -127,6 +136,17 @@ def test_filters_and_sorting_go_into_the_address_and_come_back(app: App, results
     assert visitor.grid() == shown
     assert visitor.value("sort") == "latency"
     assert visitor.value("backend") == ["onnx_cpu"]
+
+
+def test_what_a_link_chose_survives_every_change_of_page(app: App) -> None:
+    app.open(batch="8", backend="onnx_cpu")
+    for page in ("pareto", "history", "leaderboard", "pareto"):
+        app.turn_to(page)
+        assert (app.value("batch"), app.value("backend")) == ("8", ["onnx_cpu"]), page
+        assert app.test.query_params["batch"] == "8"
+    app.choose("batch", "4").turn_to("history").turn_to("pareto")
+    assert app.value("batch") == "4"
+    assert app.choose("batch", "1").value("batch") == "1"
 
 
 def test_a_hostile_link_changes_nothing_and_says_so(app: App) -> None:

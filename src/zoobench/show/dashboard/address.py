@@ -15,7 +15,7 @@ from zoobench.show.document import plain
 
 LONGEST, MOST_VALUES = 200, 400
 """Characters of a value, and values of one name, that are looked at."""
-_KEPT, _WRITTEN, _TOUCHED = "address:kept", "address:written", "address:touched"
+_KEPT, _WRITTEN, _TOUCHED, _DRAWN = "address:kept", "address:written", "address:touched", "address:drawn"
 
 
 class Address:
@@ -25,9 +25,13 @@ class Address:
         ignored: a line for each thing in the address that could not be meant.
     """
 
-    def __init__(self) -> None:
-        """Read the address; a run that a widget caused keeps what the session has."""
+    def __init__(self, page: str) -> None:
+        """Read the address of this page; a run that a widget caused keeps what the session has."""
         state = st.session_state
+        self._page = page
+        self._drawn: dict[str, str] = state.setdefault(
+            _DRAWN, {}
+        )  # control → the page on which it was drawn last
         self._here = {name: st.query_params.get_all(name) for name in st.query_params}
         touched = state.pop(_TOUCHED, False)
         # A browser may still show the address of before the last click: a click is never an arrival.
@@ -167,8 +171,11 @@ class Address:
     def _begin(self, name: str, start: object, fits: Callable[[object], bool]) -> None:
         """Set the widget where the address says so, where it is new, and where what it holds exists no more."""
         key = _key(name)
-        if self.arrived or key not in st.session_state or not fits(st.session_state[key]):
+        # To Streamlit the same control on another page is another one, which begins at its default.
+        known = key in st.session_state and self._drawn.get(name) == self._page
+        if self.arrived or not known or not fits(st.session_state[key]):
             st.session_state[key] = start
+        self._drawn[name] = self._page
 
     def _keep(self, name: str, chosen: list[str], default: list[str]) -> None:
         self._kept[name] = chosen

@@ -55,7 +55,7 @@ def _show(folders: Sequence[Path]) -> None:
     watch = watch_of(tuple(folders))
     seen = watch.look()
     _follow(watch, seen)
-    address = Address()
+    address = Address(page.url_path)
     chosen = _folders(address, seen)
     holdings = watch.holdings(chosen)
     for folder in chosen:
