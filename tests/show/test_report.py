@@ -178,6 +178,28 @@ def test_html_is_one_page_that_needs_nothing_else(tmp_path: Path) -> None:
     assert not (tmp_path / "r_charts").exists()
 
 
+def test_a_speed_up_is_that_of_compare_in_every_format(tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+    times = {"pytorch": (16.0, 17.0, 18.0, 19.0), "onnx_cpu": (10.0, 12.0, 9.0, 11.0)}
+    write_results(
+        folder,
+        [
+            with_samples(
+                folder, make_record(backend=backend, p50=p50), [[ms, 2 * ms] for ms in times[backend]]
+            )
+            for backend, p50 in (("pytorch", 20.0), ("onnx_cpu", 10.0))
+        ],
+    )
+    text = write_report(folder, tmp_path / "r.md", "md").report.read_text()
+    # By the medians it were 2.00 with [1.94, 2.06].
+    assert "1.66× [1.32, 2.09]" in text and "1.66× as fast" in text
+    assert "not the quotient of their medians" in text
+    assert "1.66× [1.32, 2.09]" in write_report(folder, tmp_path / "r.html", "html").report.read_text()
+    body = json.loads(write_report(folder, tmp_path / "r.json", "json").report.read_text())
+    (told,) = body["machines"][0]["speedups"][0]["pairs"]
+    assert (told["kind"], round(told["ratio"], 2)) == ("turns", 1.66)
+
+
 def test_a_renamed_run_is_reported_as_before(tmp_path: Path) -> None:
     results = write_results(tmp_path / "r", [with_samples(tmp_path / "r", make_record())])
     (results / "runs/run-1").rename(results / "runs/kept")

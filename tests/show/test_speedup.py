@@ -6,8 +6,11 @@ import pytest
 from tests.show import records
 from tests.show.records import OTHER_MACHINE
 
+from zoobench.judge.compare import VARYING, compare
+from zoobench.outcome import Slot
 from zoobench.results.row import Row, row_of
-from zoobench.show.speedup import find_pairs, summarise
+from zoobench.show import speedup
+from zoobench.show.speedup import find_pairs, judged, summarise
 from zoobench.terms import VerdictValue
 
 
@@ -19,7 +22,47 @@ def pair(torch: float, onnx: float, model: str = "resnet18", **more: object) -> 
     return [make_row(model, "pytorch", torch, **more), make_row(model, "onnx_cpu", onnx, **more)]
 
 
-def test_the_ratio_is_of_p50_and_its_interval_is_conservative() -> None:
+def slots(*ms: float) -> tuple[Slot, ...]:
+    """A round each; the smallest call is the given one."""
+    return tuple(
+        Slot(fork=0, round=n, position=0, settling_ns=1, samples_ns=(round(x * 1e6), round(x * 1.5e6)))
+        for n, x in enumerate(ms)
+    )
+
+
+def test_what_took_turns_is_told_as_compare_tells_it() -> None:
+    torch, onnx = records.make_record(backend="pytorch", p50=20.0), records.make_record(p50=10.0)
+    kept = {"pytorch": slots(16.0, 17.0, 18.0, 19.0), "onnx_cpu": slots(10.0, 12.0, 9.0, 11.0)}
+    word = compare(
+        "", (torch, kept["pytorch"]), (onnx, kept["onnx_cpu"]), delta=0.05, varying=VARYING["backend"]
+    )
+    (found,) = judged(find_pairs([row_of(torch), row_of(onnx)]), lambda row: kept[row.backend])
+    assert found.kind == word.kind == "turns"
+    assert word.ratio and word.interval and found.interval
+    assert found.ratio == pytest.approx(1 / word.ratio)
+    assert found.interval == pytest.approx((1 / word.interval[1], 1 / word.interval[0]))
+    assert found.interval[0] < 1.52 < 1.9 < found.interval[1]
+
+
+def test_without_turns_or_samples_it_is_told_by_the_medians_and_said() -> None:
+    none_kept = judged(find_pairs(pair(20.0, 10.0)), lambda _: ())
+    assert (none_kept[0].ratio, none_kept[0].kind) == (2.0, "intervals")
+    assert "1 pair told by the two medians alone" in summarise(none_kept)[0].sentence
+    rows = [make_row(backend="pytorch", p50=20.0), make_row(p50=10.0, run_id="run-2")]
+    (apart,) = judged(find_pairs(rows), lambda _: slots(1.0, 1.0, 1.0))
+    assert apart.kind == "intervals"
+
+
+def test_samples_are_read_for_as_many_pairs_as_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speedup, "MOST_JUDGED", 2)
+    rows = [row for n in range(5) for row in pair(20.0, 10.0, f"m{n}")]
+    asked: list[str] = []
+    found = judged(find_pairs(rows), lambda row: (asked.append(row.model), slots(1.0, 1.0, 1.0))[1])
+    assert [p.kind for p in found] == ["turns", "turns", "intervals", "intervals", "intervals"]
+    assert set(asked) == {"m0", "m1"}
+
+
+def test_of_medians_the_interval_is_from_low_over_high_to_high_over_low() -> None:
     (found,) = find_pairs(pair(20.0, 10.0, width=0.1))
     assert found.ratio == 2.0
     assert found.interval == pytest.approx((18 / 11, 22 / 9))

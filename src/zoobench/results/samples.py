@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path, PurePath
 
+from zoobench.outcome import Slot
 from zoobench.results.row import Row
 from zoobench.results.store import StoreError, samples_of
 
@@ -29,3 +32,25 @@ def call_times_ms(run_folder: Path, row: Row, problems: list[str]) -> list[float
         problems.append(str(error))
         return []
     return [ns / 1e6 for slot in slots for ns in slot.samples_ns]
+
+
+def kept_slots(folders: Mapping[str, Path]) -> Callable[[Row], Sequence[Slot]]:
+    """What reads the slots behind a row; it gives none where none were kept or they cannot be read.
+
+    Args:
+        folders: run id → its folder.
+    """
+
+    # One cell is held against many: the last files are remembered.
+    @lru_cache(maxsize=32)
+    def read(folder: Path, samples_file: str) -> Sequence[Slot]:
+        try:
+            return samples_of(folder, samples_file)
+        except StoreError:
+            return ()
+
+    def slots_of(row: Row) -> Sequence[Slot]:
+        folder = folders.get(row.run_id)
+        return read(folder, row.samples_file) if folder and row.samples_file else ()
+
+    return slots_of

@@ -183,7 +183,10 @@ def samples_of(run_folder: Path, samples_file: str) -> tuple[Slot, ...]:
     Raises:
         StoreError: the file lies outside the run's folder (a results folder may come from anybody), is missing or damaged.
     """
-    file = (run_folder / samples_file).resolve()
+    try:
+        file = (run_folder / samples_file).resolve()
+    except (OSError, ValueError, RuntimeError) as error:  # a name that no file can have, or links in a ring
+        raise StoreError(f"the samples file {samples_file!r} is no file ({error})") from error
     if not file.is_relative_to(run_folder.resolve()):
         raise StoreError(f"the samples file {samples_file!r} lies outside the run")
     return read_samples(file)

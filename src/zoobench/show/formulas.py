@@ -61,9 +61,11 @@ FORMULAS: tuple[tuple[str, str], ...] = (
     ),
     (
         "Speed-up",
-        "p50 of PyTorch / p50 of the other backend, same model, weights, batch, precision, threads and machine; "
-        "its interval is low / high to high / low of the two intervals, which is conservative. Over many pairs: "
-        "the geometric mean.",
+        "time of PyTorch / time of the other backend, same model, weights, batch, precision, threads and machine. Of two that "
+        "took turns it is what zoobench compare says: the smallest calls of two slots of one round against each other, the median "
+        "over the rounds of a process, the geometric mean over processes; its interval is Student's t over the processes, of fewer than "
+        "three over the rounds. Of two that took none, or whose samples were not read, it is p50 / p50, from low / high to "
+        "high / low of the two intervals: what the machine did between the two is not in it. Over many pairs: the geometric mean.",
     ),
     (
         "Share of the limit",

@@ -28,7 +28,7 @@ from zoobench.results.query import (
 )
 from zoobench.results.record import Record
 from zoobench.results.row import Row, row_of
-from zoobench.results.samples import call_times_ms
+from zoobench.results.samples import call_times_ms, kept_slots
 from zoobench.shell import command_line, flag_words, shell_word
 from zoobench.show import sections
 from zoobench.show.accuracy import accuracy_section
@@ -119,7 +119,13 @@ def _write_report(results_dir: Path, output: Path, fmt: Format, max_drop: float 
     cells = latest_cells(loaded.records)
     table = output.with_name("results.csv")
     write_text(table, csv_text(cells))
-    page = _Page(views_of(cells), loaded, f"{output.stem}_charts", results_dir, whole=fmt == "html")
+    page = _Page(
+        views_of(cells, kept_slots(loaded.folders())),
+        loaded,
+        f"{output.stem}_charts",
+        results_dir,
+        whole=fmt == "html",
+    )
     margin = "" if max_drop is None else f" {DropLimit('--max-drop', DROP, max_drop).said}"
     blocks = page.blocks(
         command_line(
@@ -145,7 +151,7 @@ def _write_json(results_dir: Path, output: Path) -> ReportFiles:
     loaded = load_records(results_dir)
     _check_not_empty(results_dir, loaded)
     pairs = latest_pairs(loaded.records)
-    write_text(output, _json_text(pairs, loaded.problems))
+    write_text(output, _json_text(pairs, loaded))
     return ReportFiles(output, None, (), len(pairs), tuple(loaded.problems))
 
 
@@ -327,10 +333,10 @@ def typed(argv: Sequence[str]) -> str:
     return f"{program} {command_line(words)}".rstrip()
 
 
-def _json_text(pairs: Sequence[tuple[Record, Record | None]], problems: Sequence[str]) -> str:
+def _json_text(pairs: Sequence[tuple[Record, Record | None]], loaded: Loaded[Record]) -> str:
     cells = [Cell(row_of(record), row_of(later) if later else None) for record, later in pairs]
     at = {id(cell): pair for cell, pair in zip(cells, pairs, strict=True)}
-    views = views_of(cells)
+    views = views_of(cells, kept_slots(loaded.folders()))
     machines = [
         {
             "fingerprint": view.newest.fingerprint,
@@ -344,7 +350,7 @@ def _json_text(pairs: Sequence[tuple[Record, Record | None]], problems: Sequence
         "zoobench": __version__,
         "summary": sections.summary_sentence(views),
         "machines": machines,
-        "problems": list(problems),
+        "problems": list(loaded.problems),
         "formulas": dict(FORMULAS),
     }
     return json.dumps(body, indent=1, ensure_ascii=False) + "\n"
@@ -369,6 +375,7 @@ def _speedup_json(speedup: Speedup) -> dict[str, Any]:
                 "precision": p.other.precision,
                 "ratio": p.ratio,
                 "interval": p.interval,
+                "kind": p.kind,
                 "verdict": p.verdict,
                 "stable": p.is_stable,
                 "took_turns": p.took_turns,

@@ -18,7 +18,7 @@ from zoobench.show.numbers import (
     format_ratio,
     format_share,
 )
-from zoobench.show.speedup import Pair
+from zoobench.show.speedup import MOST_JUDGED, Pair
 from zoobench.show.tables import (
     Field,
     Notes,
@@ -39,6 +39,11 @@ MOST_ROWS, MOST_BATCHES, MOST_EXPLORED = 300, 12, 2000
 and the report says so."""
 
 _CHOICES = ("Batch", "Backend", "Precision", "Scenario", "Verdict")
+
+_BY_TURNS = (
+    "Cells that took turns are held against each other slot by slot, as zoobench compare does it: that is not the quotient of "
+    "their medians, and its interval is wider where they moved from slot to slot."
+)
 
 _BATCH: Field = (Column("Batch", "right"), lambda r: str(r.batch))
 
@@ -84,8 +89,8 @@ def _intervals_sentence(view: View) -> str:
     return f"Latency is p50 with its 95% interval{where}{light}. Every cell's verdict tells whether to believe it."
 
 
-def _rest(rows: int) -> list[Block]:
-    left = rows - MOST_ROWS
+def _rest(rows: int, shown: int = MOST_ROWS) -> list[Block]:
+    left = rows - shown
     return [Paragraph(f"{left} more rows are in results.csv.")] if left > 0 else []
 
 
@@ -95,14 +100,14 @@ def speedup_section(view: View) -> list[Block]:
         return [
             Paragraph("No cell has a PyTorch counterpart on this machine, so there is no speed-up to tell.")
         ]
-    pairs = sorted(view.pairs, key=lambda p: (p.other.model, p.other.batch))
+    pairs = view.pairs
     by_row = {id(p.other): p for p in pairs}
 
     def of_pair(show: Callable[[Pair], str]) -> Callable[[Row], str]:
         return lambda row: show(by_row[id(row)])
 
     fields = [
-        *case_fields([p.other for p in pairs[:MOST_ROWS]]),
+        *case_fields([p.other for p in pairs[:MOST_JUDGED]]),
         _BATCH,
         (Column("PyTorch p50 (ms)", "right"), of_pair(lambda p: _p50(p.base))),
         (Column("p50 (ms)", "right"), _p50),
@@ -110,7 +115,12 @@ def speedup_section(view: View) -> list[Block]:
         (Column("Beyond the interval"), of_pair(lambda p: p.verdict + _pair_caution(p))),
     ]
     sentences = [Paragraph(s.sentence, strong=True) for s in view.speedups]
-    return [*sentences, make_table(fields, [p.other for p in pairs[:MOST_ROWS]]), *_rest(len(pairs))]
+    table = make_table(fields, [p.other for p in pairs[:MOST_JUDGED]])
+    if any(p.kind == "turns" for p in pairs):
+        told = [Paragraph(_BY_TURNS)]
+    else:
+        told = []
+    return [*sentences, table, *told, *_rest(len(pairs), MOST_JUDGED)]
 
 
 def _p50(row: Row) -> str:
@@ -124,7 +134,9 @@ def _ratio(pair: Pair) -> str:
 
 def _pair_caution(pair: Pair) -> str:
     unstable = "" if pair.is_stable else " · ⚠ unstable"
-    return unstable + ("" if pair.took_turns else " · took no turns")
+    if pair.kind == "turns":
+        return unstable
+    return unstable + (" · by the medians alone" if pair.took_turns else " · took no turns")
 
 
 def throughput_section(view: View) -> list[Block]:

@@ -1,12 +1,15 @@
-"""By how much one backend is faster than PyTorch: ratios of p50 over pairs that differ in the backend alone."""
+"""By how much one backend is faster than PyTorch, over pairs that differ in the backend alone."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
+from zoobench.judge.ratio import paired_ratio
 from zoobench.judge.scope import own_options
+from zoobench.outcome import Slot
 from zoobench.results.row import Row
 from zoobench.show.numbers import format_ratio
 from zoobench.show.tables import backend_label
@@ -27,20 +30,27 @@ RUNTIME_NAMES = {
 }
 
 
+MOST_JUDGED = 300
+"""Pairs whose samples are read, a file a cell: as many as a table shows."""
+
+
 @dataclass(frozen=True)
 class Pair:
     """Two cells that differ in the backend alone.
 
     Attributes:
-        ratio: p50 of `base` / p50 of `other`: above 1, `other` is faster.
-        interval: low base / high other to high base / low other. Conservative: both intervals hold at once
-            with at least 90% when each does with 95%. None when either is missing.
+        ratio: time of `base` / time of `other`: above 1, `other` is faster.
+        interval: None when it is missing.
+        kind: `turns`: by the judge of `zoobench compare`, from slots that took turns. `intervals`: p50 / p50, from low base /
+            high other to high base / low other. That holds what moved within each of the two measurements, with at least 90%,
+            and nothing of what moved between them.
     """
 
     base: Row
     other: Row
     ratio: float
     interval: Interval | None
+    kind: Literal["turns", "intervals"] = "intervals"
 
     @property
     def took_turns(self) -> bool:
@@ -84,7 +94,34 @@ def find_pairs(rows: Sequence[Row]) -> list[Pair]:
         if base is not None:
             interval = _ratio_interval(base.p50_interval_ms, row.p50_interval_ms)
             pairs.append(Pair(base, row, base.median / row.median, interval))
-    return pairs
+    return sorted(pairs, key=_place_in_table)
+
+
+def judged(pairs: Sequence[Pair], slots_of: Callable[[Row], Sequence[Slot]]) -> list[Pair]:
+    """The same pairs, the first `MOST_JUDGED` that took turns as `zoobench compare` tells them.
+
+    Args:
+        slots_of: reads the slots behind a row; none where there are none.
+    """
+    left = MOST_JUDGED
+    found = []
+    for pair in pairs:
+        if pair.took_turns and left:
+            left -= 1
+            pair = _by_turns(pair, slots_of(pair.base), slots_of(pair.other))
+        found.append(pair)
+    return found
+
+
+def _by_turns(pair: Pair, base: Sequence[Slot], other: Sequence[Slot]) -> Pair:
+    ratio = paired_ratio(other, base)
+    return (
+        pair if ratio is None else replace(pair, ratio=ratio.estimate, interval=ratio.interval, kind="turns")
+    )
+
+
+def _place_in_table(pair: Pair) -> tuple[str, int]:
+    return pair.other.model, pair.other.batch
 
 
 def _baseline(row: Row) -> str | None:
@@ -160,12 +197,13 @@ class Speedup:
     def _caution(self) -> str:
         shaky = sum(not p.is_stable for p in self.pairs)
         apart = sum(not p.took_turns for p in self.pairs)
-        caution = f" {_count(shaky, 'pair')} with a number marked unstable." if shaky else ""
-        return caution + (
-            f" {_count(apart, 'pair')} that took no turns (in different runs, or one after another for want of memory)."
-            if apart
-            else ""
+        unread = sum(p.took_turns and p.kind == "intervals" for p in self.pairs)
+        told = (
+            (shaky, "with a number marked unstable"),
+            (apart, "that took no turns (in different runs, or one after another for want of memory)"),
+            (unread, "told by the two medians alone (no samples were read, or too few rounds)"),
         )
+        return "".join(f" {_count(n, 'pair')} {what}." for n, what in told if n)
 
 
 def _count(n: int, noun: str) -> str:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
+from zoobench.outcome import Slot
 from zoobench.results.query import Cell
 from zoobench.results.row import Row
-from zoobench.show.speedup import Pair, Speedup, find_pairs, summarise
+from zoobench.show.speedup import Pair, Speedup, find_pairs, judged, summarise
 from zoobench.show.tables import by_batch, machine_title
+
+SlotsOf = Callable[[Row], Sequence[Slot]]
+
+
+def _none_read(_: Row) -> Sequence[Slot]:
+    return ()
 
 
 class View:
@@ -20,10 +27,12 @@ class View:
         fake: they were made by the `fake` backend.
     """
 
-    def __init__(self, cells: Sequence[Cell], fake: bool) -> None:
+    def __init__(self, cells: Sequence[Cell], fake: bool, slots_of: SlotsOf = _none_read) -> None:
+        """Sort the cells; `slots_of` reads the samples behind a row, for the speed-ups."""
         self.batches = by_batch(cells)
         self.cells = [cell for group in self.batches.values() for cell in group]
         self.fake = fake
+        self._slots_of = slots_of
         self.newest = max((c.row for c in cells), key=lambda r: r.recorded_at)
 
     @property
@@ -49,17 +58,20 @@ class View:
     @cached_property
     def speedups(self) -> list[Speedup]:
         """Every backend against PyTorch."""
-        return summarise(find_pairs(self.believable))
+        return summarise(self.pairs)
 
-    @property
+    @cached_property
     def pairs(self) -> list[Pair]:
-        """The pairs behind `speedups`."""
-        return [pair for speedup in self.speedups for pair in speedup.pairs]
+        """The pairs behind `speedups`, in the order of their table."""
+        return judged(find_pairs(self.believable), self._slots_of)
 
 
-def views_of(cells: Sequence[Cell]) -> list[View]:
+def views_of(cells: Sequence[Cell], slots_of: SlotsOf = _none_read) -> list[View]:
     """Real cells before fake ones, machine by machine in the order of first appearance."""
     groups: dict[tuple[bool, str], list[Cell]] = {}
     for cell in cells:
         groups.setdefault((cell.row.is_fake, cell.row.fingerprint), []).append(cell)
-    return [View(group, fake) for (fake, _), group in sorted(groups.items(), key=lambda item: item[0][0])]
+    return [
+        View(group, fake, slots_of)
+        for (fake, _), group in sorted(groups.items(), key=lambda item: item[0][0])
+    ]

@@ -90,9 +90,7 @@ def speedup_chart(pairs: Sequence[Pair]) -> Chart | None:
         for p in [pair_of[id(row)]]
     }
     base = " / ".join(sorted({p.base.backend for p in pairs}))
-    caption = (
-        f"Speed-up over {base} (ratio of p50, more is better) with its conservative interval; dashed: equal."
-    )
+    caption = f"Speed-up over {base} (ratio of times, more is better) with its 95% interval; dashed: equal."
     if any(mark.opacity < 1 for mark in marks.values()):
         caption += " Pale points hold an unstable number."
     caption += scope.remark
