@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from zoobench.results.query import Cell, latest_cells
 from zoobench.results.row import Row, row_of
 from zoobench.show.document import Block, Column, Heading, Items, Paragraph, Table, plain
+from zoobench.show.notes import notes_table
 from zoobench.show.numbers import DASH
 from zoobench.show.tables import (
     Field,
@@ -17,7 +18,6 @@ from zoobench.show.tables import (
     documented_table,
     machine_label,
     make_table,
-    notes_table,
     status_label,
 )
 from zoobench.terms import Status

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from zoobench.results.row import Row
 from zoobench.show.document import Block, Column, Heading, Items, Paragraph, Table
+from zoobench.show.notes import notes_table
 from zoobench.show.numbers import (
     DASH,
     Keyed,
@@ -27,7 +28,6 @@ from zoobench.show.tables import (
     documented_table,
     drop_word,
     make_table,
-    notes_table,
     scenario_label,
     status_label,
 )
@@ -116,10 +116,7 @@ def speedup_section(view: View) -> list[Block]:
     ]
     sentences = [Paragraph(s.sentence, strong=True) for s in view.speedups]
     table = make_table(fields, [p.other for p in pairs[:MOST_JUDGED]])
-    if any(p.kind == "turns" for p in pairs):
-        told = [Paragraph(_BY_TURNS)]
-    else:
-        told = []
+    told = [Paragraph(_BY_TURNS)] if any(p.kind == "turns" for p in pairs) else []
     return [*sentences, table, *told, *_rest(len(pairs), MOST_JUDGED)]
 
 

@@ -14,7 +14,6 @@ from zoobench.show.document import Column, Table
 from zoobench.show.numbers import (
     DASH,
     Keyed,
-    counted,
     format_megabytes,
     format_ms,
     format_number,
@@ -140,15 +139,13 @@ def machine_title(row: Row) -> str:
 
 @dataclass
 class Note:
-    """One reason code of one verdict value, over all the cells that gave it."""
+    """One reason code of one verdict value, over all the cells that gave it; `messages` in the order in which they came."""
 
     number: int
     kind: str
     code: str
-    message: str
-    cell: str
     cells: int = 0
-    messages: set[str] = field(default_factory=set)
+    messages: dict[str, None] = field(default_factory=dict)
 
 
 @dataclass
@@ -174,11 +171,10 @@ class Notes:
     def _number(self, kind: str, reason: Reason, row: Row) -> int:
         note = self.notes.get((kind, reason.code))
         if note is None:
-            cell = f"{row.label}, {counted(row.threads, 'thread')}"
-            note = Note(len(self.notes) + 1, kind, reason.code, reason.message, cell)
+            note = Note(len(self.notes) + 1, kind, reason.code)
             self.notes[kind, reason.code] = note
         note.cells += 1
-        note.messages.add(reason.message)
+        note.messages[reason.message] = None
         return note.number
 
 
@@ -364,19 +360,3 @@ def by_batch(cells: Iterable[Cell]) -> dict[int, list[Cell]]:
     for cell in cells:
         batches.setdefault(cell.row.batch, []).append(cell)
     return {batch: in_order(group) for batch, group in sorted(batches.items())}
-
-
-def notes_table(notes: Notes) -> Table:
-    """The reasons behind the marks, each once, with its advice and how many cells gave it."""
-    columns = (
-        Column("Note", "right"),
-        Column("Mark"),
-        Column("Code"),
-        Column("Cells", "right"),
-        Column("What"),
-    )
-    rows = []
-    for note in notes.notes.values():
-        example = f"{note.message} ({note.cell})" if len(note.messages) > 1 else note.message
-        rows.append((str(note.number), note.kind, note.code, str(note.cells), example))
-    return Table(columns, rows)
