@@ -108,12 +108,18 @@ def test_the_leaderboard_shows_the_smallest_batch_ranked_and_the_rest_apart(app:
     app.open()
     assert [row["Model"] for row in app.grid()][:2] == ["mobilenetv2_100", "mobilenetv2_100"]
     assert "Batch" not in app.grid()[0]
-    assert "9 of 25 cells fit the filters, 8 of them with a number to be believed" in app.html
-    assert "Skipped, and under Failures: 1." in app.html
+    assert "9 of 25 cells fit the filters: 8 valid, 1 skipped." in app.html
+    assert "Why a cell has no number stands under Failures" in app.html
+    assert "Batch size 1 only, of 3: choose all there for every one." in app.html
+    assert "Task" not in app.html
     app.choose("batch", "8")
     (lie,) = app.grid(1)
     assert lie["Model"] == "resnet50"
     assert lie["Latency (ms)"] == 190.0
+    assert "1 invalid" in app.html
+    app.choose("batch", "all")
+    assert "25 of 25 cells fit the filters: 21 valid, 1 unstable, 1 invalid" in app.html
+    assert "only, of" not in app.html
     assert "190" not in {row["Latency (ms)"] for row in app.grid()}
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import streamlit as st
 
-from zoobench.results.explore import ORDERS, in_order_of
+from zoobench.results.explore import ORDERS, in_order_of, verdict_word
 from zoobench.results.query import Cell
 from zoobench.results.row import Row
 from zoobench.results.watch import reference
@@ -15,10 +16,11 @@ from zoobench.show.dashboard.markup import show_blocks, show_text
 from zoobench.show.dashboard.place import Place
 from zoobench.show.sections import notes_section
 from zoobench.show.tables import Notes, documented_table, in_order
-from zoobench.terms import Status
+from zoobench.terms import Status, VerdictValue
 
 MOST_ROWS = 300
 AS_REPORTED = "model, then latency"
+_VERDICTS = {value.value: rank for rank, value in enumerate(VerdictValue)}
 
 
 def show(place: Place) -> None:
@@ -30,7 +32,7 @@ def show(place: Place) -> None:
     notes = Notes()
     ranked = [cell for cell in cells if cell.row.is_believable]
     others = [cell for cell in cells if not cell.row.is_believable and cell.row.status is not Status.SKIPPED]
-    _tell_how_many(place, cells, len(ranked))
+    _tell_how_many(place, cells)
     if not cells:
         place.offer_clearing()
     among = [cell.row for cell in (*ranked, *others)]
@@ -59,14 +61,18 @@ def _grid(cells: Sequence[Cell], among: Sequence[Row], notes: Notes, key: str, a
     return chosen
 
 
-def _tell_how_many(place: Place, cells: Sequence[Cell], ranked: int) -> None:
+def _tell_how_many(place: Place, cells: Sequence[Cell]) -> None:
     of = len(place.machine.cells)
-    skipped = sum(cell.row.status is Status.SKIPPED for cell in cells)
-    text = f"{len(cells)} of {of} cells fit the filters, {ranked} of them with a number to be believed."
-    if not cells:
+    if cells:
+        tally = Counter(verdict_word(cell.row) for cell in cells)
+        shown = sorted(tally, key=lambda word: (_VERDICTS.get(word, len(_VERDICTS)), word))
+        text = f"{len(cells)} of {of} cells fit the filters: {', '.join(f'{tally[word]} {word}' for word in shown)}."
+    else:
         text = f"None of the {of} cells fits these filters."
-    if skipped:
-        text += f" Skipped, and under Failures: {skipped}."
+    if any(cell.row.status is not Status.OK for cell in cells):
+        text += " Why a cell has no number stands under Failures."
+    # One batch size and one task are shown unless somebody asks for all, so nothing on the page else says that there are more.
+    text += "".join(f" {sentence}" for sentence in place.narrowed())
     show_text(text)
 
 

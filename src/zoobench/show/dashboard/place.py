@@ -57,6 +57,15 @@ class Place:
         words = {name: words[name] for name in ("batch", *words)}
         return Filters(words, model, None if size is None else size * _MB).apply(self.machine.cells)
 
+    def narrowed(self) -> list[str]:
+        """What is left out though nobody need have asked for it, and the way to it; once the filters are drawn."""
+        told = []
+        for name, label in (("task", "Task"), ("batch", "Batch size")):
+            count, chosen = len(self.machine.values[name]), self.address.asked(name)
+            if count > 1 and chosen != [ANY]:
+                told.append(f"{label} {_spoken(*chosen)} only, of {count}: choose {ANY} there for every one.")
+        return told
+
     def pick(self, cells: Sequence[Cell], name: str, label: str) -> Row:
         """One record; the address may name any, the list shows those of `cells`."""
         options = self._options(cells, name)
