@@ -198,6 +198,12 @@ def test_junit_of_nothing_is_an_empty_suite() -> None:
     assert (suite.get("tests"), len(suite)) == ("0", 0)
 
 
+def test_what_has_no_number_on_one_side_is_neither_fixed_nor_broken_by_the_other() -> None:
+    assert gates.change_word(Change.FIXED) == "! no number in A"
+    assert gates.change_word(Change.FAILING, "C") == "! no number in either"
+    assert gates.change_word(Change.NOT_COMPARABLE) == "≠ not comparable"
+
+
 def test_a_comparison_side_by_side() -> None:
     found = [
         Comparison("resnet18", Change.SLOWER, "slower", 1.25, (1.2, 1.3), "turns", 8.0, 10.0),
@@ -208,7 +214,7 @@ def test_a_comparison_side_by_side() -> None:
     rows = [line.split() for line in text.splitlines() if "resnet" in line]
     assert rows == [
         ["resnet18", "▲", "slower", "1.250", "[1.200,", "1.300]", "8.00", "10.0"],
-        ["resnet50", "!", "newly", "failing", "—", "—", "—", "—"],
+        ["resnet50", "!", "no", "number", "in", "B", "—", "—", "—", "—"],
     ]
     data = json.loads(json.dumps(gates.comparisons_data(found)))
     assert [one["change"] for one in data] == ["slower", "newly_failing"]

@@ -61,8 +61,8 @@ def compare(
     margin
         Relative difference that counts as the same.
     fail_on
-        Changes that make it exit 3: slower, newly_failing (both by default), faster, fixed, failing; inconclusive
-        makes it exit 4, not_comparable 5; or `nothing`.
+        Changes that make it exit 3: slower, newly_failing (no number in B; both by default), faster, fixed (no number in
+        A), failing (in neither); inconclusive makes it exit 4, not_comparable 5; or `nothing`.
     as_json
         Print JSON.
     """

@@ -203,9 +203,18 @@ _ERRORS = (Decision.INVALID, Decision.NOT_COMPARABLE, Decision.INCONCLUSIVE)
 _CHANGE_MARKS = {"faster": "▼", "slower": "▲", "same": "=", "inconclusive": "?", "not_comparable": "≠"}
 
 
-def change_word(change: Change) -> str:
-    """What became of a case, a mark beside the word, so that colour is never needed."""
-    return f"{_CHANGE_MARKS.get(change.value, '!')} {change.value.replace('_', ' ')}"
+# A batch size does not mend another, nor does a quiet hour a busy one: what is known is which side has no number.
+_WITHOUT = {"fixed": "no number in A", "newly_failing": "no number in {}", "failing": "no number in either"}
+
+
+def change_word(change: Change, second: str = "B") -> str:
+    """What became of a case, a mark beside the word, so that colour is never needed.
+
+    Args:
+        second: how the second of the two is called.
+    """
+    word = _WITHOUT.get(change.value, change.value.replace("_", " ")).format(second)
+    return f"{_CHANGE_MARKS.get(change.value, '!')} {word}"
 
 
 def comparisons_table(found: Sequence[Comparison], names: tuple[str, str]) -> RichTable:
@@ -220,7 +229,7 @@ def comparisons_table(found: Sequence[Comparison], names: tuple[str, str]) -> Ri
 
     title = Text(f"A: {plain(names[0])}   B: {plain(names[1])}")
     table = RichTable(box=box.SIMPLE_HEAD, title=title, title_justify="left")
-    for number, head in enumerate(("Case", "B is", "B ÷ A", "Interval", "A p50 (ms)", "B p50 (ms)")):
+    for number, head in enumerate(("Case", "Outcome", "B ÷ A", "Interval", "A p50 (ms)", "B p50 (ms)")):
         table.add_column(head, justify="left" if number < 2 else "right", overflow="fold")
     for one in found:
         interval = "—" if one.interval is None else f"[{one.interval[0]:.3f}, {one.interval[1]:.3f}]"

@@ -96,7 +96,7 @@ def comparison_blocks(rows: Sequence[Row], found: Sequence[Comparison]) -> list[
         lines.append(
             (
                 f"{letter} ÷ A",
-                change_word(one.change),
+                change_word(one.change, letter),
                 DASH if one.ratio is None else format_number(one.ratio),
                 format_interval(one.interval, one.ratio) or DASH,
                 _HOW[one.kind] if one.kind else DASH,
@@ -108,7 +108,7 @@ def comparison_blocks(rows: Sequence[Row], found: Sequence[Comparison]) -> list[
             said.append((f"{letter}:", "; ".join(_SECOND.sub(letter, text) for text in told)))
     columns = (
         Column("Time"),
-        Column("It is"),
+        Column("Outcome"),
         Column("Ratio", "right"),
         Column("Interval", "right"),
         Column("How it was found"),
