@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoobench.advice import recommend_from
-from zoobench.commands.flags import AsJson, Flag, Names
+from zoobench.commands.flags import AsJson, Flag, Names, Strays, refuse
 from zoobench.commands.printing import print_blocks, print_json, to_whoever_listens
 from zoobench.errors import UsageError, printable
 from zoobench.judge.measures import Timed
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def recommend(
-    *,
+    *strays: Strays,
     results_dir: Path = Path("results"),
     models: Names = None,
     machine: str | None = None,
@@ -98,6 +98,7 @@ def recommend(
     as_json
         Print JSON.
     """
+    refuse(strays)
     from zoobench.show.recommendation import recommendation_blocks
     from zoobench.show.recommendation_data import recommendation_data
 

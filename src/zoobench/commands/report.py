@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
+from zoobench.commands.flags import Strays, refuse
 from zoobench.errors import UsageError
 from zoobench.units import margin_of
 
@@ -18,7 +19,7 @@ _FORMATS: dict[str, Literal["md", "html", "json"]] = {
 
 
 def report(
-    *,
+    *strays: Strays,
     results_dir: Path = Path("results"),
     output: Path = Path("RESULTS.md"),
     format: Literal["md", "html", "json"] | None = None,  # noqa: A002 - the flag's documented name
@@ -37,6 +38,7 @@ def report(
     max_drop
         Judge every drop of top-1 by this margin (1% is one point); default: by the one of its run. Not for JSON.
     """
+    refuse(strays)
     from zoobench.show.report import write_report
 
     ending = output.suffix.lstrip(".").lower()
