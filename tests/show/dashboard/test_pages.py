@@ -324,6 +324,15 @@ def test_failures_say_why(app: App, results: Path) -> None:
     assert "no CUDA device" in app.html
 
 
+def test_failures_lead_to_what_is_invalid(app: App) -> None:
+    app.open("failures", backend="pytorch")
+    assert "1 cell more with a number that is invalid" in app.html
+    app.test.button[0].click()
+    app.run()
+    assert (app.value("verdict"), app.value("batch"), app.value("backend")) == (["invalid"], "all", [])
+    assert [row["Model"] for row in app.grid()] == ["resnet50"]
+
+
 def test_without_failures_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     app = App(monkeypatch, write_results(tmp_path, [make_record()])).open("failures")
     assert "Every cell of this machine has a number" in app.html
