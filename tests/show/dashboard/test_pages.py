@@ -326,7 +326,7 @@ def test_failures_say_why(app: App, results: Path) -> None:
 
 def test_failures_lead_to_what_is_invalid(app: App) -> None:
     app.open("failures", backend="pytorch")
-    assert "1 cell more with a number that is invalid" in app.html
+    assert "Cells whose number is invalid: 1." in app.html
     app.test.button[0].click()
     app.run()
     assert (app.value("verdict"), app.value("batch"), app.value("backend")) == (["invalid"], "all", [])

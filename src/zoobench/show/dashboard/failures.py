@@ -7,7 +7,6 @@ import streamlit as st
 from zoobench.results.explore import ANY, failing, verdict_word
 from zoobench.show.dashboard.markup import show_blocks, show_text
 from zoobench.show.dashboard.place import FILTERS, Place
-from zoobench.show.numbers import counted
 from zoobench.show.sections import failure_section
 from zoobench.show.view import View
 from zoobench.terms import VerdictValue
@@ -29,11 +28,9 @@ def show(place: Place) -> None:
 def _lead_to_invalid(place: Place) -> None:
     word = VerdictValue.INVALID.value
     count = sum(verdict_word(cell.row) == word for cell in place.machine.cells)
-    if not count:
+    if count == 0:
         return
-    show_text(
-        f"{counted(count, 'cell')} more with a number that is {word}, which the leaderboard shows below the others."
-    )
+    show_text(f"Cells whose number is {word}: {count}. The leaderboard shows them below the others.")
     if st.button("Show what is invalid"):
         every: dict[str, list[str]] = {name: [] for name in FILTERS}
         place.go("leaderboard", **every | {"task": [ANY], "batch": [ANY], "verdict": [word]})
