@@ -19,7 +19,16 @@ from zoobench.data import check_local
 from zoobench.errors import INTERRUPTED_EXIT, USAGE_EXIT, UsageError, printable
 from zoobench.executors import open_executor
 from zoobench.machine import usable_cpu_count
-from zoobench.terms import Effort, OnExisting, OptionValue, Status, VerdictValue, WeightsPolicy
+from zoobench.terms import (
+    NOISE_CODES,
+    UNSTABLE_CODES,
+    Effort,
+    OnExisting,
+    OptionValue,
+    Status,
+    VerdictValue,
+    WeightsPolicy,
+)
 
 if TYPE_CHECKING:
     from zoobench.driver import Settings
@@ -286,7 +295,8 @@ def _exit_code(records: Sequence[Record]) -> int:
 
 def _doubt(records: Sequence[Record]) -> str | None:
     """How many numbers not to rely on, and what to do about it; None when all can be believed."""
-    values = [record.verdict.value for record in records if record.verdict]
+    verdicts = [record.verdict for record in records if record.verdict]
+    values = [verdict.value for verdict in verdicts]
     counts = [
         f"{values.count(value)} {value.value}"
         for value in (VerdictValue.INVALID, VerdictValue.UNSTABLE)
@@ -294,10 +304,11 @@ def _doubt(records: Sequence[Record]) -> str | None:
     ]
     if not counts:
         return None
-    return (
-        f"{' and '.join(counts)} of {len(values)} cells: the notes say why, `zoobench doctor` what disturbs now; "
-        "--on-existing rerun measures again"
-    )
+    told = f"{' and '.join(counts)} of {len(values)} cells: the notes say why"
+    # Outputs that differ from the reference differ next time too: only what lies in the moment may pass.
+    if any(v.reasons and {r.code for r in v.reasons} <= UNSTABLE_CODES | NOISE_CODES for v in verdicts):
+        told += ", `zoobench doctor` what disturbs now; --on-existing rerun measures again"
+    return told
 
 
 def _all_refused(records: Sequence[Record]) -> bool:
