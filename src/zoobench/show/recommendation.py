@@ -71,7 +71,7 @@ def recommendation_blocks(found: Recommendation, results_dir: Path) -> list[Bloc
 def _file(found: Recommendation) -> Iterator[Block]:
     if found.file_words is not None:
         yield Paragraph("The file to ship, from what is prepared here already:")
-        yield Command((shlex.join(found.file_words),))
+        yield Command((command_line(found.file_words),))
 
 
 def answer(found: Recommendation) -> str:

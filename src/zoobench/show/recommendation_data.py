@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from zoobench.judge.measures import accuracy_of, cost_of, latency_of, memory_byt
 from zoobench.judge.payback import Payback
 from zoobench.judge.recommend import Recommendation
 from zoobench.results.row import RankedRow
+from zoobench.shell import command_line
 from zoobench.show.recommendation import answer, commands
 
 
@@ -22,7 +22,7 @@ def recommendation_data(found: Recommendation, results_dir: Path) -> dict[str, A
 
     return {
         "answer": answer(found),
-        "file_command": None if found.file_words is None else shlex.join(found.file_words),
+        "file_command": None if found.file_words is None else command_line(found.file_words),
         "minimized": found.goal.name,
         "limits": [{"flag": limit.flag, "value": limit.written} for limit in found.limits],
         "machine": found.question.fingerprint,
