@@ -126,6 +126,18 @@ def test_what_a_link_chose_survives_every_change_of_page(address: str, browser: 
         page.wait_for_url(lambda url: "batch=8" in url and "backend=onnx_cpu" in url)
 
 
+def test_back_leads_to_where_a_button_was_pressed(address: str, browser: Any) -> None:
+    page = Visit(browser).page
+    page.goto(f"{address}/failures")
+    page.wait_for_url(lambda url: "machine=" in url)
+    page.get_by_role("button", name="Show what is invalid").click()
+    page.get_by_role("heading", name="Leaderboard").wait_for()
+    page.wait_for_url(lambda url: "verdict=invalid" in url)
+    page.get_by_text("cells fit the filters: 1 invalid").wait_for()
+    page.go_back(wait_until="commit")
+    page.get_by_role("heading", name="Failures").wait_for()
+
+
 @pytest.mark.parametrize(("host", "answer"), [("127.0.0.1", 101), ("localhost", 101), ("evil.example", 403)])
 def test_a_name_that_was_made_to_point_here_is_refused(host: str, answer: int, address: str) -> None:
     port = int(address.rpartition(":")[2])

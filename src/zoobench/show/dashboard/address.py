@@ -7,7 +7,7 @@ address. What another page chose is kept for the session, so that a machine or a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import streamlit as st
 
@@ -128,12 +128,21 @@ class Address:
         self._keep(name, [repr(chosen).removesuffix(".0")] if chosen else [], [])
         return chosen or None
 
-    def go(self, page: object, **values: list[str]) -> None:
-        """Open another page with these values; everything else that was chosen is kept."""
+    def go(self, page: object, shared: Collection[str], **values: list[str]) -> None:
+        """Open another page with these values; everything else that was chosen is kept.
+
+        Args:
+            shared: names that the other page writes too.
+        """
         self._kept.update(values)
         for name in values:
             st.session_state.pop(_key(name), None)
-        st.switch_page(page)  # type: ignore[arg-type]
+        there = {**{name: chosen for name, chosen in self._chosen.items() if name in shared}, **values}
+        there = {name: chosen for name, chosen in there.items() if chosen}
+        # Streamlit makes an entry of the browser's history of each address, so that Back would lead to a page without
+        # its selections, which writes them, and so on: the page is opened with all of them.
+        st.session_state[_WRITTEN] = there
+        st.switch_page(page, query_params=there)  # type: ignore[arg-type]
 
     def clear(self, names: Sequence[str]) -> None:
         """Forget what was chosen of these, and draw the page again."""

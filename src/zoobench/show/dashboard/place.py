@@ -102,7 +102,7 @@ class Place:
 
     def go(self, page: str, **values: list[str]) -> None:
         """Open another page."""
-        self.address.go(self.pages[page], **values)
+        self.address.go(self.pages[page], ("results", "machine", *FILTERS), **values)
 
 
 def _chosen(word: str) -> frozenset[str]:
