@@ -46,3 +46,16 @@ def test_a_name_without_room_is_left_out_unless_it_must_be_there() -> None:
     assert labels.left_out == 1
     labels.put(out, (100.0, 100.0), "resnet18", must=True)
     assert labels.left_out == 1 and "resnet18" in out.finish(1, 1, "")
+
+
+def test_a_name_lies_beside_the_line_and_whole_where_there_is_room() -> None:
+    long = "mobilenetv2_100 of random weights int8_dynamic ×8"
+    # The line runs above the point, where the first two places are.
+    labels, out = Labels([(300.0, 100.0)], 0, 700, [(0.0, 91.0), (700.0, 91.0)]), Drawing()
+    labels.put(out, (300.0, 100.0), long, must=True)
+    drawn = out.finish(1, 1, "")
+    assert long in drawn
+    assert 'y="91' not in drawn and 'y="110' in drawn
+    narrow, out = Labels([(300.0, 100.0)], 100, 500), Drawing()
+    narrow.put(out, (300.0, 100.0), long, must=False)
+    assert long not in out.finish(1, 1, "") and narrow.left_out == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from zoobench.show.svg import DIM, GRID, Drawing, fit, round_ticks, text_width
 
@@ -94,38 +95,69 @@ def legend(out: Drawing, colours: Mapping[str, str], left: float, top: float, ri
     return y + LEGEND_LINE - top
 
 
+_Box = tuple[float, float, float, float]
+"""Left, top, right, bottom."""
+
+
 class Labels:
     """Puts names beside points where nothing lies yet."""
 
-    def __init__(self, points: Sequence[tuple[float, float]], left: float, right: float) -> None:
-        """Take the places of all points, which no name may cover; names stay between `left` and `right`."""
+    def __init__(
+        self,
+        points: Sequence[tuple[float, float]],
+        left: float,
+        right: float,
+        line: Sequence[tuple[float, float]] = (),
+    ) -> None:
+        """Take the places of all points, which no name may cover; names stay between `left` and `right`.
+
+        Args:
+            line: corners of what runs along the axes' directions; names lie on it only where there is no other place.
+        """
         self._left, self._right = left, right
         self._taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in points]
+        self._line = [
+            (min(a[0], b[0]) - 1, min(a[1], b[1]) - 1, max(a[0], b[0]) + 1, max(a[1], b[1]) + 1)
+            for a, b in pairwise(line)
+        ]
         self.left_out = 0
 
     def put(self, out: Drawing, at: tuple[float, float], text: str, *, must: bool) -> None:
         """Name a point; where there is no room, only what `must` be named is."""
-        shown = fit(text, 190, 11)
-        width = text_width(shown, 11)
-        x, y = at
-        places = [
-            (x + dx if side else x - dx - width, y + dy)
-            for dy in (-9, 10, -21, 22, 0)
-            for side, dx in ((True, 7), (False, 7))
+        short = fit(text, 190, 11)
+        # Whole rather than cut, beside the line rather than on it: cut off is what sets a name apart from its neighbours'.
+        found = [
+            (shown, box)
+            for shown in dict.fromkeys((text, short))
+            for box in self._free(at, text_width(shown, 11))
         ]
-        boxes = [(left, middle - 6, left + width, middle + 6) for left, middle in places]
-        fitting = [
-            box for box in boxes if self._left <= box[0] and box[2] <= self._right and not self._covers(box)
-        ]
-        if not fitting and not must:
+        clear = [(shown, box) for shown, box in found if not any(_meet(box, one) for one in self._line)]
+        if not found and not must:
             self.left_out += 1
             return
-        left, top, *_ = chosen = (fitting or boxes)[0]
+        shown, chosen = (clear or found or [(short, _around(at, text_width(short, 11))[0])])[0]
         self._taken.append(chosen)
-        out.text(left, top + 6, shown, size=11, bold=must, over=True)
+        out.text(chosen[0], chosen[1] + 6, shown, size=11, bold=must, over=True)
 
-    def _covers(self, box: tuple[float, float, float, float]) -> bool:
-        return any(
-            box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3]
-            for other in self._taken
-        )
+    def _free(self, at: tuple[float, float], width: float) -> list[_Box]:
+        """Places beside the point where nothing lies yet, the nearest first."""
+        return [
+            box
+            for box in _around(at, width)
+            if self._left <= box[0]
+            and box[2] <= self._right
+            and not any(_meet(box, one) for one in self._taken)
+        ]
+
+
+def _around(at: tuple[float, float], width: float) -> list[_Box]:
+    x, y = at
+    return [
+        (left, y + dy - 6, left + width, y + dy + 6)
+        for dy in (-9, 10, -21, 22, 0)
+        for left in (x + 7, x - 7 - width)
+    ]
+
+
+def _meet(one: _Box, other: _Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

@@ -162,9 +162,10 @@ def _drawn(
     lower_axis(out, x, top, bottom, _named(x_measure, x))
     left_axis(out, y, _LEFT, right, _named(y_measure, y))
     at = {id(r): (x.at(x_measure.value(r) or 0.0), y.at(y_measure.value(r) or 0.0)) for r in shown}
-    _front_line(out, [at[id(r)] for r in front], _LEFT if x_measure.more_is_better else right)
+    line = _steps([at[id(r)] for r in front], _LEFT if x_measure.more_is_better else right)
+    out.path(line, DIM, width=1.5)
     on_front = set(map(id, front))
-    labels = Labels(list(at.values()), _LEFT, right + _RIGHT)
+    labels = Labels(list(at.values()), _LEFT, right + _RIGHT, line)
     for row in shown:
         place, colour = at[id(row)], colours[series[id(row)]]
         if span := _span(x_measure, row, x):
@@ -181,15 +182,14 @@ def _drawn(
     return Chart(f"{y_measure.name}_{x_measure.name}", out.finish(*size, caption), caption)
 
 
-def _front_line(out: Drawing, points: Sequence[tuple[float, float]], end: float) -> None:
-    """Steps to the `end` of the worse: between two points the best is still the earlier one's."""
+def _steps(points: Sequence[tuple[float, float]], end: float) -> list[tuple[float, float]]:
+    """Corners of the front's line, to the `end` of the worse: between two points the best is still the earlier one's."""
     steps: list[tuple[float, float]] = []
     for at in points:
         if steps:
             steps.append((at[0], steps[-1][1]))
         steps.append(at)
-    steps.append((end, steps[-1][1]))
-    out.path(steps, DIM, width=1.5)
+    return [*steps, (end, steps[-1][1])]
 
 
 def _names(shown: Sequence[Row], series: Mapping[int, str]) -> Callable[[Row], str]:
