@@ -54,7 +54,7 @@ from zoobench.show.formulas import FORMULAS
 from zoobench.show.generation import clients_section, generation_section, memory_section, quality_section
 from zoobench.show.page import to_html
 from zoobench.show.sheet import csv_text
-from zoobench.show.speedup import Speedup
+from zoobench.show.speedup import speedup_data
 from zoobench.show.tables import Notes
 from zoobench.show.view import View, views_of
 
@@ -341,7 +341,7 @@ def _json_text(pairs: Sequence[tuple[Record, Record | None]], loaded: Loaded[Rec
         {
             "fingerprint": view.newest.fingerprint,
             "fake": view.fake,
-            "speedups": [_speedup_json(s) for s in view.speedups],
+            "speedups": [speedup_data(s) for s in view.speedups],
             "records": [_record_json(*at[id(cell)]) for cell in view.cells],
         }
         for view in views
@@ -358,32 +358,6 @@ def _json_text(pairs: Sequence[tuple[Record, Record | None]], loaded: Loaded[Rec
 
 def _record_json(record: Record, later: Record | None) -> dict[str, Any]:
     return {**record.model_dump(mode="json"), "later_attempt": later and later.model_dump(mode="json")}
-
-
-def _speedup_json(speedup: Speedup) -> dict[str, Any]:
-    return {
-        "backend": speedup.pairs[0].other.backend,
-        "baseline": speedup.pairs[0].base.backend,
-        "geometric_mean": speedup.geometric_mean,
-        "lowest": speedup.slowest.ratio,
-        "highest": speedup.fastest.ratio,
-        "sentence": speedup.sentence,
-        "pairs": [
-            {
-                "model": p.other.model,
-                "batch": p.other.batch,
-                "precision": p.other.precision,
-                "ratio": p.ratio,
-                "interval": p.interval,
-                "kind": p.kind,
-                "verdict": p.verdict,
-                "stable": p.is_stable,
-                "took_turns": p.took_turns,
-                "measurement_keys": [p.base.measurement_key, p.other.measurement_key],
-            }
-            for p in speedup.pairs
-        ],
-    }
 
 
 def write_text(path: Path, text: str) -> None:

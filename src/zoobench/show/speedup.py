@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from zoobench.judge.ratio import paired_ratio
 from zoobench.judge.scope import own_options
@@ -223,3 +223,30 @@ def summarise(pairs: Iterable[Pair]) -> list[Speedup]:
     return sorted(
         speedups, key=lambda s: (not s.pairs[0].other.backend.startswith("onnx_"), -s.geometric_mean)
     )
+
+
+def speedup_data(speedup: Speedup) -> dict[str, Any]:
+    """For programs: all that a summary says, and every pair behind it."""
+    return {
+        "backend": speedup.pairs[0].other.backend,
+        "baseline": speedup.pairs[0].base.backend,
+        "geometric_mean": speedup.geometric_mean,
+        "lowest": speedup.slowest.ratio,
+        "highest": speedup.fastest.ratio,
+        "sentence": speedup.sentence,
+        "pairs": [
+            {
+                "model": p.other.model,
+                "batch": p.other.batch,
+                "precision": p.other.precision,
+                "ratio": p.ratio,
+                "interval": p.interval,
+                "kind": p.kind,
+                "verdict": p.verdict,
+                "stable": p.is_stable,
+                "took_turns": p.took_turns,
+                "measurement_keys": [p.base.measurement_key, p.other.measurement_key],
+            }
+            for p in speedup.pairs
+        ],
+    }
