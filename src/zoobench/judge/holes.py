@@ -59,15 +59,19 @@ def absent_cells(
 ) -> Gap | None:
     """Cells that other models, or other batches, have and this one lacks."""
     grid = _grid(rows)
-    there = {(model, backend, precision, batch) for (_, _, model, backend, precision, batch, _), _ in grid}
     # What ran for nobody here is no hole in the grid of what does.
     pairs = sorted(
         {(backend, precision) for (_, _, _, backend, precision, _, measured), _ in grid if measured}
     )
-    batches = sorted({batch for *_, batch in there})[:MOST_BATCHES]
+    batches = sorted({batch for (*_, batch, _), _ in grid})[:MOST_BATCHES]
     if not _wants_rate(wanted):
         # A larger batch takes longer and more memory: it can only win where throughput counts.
         batches = batches[:1]
+    there = {
+        (model, backend, precision, batch)
+        for (_, _, model, backend, precision, batch, _), _ in grid
+        if batch in batches
+    }
     # Of each model the newest, whatever came of it.
     examples: dict[str, RankedRow] = {}
     for (at, _, model, *_), row in grid:

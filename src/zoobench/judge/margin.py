@@ -9,7 +9,7 @@ from zoobench.measure.detection import box_drop
 from zoobench.measure.proportions import drop
 from zoobench.outcome import BoxDrop, Drop
 from zoobench.results.record import Record
-from zoobench.results.row import R, changed
+from zoobench.results.row import R, Row, changed
 from zoobench.terms import Reason
 
 
@@ -49,12 +49,9 @@ def judged_row(row: R, max_drop: float) -> R:
         fresh = drop(lost, won, row.drop_n, max_drop)
     else:
         return row
+    told = {"warnings": _warnings(row.warnings, fresh)} if isinstance(row, Row) else {}
     return changed(
-        row,
-        max_drop=max_drop,
-        drop_decision=fresh.decision,
-        images_needed=fresh.images_needed,
-        warnings=_warnings(row.warnings, fresh),
+        row, max_drop=max_drop, drop_decision=fresh.decision, images_needed=fresh.images_needed, **told
     )
 
 

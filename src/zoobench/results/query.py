@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_BUFFER_BYTES = 1 << 16
+_BUFFER_BYTES = 1 << 18
 
 
 @dataclass(frozen=True)

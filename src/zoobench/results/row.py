@@ -155,7 +155,6 @@ class RankedRow(msgspec.Struct, frozen=True, gc=False):
     map_interval: Annotated[Interval | None, _at("accuracy", "boxes", "interval")]
     verdict: Annotated[VerdictValue | None, _at("verdict", "value")]
     reasons: Annotated[tuple[Reason, ...], _at("verdict", "reasons")]
-    warnings: Annotated[tuple[Reason, ...], _at("verdict", "warnings")]
 
     @property
     def cell(self) -> tuple[Hashable, ...]:
@@ -297,6 +296,7 @@ class Row(RankedRow, frozen=True, gc=False):
     map_score_threshold: Annotated[float | None, _at("accuracy", "boxes", "score_threshold")]
     map_most: Annotated[int | None, _at("accuracy", "boxes", "max_detections")]
     map_evaluator: Annotated[str | None, _at("accuracy", "boxes", "evaluator")]
+    warnings: Annotated[tuple[Reason, ...], _at("verdict", "warnings")]
     error_stage: Annotated[str | None, _at("error", "stage")]
     error_message: Annotated[str | None, _at("error", "message")]
 
