@@ -114,11 +114,12 @@ def _of_limits(
     carried: Runs,
     judged: Judged,
 ) -> Iterator[Gap | None]:
+    holds, fails = Standing.HOLDS, Standing.FAILS
     for at, limit in enumerate(limits):
         missed = [
             (row, mine[at])
             for row, mine in zip(rows, stands, strict=True)
-            if mine[at] is not Standing.HOLDS and mine[at] is not Standing.FAILS and could.win(row, but=limit)
+            if mine[at] is not holds and mine[at] is not fails and could.win(row, but=limit)
         ]
         unknown = [row for row, standing in missed if standing is Standing.UNKNOWN]
         wide = [row for row, standing in missed if standing is Standing.OPEN]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Set
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -61,13 +61,13 @@ class Payback:
         return calls * self.saving_ms / 1e3 - self.once_s
 
 
-def eager_rows(rows: Iterable[RankedRow]) -> dict[Hashable, RankedRow]:
-    """Believable eager rows by what a configuration is held against; the newest of each."""
+def eager_rows(rows: Iterable[RankedRow], models: Set[str]) -> dict[Hashable, RankedRow]:
+    """Believable eager rows of `models` by what a configuration is held against; the newest of each."""
     eager = set(EAGER.values())
     return {
         _sameness(row, row.precision): row
         for row in rows
-        if row.backend in eager and row.is_believable and not own_options(row)
+        if row.backend in eager and row.model in models and row.is_believable and not own_options(row)
     }
 
 

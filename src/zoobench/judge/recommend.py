@@ -178,8 +178,8 @@ def recommend(
     tied = {id(best), *map(id, ties)}
     rest = tuple(islice((row for row in order if id(row) not in tied), MOST_RUNNERS_UP))
     front, aims, unplaced = _front(believable, wanted, question.task)
-    eager = eager_rows(found)
     shown = [*((best,) if best else ()), *ties[:MOST_RUNNERS_UP], *rest]
+    eager = eager_rows(found, {row.model for row in shown})
     made = made_by(together, shown)
     return Recommendation(
         wanted=wanted,
@@ -332,11 +332,12 @@ def _exclusions(
     limits: Sequence[Limit], rows: Sequence[RankedRow], stands: Sequence[Sequence[Standing]]
 ) -> tuple[Exclusion, ...]:
     found = []
+    holds = Standing.HOLDS
     for at, limit in enumerate(limits):
-        out = [(row, mine) for row, mine in zip(rows, stands, strict=True) if mine[at] is not Standing.HOLDS]
+        out = [(row, mine) for row, mine in zip(rows, stands, strict=True) if mine[at] is not holds]
         if not out:
             continue
-        alone = [(row, mine) for row, mine in out if sum(s is not Standing.HOLDS for s in mine) == 1]
+        alone = [(row, mine) for row, mine in out if mine.count(holds) == len(limits) - 1]
         missed = [row for row, _ in alone or out if limit.needed(row) is not None]
         missed.sort(key=lambda row: (limit.beyond(row), _name(row)))
         found.append(

@@ -6,7 +6,6 @@ what was asked of a server is another question than how fast a call is.
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import itertools
 from collections import Counter
@@ -126,7 +125,7 @@ def ranked_together(
 def _by_kind(rows: Iterable[RankedRow]) -> _Kinds:
     found: dict[tuple[object, ...], list[RankedRow]] = {}
     for row in rows:
-        found.setdefault((*_of_kind(row), load_of(row)), []).append(row)
+        found.setdefault((*_of_kind(row), load_of(row) if row.options else ()), []).append(row)
     return {_Kind(*kind): group for kind, group in found.items()}  # type: ignore[arg-type]
 
 
@@ -163,6 +162,8 @@ def _of_models(rows: Iterable[RankedRow], asked: Sequence[str]) -> list[RankedRo
     for word in asked:
         found = {word} & known or {name for name in known if fnmatch.fnmatchcase(name, word)}
         if not found:
+            import difflib
+
             near = difflib.get_close_matches(word, known, n=1)
             advice = f"did you mean {near[0]!r}?" if near else f"there is {_some(known)}"
             raise UsageError(f"--models {word!r}: no result is of such a model; {advice}")

@@ -181,7 +181,7 @@ class RankedRow(msgspec.Struct, frozen=True, gc=False):
     @property
     def is_measured(self) -> bool:
         """It has a median, whatever the verdict says of it."""
-        return self.status is Status.OK and self.p50_ms is not None
+        return self.p50_ms is not None and self.status is _OK
 
     @property
     def is_believable(self) -> bool:

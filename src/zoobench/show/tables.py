@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from zoobench.results.query import Cell
 from zoobench.results.row import R, RankedRow, Row
@@ -63,6 +62,8 @@ def backend_label(row: RankedRow) -> str:
     """
     if not row.options:
         return row.backend
+    from urllib.parse import urlsplit
+
     told = dict(sorted(row.options.items()))
     where = [urlsplit(str(told.pop("endpoint"))).netloc] if "endpoint" in told else []
     loads = (*LOAD_OPTIONS, *TOKEN_OPTIONS, *CLIENT_OPTIONS)
