@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from zoobench.errors import UsageError
 from zoobench.judge.compare import VARYING, compare
 from zoobench.outcome import Slot
-from zoobench.results.explore import find_record, milliseconds, slots_of
+from zoobench.results.explore import milliseconds
 from zoobench.results.record import Record
 from zoobench.results.row import Row
 from zoobench.show.charts.distributions import distribution_chart
@@ -48,14 +47,10 @@ def show(place: Place) -> None:
 
 
 def _side(place: Place, row: Row) -> tuple[Record, tuple[Slot, ...]] | None:
-    folder = place.holdings.run_folder(row.run_id)
-    assert folder is not None, row.run_id
-    try:
-        record = find_record(folder, row.measurement_key)
-    except UsageError as error:
-        show_notice(str(error), "warning")
+    found = place.measured(row)
+    if found is None:
         return None
-    slots, why = slots_of(folder, record)
+    record, slots, why = found
     if why and record.latency is not None:
         show_notice(f"{row.label}: {why}; its interval comes from its statistics", "warning")
     return record, tuple(slots)

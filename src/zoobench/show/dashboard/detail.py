@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from zoobench.errors import UsageError
-from zoobench.results.explore import find_record, milliseconds, slots_of
+from zoobench.results.explore import milliseconds
 from zoobench.show.charts.distributions import distribution_chart
-from zoobench.show.dashboard.markup import show_blocks, show_chart, show_notice, show_text
+from zoobench.show.dashboard.markup import show_blocks, show_chart, show_text
 from zoobench.show.dashboard.place import Place
 from zoobench.show.document import Heading
 from zoobench.show.one_record import environment_blocks, headline, latency_blocks
@@ -21,14 +20,10 @@ def show(place: Place) -> None:
         return
     row = place.pick(cells, "record", "Record")
     show_blocks(headline(row))
-    folder = place.holdings.run_folder(row.run_id)
-    assert folder is not None, row.run_id
-    try:
-        record = find_record(folder, row.measurement_key)
-    except UsageError as error:
-        show_notice(str(error), "warning")
+    found = place.measured(row)
+    if found is None:
         return
-    slots, why = slots_of(folder, record)
+    record, slots, why = found
     show_blocks([Heading(3, "Its calls")])
     show_chart(
         distribution_chart([(row, milliseconds(slots))]),

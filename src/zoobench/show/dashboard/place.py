@@ -8,11 +8,15 @@ from typing import Any
 
 import streamlit as st
 
-from zoobench.results.explore import ANY, Filters
+from zoobench.errors import UsageError
+from zoobench.outcome import Slot
+from zoobench.results.explore import ANY, Filters, find_record, slots_of
 from zoobench.results.query import Cell
+from zoobench.results.record import Record
 from zoobench.results.row import Row
 from zoobench.results.watch import Holdings, Machine, reference
 from zoobench.show.dashboard.address import Address
+from zoobench.show.dashboard.markup import show_notice
 from zoobench.show.numbers import counted
 from zoobench.show.tables import machine_title
 
@@ -94,6 +98,17 @@ class Place:
         mine = [o for o in asked if (known[o].fingerprint, known[o].is_fake) == (newest.fingerprint, fake)]
         shown = [reference(cell.row) for cell in cells[:MOST_OPTIONS]]
         return {o: known[o] for o in dict.fromkeys([*mine, *shown])}
+
+    def measured(self, row: Row) -> tuple[Record, Sequence[Slot], str | None] | None:
+        """The row's whole record, its slots, and why they are not there; None, and a notice, where it cannot be read."""
+        folder = self.holdings.run_folder(row.run_id)
+        assert folder is not None, row.run_id
+        try:
+            record = find_record(folder, row.measurement_key)
+        except UsageError as error:
+            show_notice(str(error), "warning")
+            return None
+        return record, *slots_of(folder, record)
 
     def offer_clearing(self) -> None:
         """Where nothing fits: the way out."""
