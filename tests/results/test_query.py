@@ -34,6 +34,7 @@ from zoobench.results.query import (
     load_ranked_rows,
     load_records,
     load_rows,
+    load_run,
 )
 from zoobench.results.record import ModelInfo, Record
 from zoobench.results.row import Row, changed, row_of
@@ -243,6 +244,19 @@ def test_an_empty_folder_and_a_broken_manifest_are_no_errors(tmp_path: Path) -> 
 def test_the_later_of_two_records_of_one_cell_is_shown() -> None:
     first, second = make_record(p50=9.0), make_record(p50=8.0, run_id="run-2")
     assert latest([first, second]) == [second]
+
+
+def test_of_a_run_only_the_records_that_are_asked_for_are_read(tmp_path: Path) -> None:
+    close = json.dumps(json.loads(line(measurement_key="b")), separators=(",", ":")).encode() + b"\n"
+    unasked = line(measurement_key="c").replace(b'"status": "ok"', b'"status": "no such status"')
+    nameless = b'{"what": "is this"}\n'
+    results = write_lines(tmp_path, line(measurement_key="a"), close, unasked, nameless)
+    loaded = load_run(results / "runs" / "run-1", {"a", "b"})
+    assert [record.measurement_key for record in loaded.records] == ["a", "b"]
+    # What does not say whose it is might have been asked for.
+    (problem,) = loaded.problems
+    assert "records.jsonl:4:" in problem
+    assert len(load_run(results / "runs" / "run-1").problems) == 2
 
 
 def test_other_options_batches_machines_and_local_files_are_other_cells() -> None:

@@ -6,9 +6,8 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from statistics import fmean, median, variance
 from typing import Any
-
-import numpy as np
 
 from zoobench.judge import NOT_COMPARABLE_EXIT, REGRESSION_EXIT, UNDECIDED_EXIT
 from zoobench.judge.ratio import MIN_FORKS, paired_ratio
@@ -287,9 +286,9 @@ def _over_forks(a: Sequence[Slot], b: Sequence[Slot]) -> tuple[float, Interval, 
     first, second = _fork_values(a), _fork_values(b)
     if min(len(first), len(second)) < MIN_FORKS:
         return None
-    shares = first.var(ddof=1) / len(first), second.var(ddof=1) / len(second)
+    shares = variance(first) / len(first), variance(second) / len(second)
     spread = sum(shares)
-    centre = float(second.mean() - first.mean())
+    centre = fmean(second) - fmean(first)
     reach = 0.0
     if spread > 0:
         freedom = spread**2 / (shares[0] ** 2 / (len(first) - 1) + shares[1] ** 2 / (len(second) - 1))
@@ -297,12 +296,12 @@ def _over_forks(a: Sequence[Slot], b: Sequence[Slot]) -> tuple[float, Interval, 
     return math.exp(centre), (math.exp(centre - reach), math.exp(centre + reach)), "forks"
 
 
-def _fork_values(slots: Sequence[Slot]) -> np.ndarray:
+def _fork_values(slots: Sequence[Slot]) -> list[float]:
     forks: dict[int, list[float]] = {}
     for slot in slots:
         if slot.samples_ns and min(slot.samples_ns) > 0:
             forks.setdefault(slot.fork, []).append(math.log(min(slot.samples_ns)))
-    return np.array([np.median(values) for values in forks.values()])
+    return list(map(median, forks.values()))
 
 
 def _of_intervals(a: Record, b: Record) -> tuple[float, Interval, str] | None:

@@ -9,10 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import fmean, median, stdev
 from typing import Literal
-
-import numpy as np
-import numpy.typing as npt
 
 from zoobench.measure.distributions import student_quantile
 from zoobench.outcome import Slot
@@ -54,35 +52,33 @@ def paired_ratio(base: Sequence[Slot], other: Sequence[Slot], alpha: float = 0.0
         None where there are neither three forks nor three rounds of one fork in which both had a slot.
     """
     smallest = _by_fork(base, other, lambda slot: float(min(slot.samples_ns)))
-    middle = _by_fork(base, other, lambda slot: float(np.median(slot.samples_ns)))
-    own = np.array([np.median(rounds) for rounds in smallest])
+    middle = _by_fork(base, other, lambda slot: float(median(slot.samples_ns)))
+    own = [median(rounds) for rounds in smallest]
     kind: Literal["over_forks", "within_process"] = "over_forks"
     replicates = own
     if len(own) < MIN_FORKS:
-        kind, replicates = "within_process", np.concatenate([*smallest, np.empty(0)])
+        kind, replicates = "within_process", [each for rounds in smallest for each in rounds]
         if len(replicates) < MIN_ROUNDS:
             return None
     reach = student_reach(replicates, alpha)
-    centre = float(own.mean()) if kind == "over_forks" else float(np.median(replicates))
+    centre = fmean(own) if kind == "over_forks" else median(replicates)
     return Ratio(
         estimate=math.exp(centre),
         interval=(math.exp(centre - reach), math.exp(centre + reach)),
-        median_estimate=math.exp(float(np.mean([np.median(rounds) for rounds in middle]))),
-        by_fork=tuple(float(value) for value in np.exp(own)),
+        median_estimate=math.exp(fmean(map(median, middle))),
+        by_fork=tuple(map(math.exp, own)),
         rounds=sum(map(len, smallest)),
         kind=kind,
     )
 
 
-def student_reach(values: npt.NDArray[np.float64], alpha: float) -> float:
+def student_reach(values: Sequence[float], alpha: float) -> float:
     """Half the width of Student's t interval of the mean of `values` (at least two), one-sided error `alpha`."""
     count = len(values)
-    return student_quantile(count - 1, 1 - alpha) * float(values.std(ddof=1)) / math.sqrt(count)
+    return student_quantile(count - 1, 1 - alpha) * stdev(values) / math.sqrt(count)
 
 
-def _by_fork(
-    base: Sequence[Slot], other: Sequence[Slot], of: Callable[[Slot], float]
-) -> list[npt.NDArray[np.float64]]:
+def _by_fork(base: Sequence[Slot], other: Sequence[Slot], of: Callable[[Slot], float]) -> list[list[float]]:
     """ln of the two cases' ratio in each round, fork after fork; rounds that only one of them has are left out."""
     first = {(slot.fork, slot.round): of(slot) for slot in base if slot.samples_ns}
     second = {(slot.fork, slot.round): of(slot) for slot in other if slot.samples_ns}
@@ -90,4 +86,4 @@ def _by_fork(
     for fork, number in sorted(first.keys() & second.keys()):
         if first[fork, number] > 0 and second[fork, number] > 0:
             found.setdefault(fork, []).append(math.log(second[fork, number] / first[fork, number]))
-    return [np.array(rounds) for rounds in found.values()]
+    return list(found.values())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from operator import itemgetter
 from typing import Annotated, Any, Generic, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
@@ -80,7 +80,7 @@ class Columns(Generic[T]):
 
     @cached_property
     def _repeated(self) -> list[int]:
-        hints = get_type_hints(self.row, include_extras=True)
+        hints = _hints(self.row)
         return [
             at
             for at, column in enumerate(self._top.columns())
@@ -95,7 +95,7 @@ class Columns(Generic[T]):
 
     @cached_property
     def _top(self) -> _Part:
-        top, hints = _Part(self.row.__name__), get_type_hints(self.row, include_extras=True)
+        top, hints = _Part(self.row.__name__), _hints(self.row)
         for name in self.row.__struct_fields__:
             said = getattr(hints[name], "__metadata__", ())
             place = next((each for each in said if isinstance(each, At)), At((), name))
@@ -106,11 +106,24 @@ class Columns(Generic[T]):
         return top
 
 
+@cache
+def _hints(row: type[msgspec.Struct]) -> dict[str, Any]:
+    return get_type_hints(row, include_extras=True)
+
+
+def _bare(kind: Any) -> Any:
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
+
+
+def column_types(row: type[msgspec.Struct]) -> dict[str, Any]:
+    """Column → the type of its values, such as `str | None`."""
+    return {name: _bare(kind) for name, kind in _hints(row).items()}
+
+
 def _absent(kind: Any, place: At) -> Any:
     if place.absent is not None:
         return place.absent
-    if get_origin(kind) is Annotated:
-        kind = get_args(kind)[0]
+    kind = _bare(kind)
     if type(None) in get_args(kind):
         return None
     return () if get_origin(kind) is tuple else msgspec.NODEFAULT

@@ -109,13 +109,13 @@ def load_records(results_dir: Path) -> Loaded[Record]:
     return _load(run_folders(results_dir), _of_records())
 
 
-def load_run(folder: Path, batches: Collection[int] | None = None) -> Loaded[Record]:
+def load_run(folder: Path, keys: Collection[str] | None = None) -> Loaded[Record]:
     """Read every record of one run's folder, wherever it lies and whatever it is called by now.
 
     Args:
-        batches: pass over lines that name none of these batch sizes: to validate a line takes far longer than to look at it.
+        keys: pass over lines that name another measurement key: to validate a line takes far longer than to look at it.
     """
-    return _load([folder], _of_records(), batches)
+    return _load([folder], _of_records(), keys)
 
 
 def load_rows(results_dir: Path) -> Loaded[Row]:
@@ -136,13 +136,13 @@ def load_run_rows(folder: Path) -> Loaded[Row]:
     return _load([folder], _ROWS)
 
 
-def _load(folders: Iterable[Path], reader: _Reader[T], batches: Collection[int] | None = None) -> Loaded[T]:
+def _load(folders: Iterable[Path], reader: _Reader[T], keys: Collection[str] | None = None) -> Loaded[T]:
     loaded: Loaded[T] = Loaded()
     begun: dict[str, str] = {}
     with collector_paused():
         for folder in folders:
             before = len(loaded.records)
-            _read_lines(folder / "records.jsonl", reader, loaded, batches)
+            _read_lines(folder / "records.jsonl", reader, loaded, keys)
             if len(loaded.records) > before:
                 run = _read_manifest(folder, loaded.problems)
                 # The folder may have been renamed since: which run it is, its records say.
@@ -203,10 +203,10 @@ def run_folders(results_dir: Path) -> list[Path]:
 
 
 def _read_lines(
-    file: Path, reader: _Reader[T], loaded: Loaded[T], batches: Collection[int] | None = None
+    file: Path, reader: _Reader[T], loaded: Loaded[T], keys: Collection[str] | None = None
 ) -> None:
     from_json, version, keep = reader.from_json, reader.version, loaded.records.append
-    names_one = re.compile(rf'"batch":\s*(?:{"|".join(map(str, batches or ()))})\b'.encode()).search
+    passed_over = _other_than(keys) if keys is not None else None
     try:
         if file.exists() and not file.is_file():
             # Opening a pipe would wait for ever.
@@ -215,7 +215,7 @@ def _read_lines(
         # Lines are longer than the usual buffer.
         with file.open("rb", buffering=_BUFFER_BYTES) as lines:
             for number, line in enumerate(lines, 1):
-                if batches is not None and not names_one(line):
+                if passed_over and passed_over(line):
                     continue
                 # Today's schema goes straight through the reader's own parser; the rest goes the way that explains.
                 try:
@@ -232,6 +232,21 @@ def _read_lines(
         return
     except OSError as error:
         loaded.problems.append(f"{file}: cannot be read: {unreadable(error)}")
+
+
+_KEY = b'"measurement_key"'
+_QUOTED = re.compile(rb'\s*:\s*"([^"\\]*)"')
+
+
+def _other_than(keys: Collection[str]) -> Callable[[bytes], bool]:
+    """Whether a line plainly has another measurement key than these."""
+    wanted = {key.encode() for key in keys}
+
+    def passed_over(line: bytes) -> bool:
+        key = _QUOTED.match(line, line.find(_KEY) + len(_KEY))
+        return key is not None and key[1] not in wanted
+
+    return passed_over
 
 
 def _read_other_line(line: bytes, where: str, reader: _Reader[T], loaded: Loaded[T]) -> None:

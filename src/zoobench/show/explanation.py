@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from zoobench.judge.explain import Difference, Explanation, Versus, explain, find_counterpart
 from zoobench.judge.margin import judged_record
-from zoobench.results.query import Loaded, Run, load_run
+from zoobench.results.query import Loaded, load_run
 from zoobench.results.record import Record
 from zoobench.results.row import Row
 from zoobench.results.select import Selection
@@ -235,7 +236,7 @@ def why_section(view: View, results_dir: Path, loaded: Loaded[Row]) -> list[Bloc
     asked = every[: 2 * MOST_BESIDE]
     beside: list[tuple[Row, Explanation]] = []
     found: list[tuple[Explanation, Record]] = []
-    side = _records_of(view, asked, results_dir, loaded.runs)
+    side = _records_of(asked, loaded, results_dir)
     at = {(r.run_id, r.measurement_key, r.recorded_at): r for r in side.records}
     whole: dict[Hashable, list[Record]] = {}
     for other in side.records:
@@ -287,15 +288,18 @@ def _near(record: Record) -> Hashable:
     return record.case.model, record.case.backend, record.case.batch, record.machine.fingerprint
 
 
-def _records_of(view: View, asked: Sequence[Row], results_dir: Path, known: list[Run]) -> Selection:
+_near_row = attrgetter("model", "backend", "batch", "fingerprint")
+"""The same of a row."""
+
+
+def _records_of(asked: Sequence[Row], loaded: Loaded[Row], results_dir: Path) -> Selection:
     """The whole records of `asked` and of what they may be held against: rows have no kernels."""
-    models = {row.model for row in asked}
-    wanted = set(map(id, asked))
-    runs = {r.run_id for r in view.rows if r.model in models and (id(r) in wanted or r.precision == "fp32")}
-    selection = Selection("", Loaded(runs=known), results_dir, None)
-    for folder in sorted(run.folder for run in known if run.folder and run.run_id in runs):
-        found = load_run(folder, {row.batch for row in asked}).records
-        selection.records += [r for r in found if r.case.model in models]
+    places = set(map(_near_row, asked))
+    near = [row for row in loaded.records if _near_row(row) in places]
+    runs, keys = {row.run_id for row in near}, {row.measurement_key for row in near}
+    selection = Selection("", Loaded(runs=loaded.runs), results_dir, None)
+    for folder in sorted(run.folder for run in loaded.runs if run.folder and run.run_id in runs):
+        selection.records += load_run(folder, keys).records
     return selection
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 
 from zoobench.results.row import Row
 from zoobench.show.document import Block, Column, Heading, Items, Paragraph, Table
@@ -144,24 +145,22 @@ def throughput_section(view: View) -> list[Block]:
     shown = batches[:MOST_BATCHES]
     groups: dict[Hashable, list[Row]] = {}
     for row in view.believable:
-        key = (
-            row.model,
-            backend_label(row),
-            row.precision,
-            row.threads,
-            row.shape,
-            scenario_label(row),
-            row.arm,
-        )
-        groups.setdefault(key, []).append(row)
+        key = (*_of_curve(row), backend_label(row), scenario_label(row))
+        if key in groups:
+            groups[key].append(row)
+        else:
+            groups[key] = [row]
     names = case_fields([group[0] for group in groups.values()])
     rows = []
     for group in list(groups.values())[:MOST_ROWS]:
-        at = {r.batch: format_number(r.throughput_per_s) for r in group}
-        rows.append((*(show(group[0]) for _, show in names), *(at.get(b, DASH) for b in shown)))
+        at = {r.batch: r.throughput_per_s for r in group}
+        rows.append((*(show(group[0]) for _, show in names), *(format_number(at.get(b)) for b in shown)))
     table = Table((*(c for c, _ in names), *(Column(f"batch {b}", "right") for b in shown)), rows)
     heading = Heading(3, "Throughput against batch size (items/s)")
     return [heading, table, *_rest(len(groups)), *_more_batches(len(batches))]
+
+
+_of_curve = attrgetter("model", "precision", "threads", "shape", "arm")
 
 
 def start_section(view: View) -> list[Block]:

@@ -8,9 +8,11 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 from operator import itemgetter
+from typing import get_args
 
 from msgspec.structs import astuple
 
+from zoobench.results.columns import column_types
 from zoobench.results.query import Cell
 from zoobench.results.row import Row
 from zoobench.show.document import plain
@@ -54,6 +56,13 @@ _sources = itemgetter(*(_IN_ROW[_SOURCES.get(column, column)] for column in COLU
 _LOW = [at for at, column in enumerate(COLUMNS) if re.search(r"_low(_ms)?$", column)]
 _HIGH = [at for at, column in enumerate(COLUMNS) if re.search(r"_high(_ms)?$", column)]
 _OPTIONS, _REASONS, _LATER = map(COLUMNS.index, ("options", "reasons", "later_attempt"))
+_KINDS = column_types(Row)
+_TEXTS = [
+    at
+    for at, column in enumerate(COLUMNS)
+    if at in (_OPTIONS, _REASONS) or str in (kind := _KINDS[_SOURCES.get(column, column)], *get_args(kind))
+]
+"""What a stranger may have written. The rest are numbers, and words of our own."""
 
 
 def csv_text(cells: Iterable[Cell]) -> str:
@@ -61,7 +70,7 @@ def csv_text(cells: Iterable[Cell]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows([_guard(v) if type(v) is str else v for v in _values(cell)] for cell in cells)
+    writer.writerows(map(_values, cells))
     return out.getvalue()
 
 
@@ -80,4 +89,7 @@ def _values(cell: Cell) -> list[Value]:
     values[_OPTIONS] = " ".join(f"{name}={value}" for name, value in sorted((values[_OPTIONS] or {}).items()))
     values[_REASONS] = "; ".join(f"{each.code}: {each.message}" for each in values[_REASONS])
     values[_LATER] = cell.later and cell.later.status
+    for at in _TEXTS:
+        if values[at]:
+            values[at] = _guard(values[at])
     return values

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from operator import attrgetter
 from typing import Any, Literal
 
 from zoobench.judge.ratio import paired_ratio
@@ -125,7 +127,12 @@ def _place_in_table(pair: Pair) -> tuple[str, int]:
 
 
 def _baseline(row: Row) -> str | None:
-    return BASELINES.get(row.device.partition(":")[0])
+    return _baseline_on(row.device)
+
+
+@cache
+def _baseline_on(device: str) -> str | None:
+    return BASELINES.get(device.partition(":")[0])
 
 
 def _options(row: Row) -> tuple[Hashable, ...]:
@@ -138,9 +145,19 @@ def _asked(row: Row) -> tuple[Hashable, ...]:
     return tuple(sorted((name, value) for name, value in (row.options or {}).items() if name not in own))
 
 
-def _sameness(row: Row) -> Hashable:
-    asked = (row.model, row.device, row.batch, row.precision, row.threads, row.shape, row.scenario, row.arm)
-    return (*asked, row.weights, row.revision, row.fingerprint)
+_sameness: Callable[[Row], Hashable] = attrgetter(
+    "model",
+    "device",
+    "batch",
+    "precision",
+    "threads",
+    "shape",
+    "scenario",
+    "arm",
+    "weights",
+    "revision",
+    "fingerprint",
+)
 
 
 def _ratio_interval(base: Interval | None, other: Interval | None) -> Interval | None:

@@ -79,7 +79,7 @@ def _as_typed(value: OptionValue) -> str:
 
 def scenario_label(row: RankedRow) -> str:
     """The scenario with its load: `server 50/s, p99 ≤ 50 ms, up to 8 joined within 2 ms`."""
-    return load_label(row.scenario, row.options or {})
+    return load_label(row.scenario, row.options) if row.options else row.scenario
 
 
 def load_label(scenario: str, told: Mapping[str, OptionValue]) -> str:

@@ -223,22 +223,16 @@ class Scope:
         rows: Sequence[Row],
         most_models: int = MOST_MODELS,
         most_batches: int = MOST_BATCHES,
-        besides: Collection[int] = (),
     ) -> Scope:
-        """The first models of `rows` and the first series among those; the first row of equal places.
-
-        Args:
-            besides: batch sizes that are shown in any case.
-        """
+        """The first models of `rows` and the first series among those; the first row of equal places."""
         models, remark = first_of((r.model for r in rows), most_models, "models")
         kept = set(models)
         rows = [r for r in rows if r.model in kept]
         every = sorted({r.batch for r in rows})
-        batches = sorted({*_spread(every, most_batches), *besides})
-        of_batches = ""
+        batches, of_batches = _spread(every, most_batches), ""
         if batches != every:
-            of_batches = f" Of {len(every)} batch sizes {', '.join(map(str, batches))} are shown."
-            rows = [r for r in rows if r.batch in batches]
+            of_batches, shown = _of_batches(every, batches), set(batches)
+            rows = [r for r in rows if r.batch in shown]
         model, name = model_names(rows), series_names(rows)
         places = [(model(row), name(row), row.batch) for row in rows]
         series, more = first_of((name for _, name, _ in places), MOST_SERIES, "series")
@@ -254,6 +248,21 @@ class Scope:
             )
         return cls(at, list(dict.fromkeys(map(model, rows))), colours_of(series), batches, remark + more)
 
+    def narrowed(self, most_batches: int, besides: Collection[int]) -> Scope:
+        """With fewer batch sizes, `besides` among them in any case."""
+        shown = {*_spread(self.batches, most_batches), *besides}
+        if len(shown) == len(self.batches):
+            return self
+        at = {place: row for place, row in self.at.items() if place[2] in shown}
+        drawn, batches = {series for _, series, _ in at}, sorted(shown)
+        return Scope(
+            at,
+            list(dict.fromkeys(model for model, *_ in at)),
+            {series: colour for series, colour in self.colours.items() if series in drawn},
+            batches,
+            self.remark + _of_batches(self.batches, batches),
+        )
+
     @property
     def rows(self) -> list[Row]:
         """What is shown."""
@@ -263,6 +272,10 @@ class Scope:
     def series(self) -> list[str]:
         """What has a colour, in the legend's order."""
         return list(self.colours)
+
+
+def _of_batches(every: Sequence[int], shown: Sequence[int]) -> str:
+    return f" Of {len(every)} batch sizes {', '.join(map(str, shown))} are shown."
 
 
 def _spread(every: list[int], most: int) -> list[int]:

@@ -46,8 +46,9 @@ def batch_chart(rows: Sequence[Row]) -> Chart | None:
     if not known:
         return None
     # A knee is where it is, whether or not there is room to draw every batch size that was measured.
-    knees = _knees(Scope.of(known, MOST_PANELS, most_batches=len(known)))
-    scope = Scope.of(known, MOST_PANELS, MOST_BATCHES, besides=set(knees.values()))
+    whole = Scope.of(known, MOST_PANELS, most_batches=len(known))
+    knees = _knees(whole)
+    scope = whole.narrowed(MOST_BATCHES, set(knees.values()))
     panels = [
         _Curves(
             model,
