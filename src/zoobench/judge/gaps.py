@@ -19,6 +19,8 @@ from zoobench.measure.effort import EFFORTS
 from zoobench.results.row import RankedRow
 from zoobench.terms import NOISE_CODES, TEXT, Effort, Precision, Status, VerdictValue
 
+Lacking = tuple[RankedRow, tuple[Standing, ...]]
+"""A row that does not hold every limit, and how it stands to each."""
 ACCURACY_FLAGS = ("--max-drop", "--min-accuracy")
 
 
@@ -37,14 +39,13 @@ class SortedOut:
         """One look at each."""
         found = cls([], [], [], [])
         for row in rows:
-            if not row.is_measured:
-                found.missing.append(row)
-            elif row.is_believable:
+            if row.is_believable:
                 found.believable.append(row)
-                if row.is_unstable:
-                    found.unstable.append(row)
-            else:
+            elif row.is_measured:
                 found.invalid.append(row)
+            else:
+                found.missing.append(row)
+        found.unstable.extend(row for row in found.believable if row.is_unstable)
         return found
 
 
@@ -52,7 +53,7 @@ def find_gaps(
     rows: Sequence[RankedRow],
     sorted_out: SortedOut,
     believable: Sequence[RankedRow],
-    stands: Sequence[Sequence[Standing]],
+    lacking: Sequence[Lacking],
     best: RankedRow | None,
     wanted: Wanted,
     goal: Measure,
@@ -65,12 +66,12 @@ def find_gaps(
 
     Args:
         rows: the latest of each cell, those without a number too; `sorted_out` by what they are good for.
-        believable: the ones that may be ranked; `stands` is how each of them stands to each limit.
+        believable: the ones that may be ranked; `lacking` those of them that do not hold every limit.
     """
     could = _Could(best, goal, limits)
     found: list[Gap | None] = [
         _of_best(best, wanted, carried, judged),
-        *_of_limits(believable, stands, limits, could, carried, judged),
+        *_of_limits(believable, lacking, limits, could, carried, judged),
         _of_goal(believable, wanted, goal, could, carried),
         _unstable(sorted_out.unstable, could, carried),
         _disturbed((*sorted_out.invalid, *sorted_out.missing), carried),
@@ -108,7 +109,7 @@ class _Could:
 
 def _of_limits(
     rows: Sequence[RankedRow],
-    stands: Sequence[Sequence[Standing]],
+    lacking: Sequence[Lacking],
     limits: Sequence[Limit],
     could: _Could,
     carried: Runs,
@@ -118,7 +119,7 @@ def _of_limits(
     for at, limit in enumerate(limits):
         missed = [
             (row, mine[at])
-            for row, mine in zip(rows, stands, strict=True)
+            for row, mine in lacking
             if mine[at] is not holds and mine[at] is not fails and could.win(row, but=limit)
         ]
         unknown = [row for row, standing in missed if standing is Standing.UNKNOWN]

@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any
 
 from zoobench.judge.asks import Carried, Gap, cover, wish_of
 from zoobench.judge.measures import Measure
@@ -32,26 +31,18 @@ class Offer:
     tasks: tuple[str, ...]
 
 
-_placed = attrgetter("recorded_at", "threads", "model", "backend", "precision", "batch", "is_measured")
-"""What places a cell in the grid."""
-
-
-def _grid(rows: Iterable[RankedRow]) -> list[tuple[tuple[Any, ...], RankedRow]]:
-    """The cells of the newest thread count without options of the runtime's own, of one client, whatever came of them.
-
-    Returns:
-        Of each what `_placed` tells, and the row.
-    """
+def _grid(rows: Iterable[RankedRow]) -> list[RankedRow]:
+    """The cells of the newest thread count without options of the runtime's own, of one client, whatever came of them."""
     plain = [
-        (_placed(row), row)
+        row
         for row in rows
         if not row.options
         or (not own_options(row) and row.options.get("concurrency", 1) == 1 and row.device != "remote")
     ]
-    if not plain:
-        return []
-    _, threads = max(placed[:2] for placed, _ in plain)
-    return [cell for cell in plain if cell[0][1] == threads]
+    if len({row.threads for row in plain}) <= 1:
+        return plain
+    newest = max(plain, key=attrgetter("recorded_at", "threads"))
+    return [row for row in plain if row.threads == newest.threads]
 
 
 def absent_cells(
@@ -60,27 +51,29 @@ def absent_cells(
     """Cells that other models, or other batches, have and this one lacks."""
     grid = _grid(rows)
     # What ran for nobody here is no hole in the grid of what does.
-    pairs = sorted(
-        {(backend, precision) for (_, _, _, backend, precision, _, measured), _ in grid if measured}
-    )
-    batches = sorted({batch for (*_, batch, _), _ in grid})[:MOST_BATCHES]
+    pairs = set[tuple[str, str]]()
+    for row in grid:
+        if (row.backend, row.precision) not in pairs and row.is_measured:
+            pairs.add((row.backend, row.precision))
+    batches = sorted({row.batch for row in grid})[:MOST_BATCHES]
     if not _wants_rate(wanted):
         # A larger batch takes longer and more memory: it can only win where throughput counts.
         batches = batches[:1]
-    there = {
-        (model, backend, precision, batch)
-        for (_, _, model, backend, precision, batch, _), _ in grid
-        if batch in batches
-    }
+    foremost = _foremost({row.model for row in grid}, believable, goal)
     # Of each model the newest, whatever came of it.
     examples: dict[str, RankedRow] = {}
-    for (at, _, model, *_), row in grid:
-        if model not in examples or at >= examples[model].recorded_at:
-            examples[model] = row
+    there = set[tuple[str, str, str, int]]()
+    wanted_ones = set(foremost)
+    for row in grid:
+        model = row.model
+        if model in wanted_ones:
+            there.add((model, row.backend, row.precision, row.batch))
+            if model not in examples or row.recorded_at >= examples[model].recorded_at:
+                examples[model] = row
     wishes = [
         wish_of(examples[model], carried, backend=backend, precision=precision, batch=batch)
-        for model in _foremost(examples, believable, goal)
-        for (backend, precision), batch in itertools.product(pairs, batches)
+        for model in foremost
+        for (backend, precision), batch in itertools.product(sorted(pairs), batches)
         if (model, backend, precision, batch) not in there
     ]
     if not wishes:

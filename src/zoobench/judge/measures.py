@@ -34,8 +34,8 @@ class Figure(NamedTuple):
         return self.interval[1] if self.interval else math.inf if self.value is None else self.value
 
 
-def _none(_: RankedRow) -> None:
-    """There is no interval."""
+def unknown(_: RankedRow) -> None:
+    """Of no row is it known."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,9 @@ class Measure:
     name: str
     kind: Kind
     value: Callable[[RankedRow], float | None]
-    interval: Callable[[RankedRow], Interval | None] = _none
+    interval: Callable[[RankedRow], Interval | None] = unknown
     slack: Slack | None = None
-    floor: Callable[[RankedRow], float | None] = _none
+    floor: Callable[[RankedRow], float | None] = unknown
 
     def figure(self, row: RankedRow) -> Figure:
         """The number with its interval."""
@@ -96,7 +96,7 @@ def latency_of(percentile: int, of: Timed = "call") -> Measure:
         f"p{percentile} {_NAMES[of]}",
         "ms",
         attrgetter(value),
-        attrgetter(interval) if interval else _none,
+        attrgetter(interval) if interval else unknown,
         # No percentile above the median lies below it.
         floor=attrgetter(_COLUMNS[of, 50][0]),
     )

@@ -6,6 +6,7 @@ interval reaches down to the leader's are ties: they are not told apart, and tie
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import NamedTuple
 from zoobench.judge.asks import Carried, Gap
 from zoobench.judge.cautions import cautions, is_known_faithful
 from zoobench.judge.front import Aim, pareto_front
-from zoobench.judge.gaps import SortedOut, find_gaps
+from zoobench.judge.gaps import Lacking, SortedOut, find_gaps
 from zoobench.judge.holes import Offer
 from zoobench.judge.measures import (
     MEMORY_SLACK,
@@ -170,9 +171,7 @@ def recommend(
                 *asides,
                 f"{left:,} unstable configuration{'' if left == 1 else 's'} (--unstable never)",
             )
-    stands = list(zip(*(map(limit.standing, believable) for limit in limits), strict=True))
-    everything = (Standing.HOLDS,) * len(limits)
-    holding = [row for row, mine in zip(believable, stands, strict=True) if mine == everything]
+    holding, lacking = _by_limits(limits, believable)
     order = _ranking(goal, holding)
     best, leader, ties, decided_by = _chosen(order, goal)
     tied = {id(best), *map(id, ties)}
@@ -211,8 +210,8 @@ def recommend(
         unranked=()
         if len(order) == len(holding)
         else tuple(row for row in holding if goal.value(row) is None),
-        exclusions=_exclusions(limits, believable, stands),
-        relax=() if best else _relaxations(limits, believable, stands, goal),
+        exclusions=_exclusions(limits, lacking),
+        relax=() if best else _relaxations(limits, lacking, goal),
         front=front,
         front_aims=aims,
         front_unplaced=unplaced,
@@ -222,7 +221,7 @@ def recommend(
             found,
             sorted_out,
             believable,
-            stands,
+            lacking,
             best,
             wanted,
             goal,
@@ -234,6 +233,16 @@ def recommend(
     )
 
 
+def _by_limits(limits: Sequence[Limit], rows: Sequence[RankedRow]) -> tuple[list[RankedRow], list[Lacking]]:
+    """Those that hold every limit, and the others with how each stands to each limit."""
+    stands = list(zip(*(limit.standings(rows) for limit in limits), strict=True))
+    everything = (Standing.HOLDS,) * len(limits)
+    holding = [row for row, mine in zip(rows, stands, strict=True) if mine == everything]
+    if len(holding) == len(rows):
+        return holding, []
+    return holding, [(row, mine) for row, mine in zip(rows, stands, strict=True) if mine != everything]
+
+
 _Name = tuple[str, str, str, int, int, str]
 
 
@@ -243,17 +252,17 @@ _name: Callable[[RankedRow], _Name] = attrgetter(
 """Sets every row apart, so that no order of the records shows through."""
 
 
-def _ranking(goal: Measure, rows: Iterable[RankedRow]) -> list[RankedRow]:
+def _ranking(goal: Measure, rows: Sequence[RankedRow]) -> list[RankedRow]:
     """Those whose figure is known, valid ones first, the lowest first."""
     placed = [
-        (row.verdict is not VerdictValue.VALID, value, row)
-        for row in rows
-        if (value := goal.value(row)) is not None
+        (value, row) for value, row in zip(map(goal.value, rows), rows, strict=True) if value is not None
     ]
-    if len({value for _, value, _ in placed}) < len(placed):
-        placed.sort(key=lambda one: _name(one[2]))
-    placed.sort(key=itemgetter(0, 1))
-    return [row for *_, row in placed]
+    if len({value for value, _ in placed}) < len(placed):
+        placed.sort(key=lambda one: _name(one[1]))
+    placed.sort(key=itemgetter(0))
+    order = [row for _, row in placed]
+    order.sort(key=lambda row: row.verdict is not VerdictValue.VALID)
+    return order
 
 
 @dataclass(frozen=True)
@@ -328,18 +337,14 @@ def _better_if_steady(
     return tuple(row for row in shaky if (goal.value(row) or 0.0) < mine)
 
 
-def _exclusions(
-    limits: Sequence[Limit], rows: Sequence[RankedRow], stands: Sequence[Sequence[Standing]]
-) -> tuple[Exclusion, ...]:
+def _exclusions(limits: Sequence[Limit], lacking: Sequence[Lacking]) -> tuple[Exclusion, ...]:
     found = []
     holds = Standing.HOLDS
     for at, limit in enumerate(limits):
-        out = [(row, mine) for row, mine in zip(rows, stands, strict=True) if mine[at] is not holds]
+        out = [(row, mine) for row, mine in lacking if mine[at] is not holds]
         if not out:
             continue
         alone = [(row, mine) for row, mine in out if mine.count(holds) == len(limits) - 1]
-        missed = [row for row, _ in alone or out if limit.needed(row) is not None]
-        missed.sort(key=lambda row: (limit.beyond(row), _name(row)))
         found.append(
             Exclusion(
                 limit,
@@ -347,22 +352,32 @@ def _exclusions(
                 alone=len(alone),
                 open=tuple(row for row, mine in out if mine[at] is Standing.OPEN),
                 unknown=sum(mine[at] is Standing.UNKNOWN for _, mine in out),
-                nearest=tuple(missed[:MOST_NEAR]),
+                nearest=_nearest(limit, [row for row, _ in alone or out]),
             )
         )
     return tuple(found)
 
 
+def _nearest(limit: Limit, rows: Sequence[RankedRow]) -> tuple[RankedRow, ...]:
+    """Those that missed it by least, where that is known."""
+    missed = [(limit.beyond(row), row) for row in rows]
+    # Names are asked only of those that may be among them.
+    bar = max(heapq.nsmallest(MOST_NEAR, (far for far, _ in missed)), default=math.inf)
+    near = [one for one in missed if one[0] <= bar and limit.needed(one[1]) is not None]
+    near.sort(key=lambda one: (one[0], _name(one[1])))
+    return tuple(row for _, row in near[:MOST_NEAR])
+
+
 def _relaxations(
-    limits: Sequence[Limit], rows: Sequence[RankedRow], stands: Sequence[Sequence[Standing]], goal: Measure
+    limits: Sequence[Limit], lacking: Sequence[Lacking], goal: Measure
 ) -> tuple[Relaxation, ...]:
     """For each limit the least change of it alone that would do; if none would, the least change of several together."""
     single: dict[int, _Miss] = {}
     several: list[_Miss] = []
-    for row, mine in zip(rows, stands, strict=True):
+    for row, mine in lacking:
         missed = [at for at, standing in enumerate(mine) if standing is not Standing.HOLDS]
         changes = {at: limit for at in missed if (limit := limits[at].relaxed(row)) is not None}
-        if not missed or goal.value(row) is None or len(changes) < len(missed):
+        if goal.value(row) is None or len(changes) < len(missed):
             continue
         miss = _Miss(sum(max(0.0, limits[at].beyond(row)) for at in missed), _name(row), changes)
         if len(missed) > 1:
@@ -370,7 +385,7 @@ def _relaxations(
         elif missed[0] not in single or miss[:2] < single[missed[0]][:2]:
             single[missed[0]] = miss
     least = sorted(single.values(), key=itemgetter(0, 1)) or sorted(several, key=itemgetter(0, 1))[:1]
-    brought = (_brought(miss.changes, rows, stands, goal) for miss in least)
+    brought = (_brought(miss.changes, lacking, goal) for miss in least)
     return tuple(one for one in brought if one is not None)
 
 
@@ -382,19 +397,14 @@ class _Miss(NamedTuple):
     changes: Mapping[int, Limit]
 
 
-def _brought(
-    changes: Mapping[int, Limit],
-    rows: Sequence[RankedRow],
-    stands: Sequence[Sequence[Standing]],
-    goal: Measure,
-) -> Relaxation | None:
+def _brought(changes: Mapping[int, Limit], lacking: Sequence[Lacking], goal: Measure) -> Relaxation | None:
     """What is best among all that the changed limits let in: they are rounded, and may let in more than the row that needs them.
 
     None: the row that needs them is not let in either, because its counts contradict each other.
     """
     holding = [
         row
-        for row, mine in zip(rows, stands, strict=True)
+        for row, mine in lacking
         if all(
             (changes[at].standing(row) if at in changes else standing) is Standing.HOLDS
             for at, standing in enumerate(mine)

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from zoobench.errors import UsageError, printable
 from zoobench.results.row import R, RankedRow
@@ -123,10 +123,14 @@ def ranked_together(
 
 
 def _by_kind(rows: Iterable[RankedRow]) -> _Kinds:
-    found: dict[tuple[object, ...], list[RankedRow]] = {}
+    found: dict[tuple[tuple[Any, ...], Load], list[RankedRow]] = {}
     for row in rows:
-        found.setdefault((*_of_kind(row), load_of(row) if row.options else ()), []).append(row)
-    return {_Kind(*kind): group for kind, group in found.items()}  # type: ignore[arg-type]
+        kind = _of_kind(row), load_of(row) if row.options else ()
+        if kind in found:
+            found[kind].append(row)
+        else:
+            found[kind] = [row]
+    return {_Kind._make((*told, load)): group for (told, load), group in found.items()}
 
 
 def _counted(kinds: _Kinds, of: Callable[[_Kind], str]) -> Counter[str]:

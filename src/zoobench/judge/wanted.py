@@ -7,10 +7,11 @@ an accuracy. What holds by the figure and not by its interval is open; what was 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from enum import StrEnum
+from operator import ge, le
 
 from zoobench.errors import UsageError
 from zoobench.judge.measures import (
@@ -25,9 +26,10 @@ from zoobench.judge.measures import (
     energy_of,
     latency_of,
     throughput_of,
+    unknown,
 )
 from zoobench.results.row import RankedRow
-from zoobench.terms import TEXT, DropDecision, Precision
+from zoobench.terms import TEXT, DropDecision, Interval, Precision
 from zoobench.units import written
 
 
@@ -160,18 +162,43 @@ class Limit:
 
     def standing(self, row: RankedRow) -> Standing:
         """Whether the row holds it."""
-        value = self.measure.value(row)
-        if value is None:
-            floor = self.measure.floor(row)
-            return Standing.UNKNOWN if floor is None or self._holds(floor) else Standing.FAILS
-        if not self._holds(value):
-            return Standing.FAILS
-        return Standing.HOLDS if self._holds(self._worse(row, value)) else Standing.OPEN
+        return self.standings([row])[0]
+
+    def standings(self, rows: Sequence[RankedRow]) -> list[Standing]:
+        """The same of many, in their order: thousands are asked, so what they share is looked up once."""
+        holds, bound, worse = self._holds, self.bound, 0 if self.at_least else 1
+        return [
+            self._unknown(row)
+            if value is None
+            else Standing.FAILS
+            if not holds(value, bound)
+            else Standing.HOLDS
+            if interval is None or holds(interval[worse], bound)
+            else Standing.OPEN
+            for row, value, interval in zip(
+                rows, map(self.measure.value, rows), map(self._interval, rows), strict=True
+            )
+        ]
+
+    def _unknown(self, row: RankedRow) -> Standing:
+        floor = self.measure.floor(row)
+        return Standing.UNKNOWN if floor is None or self._holds(floor, self.bound) else Standing.FAILS
+
+    @property
+    def _holds(self) -> Callable[[float, float], bool]:
+        return ge if self.at_least else le
+
+    @property
+    def _interval(self) -> Callable[[RankedRow], Interval | None]:
+        # A throughput's interval is the median's: good enough for what is told apart, not for a bound.
+        return unknown if self.measure.kind == "per_s" else self.measure.interval
 
     def needed(self, row: RankedRow) -> float | None:
         """The bound with which the row would hold it; None: no bound would do, as far as is known."""
-        value = self.measure.value(row)
-        return None if value is None else self._worse(row, value)
+        value, interval = self.measure.value(row), self._interval(row)
+        if value is None or interval is None:
+            return value
+        return interval[0] if self.at_least else interval[1]
 
     def beyond(self, row: RankedRow) -> float:
         """How far the row is from holding it, relative: 0.2 is a fifth of the bound; infinity where that is not known."""
@@ -213,24 +240,20 @@ class Limit:
             case _:
                 return written(value)
 
-    def _worse(self, row: RankedRow, value: float) -> float:
-        # A throughput's interval is the median's: good enough for what is told apart, not for a bound.
-        interval = None if self.measure.kind == "per_s" else self.measure.interval(row)
-        if interval is None:
-            return value
-        return interval[0] if self.at_least else interval[1]
-
-    def _holds(self, value: float) -> bool:
-        return value >= self.bound if self.at_least else value <= self.bound
-
 
 class DropLimit(Limit):
     """A drop is decided as everywhere, by the stored counts at this margin; fp32 itself loses nothing unless it was seen to."""
 
-    def standing(self, row: RankedRow) -> Standing:
-        """Whether the drop passes at this margin."""
-        if row.drop is None or row.drop_interval is None:
-            return Standing.HOLDS if row.precision == Precision.FP32 else Standing.UNKNOWN
+    def standings(self, rows: Sequence[RankedRow]) -> list[Standing]:
+        """Whether each one's drop passes at this margin."""
+        return [
+            (Standing.HOLDS if row.precision == Precision.FP32 else Standing.UNKNOWN)
+            if row.drop is None or row.drop_interval is None
+            else self._judged(row)
+            for row in rows
+        ]
+
+    def _judged(self, row: RankedRow) -> Standing:
         judged = judged_at(row, self.bound)
         # Counts that contradict each other decide nothing.
         return _STANDINGS[judged.drop_decision if judged.max_drop == self.bound else None]
@@ -253,10 +276,14 @@ class Faithful(Limit):
         """What it asks, in words."""
         return "answers as fp32's"
 
-    def standing(self, row: RankedRow) -> Standing:
-        """It fails only where it was seen to."""
-        failed = row.drop_decision is DropDecision.FAIL or row.quality_passed is False
-        return Standing.FAILS if failed else Standing.HOLDS
+    def standings(self, rows: Sequence[RankedRow]) -> list[Standing]:
+        """Each fails only where it was seen to."""
+        return [
+            Standing.FAILS
+            if row.drop_decision is DropDecision.FAIL or row.quality_passed is False
+            else Standing.HOLDS
+            for row in rows
+        ]
 
     def needed(self, row: RankedRow) -> float | None:
         """As of a `DropLimit`; a language model's quality has no margin."""
