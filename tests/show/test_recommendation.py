@@ -31,8 +31,8 @@ def test_what_has_no_verdict_is_not_called_unstable() -> None:
     shaky = cell(backend="pytorch", p50=6, verdict=VerdictValue.UNSTABLE)
     for rows, said in (
         ([unknown], "**No verdict:** resnet18 · openvino"),
-        ([shaky], "and is unstable, so"),
-        ([unknown, shaky], "and are unstable or have no verdict, so"),
+        ([shaky], "and is unstable: at twice its time it would not do, so valid ones come first"),
+        ([unknown, shaky], "and are unstable or have no verdict: at twice their time they would not do, so"),
     ):
         found = recommend([cell(), *rows], Wanted())
         text = to_markdown(recommendation_blocks(found, Path("results")))

@@ -43,7 +43,7 @@ def recommend(
     min_throughput: str | None = None,
     price: str | None = None,
     calls: int | None = None,
-    unstable: Unstable = Unstable.LAST,
+    unstable: Unstable = Unstable.TWICE,
     output: Path | None = None,
     as_json: AsJson = False,
 ) -> int:
@@ -92,7 +92,8 @@ def recommend(
     calls
         How many calls will be made: says whether making the file pays by then.
     unstable
-        last: rank unstable cells after every valid one; never: leave them out.
+        twice: an unstable cell comes before valid ones only where it would at twice its time; last: never before one; never: it is
+        left out.
     output
         Also write it to this file (.md or .html).
     as_json

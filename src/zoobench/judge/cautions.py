@@ -10,11 +10,17 @@ from zoobench.terms import TEXT, DropDecision, Precision, VerdictValue
 
 
 def cautions(
-    best: RankedRow, wanted: Wanted, models: Set[str], later: Set[str], unranked: Iterable[RankedRow] = ()
+    best: RankedRow,
+    wanted: Wanted,
+    best_valid: RankedRow | None,
+    models: Set[str],
+    later: Set[str],
+    unranked: Iterable[RankedRow] = (),
 ) -> Iterator[str]:
     """One sentence each.
 
     Args:
+        best_valid: the first valid one, where `best` is none and goes before it.
         models: that hold every limit.
         later: measurement keys of rows after which another attempt brought no numbers.
         unranked: the cells that are invalid, or have no number.
@@ -23,7 +29,12 @@ def cautions(
         yield "it was made by the fake backend on a virtual clock; nothing was measured"
     if best.verdict is not VerdictValue.VALID:
         why = "; ".join(reason.message for reason in best.reasons) or "it was not judged"
-        yield f"its number is unstable and no valid one holds every limit: {why}"
+        yield (
+            f"its number is unstable and no valid one holds every limit: {why}"
+            if best_valid is None
+            else f"its number is unstable, and even at twice its time it comes before every valid one, of which {best_valid.label} is "
+            f"the first; measure again to know how good it is: {why}"
+        )
     if best.weights == "random":
         yield "its weights are random: speed, memory and size are real, and what it gets right was not measured"
     if not is_known_faithful(best):

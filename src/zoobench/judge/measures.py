@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Literal, NamedTuple
 
-from zoobench.results.row import RankedRow
+from zoobench.results.row import RankedRow, changed
 from zoobench.terms import DETECTION, TEXT, Interval
 
 Timed = Literal["call", "ttft", "tpot"]
 Kind = Literal["ms", "bytes", "share", "per_s", "money", "joules"]
+TIMED_KINDS: frozenset[Kind] = frozenset({"ms", "per_s", "money", "joules"})
+"""What another time of a call changes."""
 PERCENTILES: dict[Timed, tuple[int, ...]] = {"call": (50, 95, 99), "ttft": (50, 95), "tpot": (50, 95)}
 """Of what → the percentiles that are kept of it."""
 
@@ -160,6 +162,27 @@ def energy_of(task: str) -> Measure:
     if task == TEXT:
         return Measure("energy a token", "joules", attrgetter("joules_per_token"), slack=ENERGY_SLACK)
     return Measure("energy an item", "joules", attrgetter("joules_per_item"), slack=ENERGY_SLACK)
+
+
+_TIMES = (
+    "mean_ms", "p50_ms", "p95_ms", "p99_ms", "ttft_p50_ms", "ttft_p95_ms", "tpot_p50_ms", "tpot_p95_ms",
+    "joules_per_item", "joules_per_token",
+)  # fmt: skip
+_TIME_INTERVALS = ("p50_interval_ms", "p95_interval_ms", "p99_interval_ms", "ttft_interval_ms")
+_RATES = ("throughput_per_s", "tokens_per_s")
+
+
+def slowed(row: RankedRow, times: float) -> RankedRow:
+    """The row as it would be if everything took so many times as long."""
+    known = {
+        name: value
+        for name in (*_TIMES, *_TIME_INTERVALS, *_RATES)
+        if (value := getattr(row, name)) is not None
+    }
+    slower = {name: times * known[name] for name in _TIMES if name in known}
+    slower |= {name: tuple(times * end for end in known[name]) for name in _TIME_INTERVALS if name in known}
+    slower |= {name: known[name] / times for name in _RATES if name in known}
+    return changed(row, **slower)
 
 
 _LEAST_RATE = 1e-9

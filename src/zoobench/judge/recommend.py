@@ -1,35 +1,27 @@
 """What to ship: of the rows that hold every limit the best, what is as good, and what was left out. Pure.
 
-Valid rows come before unstable ones, invalid ones never come. Among the first of these the lowest figure leads, and all whose
-interval reaches down to the leader's are ties: they are not told apart, and tie-breakers decide, in the order of `TIE_BREAKERS`.
+Invalid rows never come; how the others are ordered, and what is not told apart, `ranking` says.
 """
 
 from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from itertools import islice, takewhile
-from operator import attrgetter, itemgetter
+from itertools import islice
+from operator import itemgetter
 from typing import NamedTuple
 
 from zoobench.judge.asks import Carried, Gap
-from zoobench.judge.cautions import cautions, is_known_faithful
+from zoobench.judge.cautions import cautions
 from zoobench.judge.front import Aim, pareto_front
 from zoobench.judge.gaps import Lacking, SortedOut, find_gaps
 from zoobench.judge.holes import Offer
-from zoobench.judge.measures import (
-    MEMORY_SLACK,
-    Measure,
-    Slack,
-    accuracy_of,
-    latency_of,
-    memory_bytes,
-    throughput_of,
-)
+from zoobench.judge.measures import Measure, accuracy_of, latency_of, memory_bytes, throughput_of
 from zoobench.judge.payback import Payback, eager_rows, made_by, payback
 from zoobench.judge.pictures import Judged
+from zoobench.judge.ranking import Name, Ranking, better_if_steady, choose, name, rank
 from zoobench.judge.scope import Question, Scope, ranked_together
 from zoobench.judge.shipping import file_words
 from zoobench.judge.wanted import (
@@ -86,6 +78,7 @@ class Recommendation:
         asides: results that answer another question, in words.
         judged: rows that can be believed; invalid, missing: cells that are invalid, and that have no median, because they failed or were too few calls.
         best: what to ship; None: nothing holds every limit, or nothing has the figure that is minimized.
+        best_valid: the first valid one, where `best` is unstable and goes before it.
         leader: the one whose figure is lowest among its equals in verdict; another than `best` where they are ties.
         ties: not told apart from the leader, `best` left out, in order.
         decided_by: which tie-breaker told `best` from the ties; None without ties.
@@ -110,6 +103,7 @@ class Recommendation:
     invalid: tuple[RankedRow, ...]
     missing: tuple[RankedRow, ...]
     best: RankedRow | None
+    best_valid: RankedRow | None
     leader: RankedRow | None
     ties: tuple[RankedRow, ...]
     decided_by: str | None
@@ -172,10 +166,10 @@ def recommend(
                 f"{left:,} unstable configuration{'' if left == 1 else 's'} (--unstable never)",
             )
     holding, lacking = _by_limits(limits, believable)
-    order = _ranking(goal, holding)
-    best, leader, ties, decided_by = _chosen(order, goal)
-    tied = {id(best), *map(id, ties)}
-    rest = tuple(islice((row for row in order if id(row) not in tied), MOST_RUNNERS_UP))
+    ranking = rank(goal, limits, holding, wanted.unstable)
+    best, leader, ties, decided_by = choose(ranking, goal)
+    best_valid = ranking.valid[0] if ranking.ahead and ranking.valid else None
+    rest = _runners_up(ranking, {id(best), *map(id, ties)}, best_valid)
     front, aims, unplaced = _front(believable, wanted, question.task)
     shown = [*((best,) if best else ()), *ties[:MOST_RUNNERS_UP], *rest]
     eager = eager_rows(found, {row.model for row in shown})
@@ -191,6 +185,7 @@ def recommend(
         invalid=tuple(sorted_out.invalid),
         missing=tuple(sorted_out.missing),
         best=best,
+        best_valid=best_valid,
         leader=leader,
         ties=ties,
         decided_by=decided_by,
@@ -201,17 +196,18 @@ def recommend(
             cautions(
                 best,
                 wanted,
-                set(map(attrgetter("model"), order)),
+                best_valid,
+                {row.model for row in ranking},
                 later,
                 (*sorted_out.invalid, *sorted_out.missing),
             )
         ),
-        better_if_steady=_better_if_steady(best, order, goal),
+        better_if_steady=better_if_steady(best, ranking, goal),
         unranked=()
-        if len(order) == len(holding)
+        if len(ranking) == len(holding)
         else tuple(row for row in holding if goal.value(row) is None),
         exclusions=_exclusions(limits, lacking),
-        relax=() if best else _relaxations(limits, lacking, goal),
+        relax=() if best else _relaxations(limits, lacking, goal, wanted.unstable),
         front=front,
         front_aims=aims,
         front_unplaced=unplaced,
@@ -243,98 +239,12 @@ def _by_limits(limits: Sequence[Limit], rows: Sequence[RankedRow]) -> tuple[list
     return holding, [(row, mine) for row, mine in zip(rows, stands, strict=True) if mine != everything]
 
 
-_Name = tuple[str, str, str, int, int, str]
-
-
-_name: Callable[[RankedRow], _Name] = attrgetter(
-    "model", "backend", "precision", "batch", "threads", "measurement_key"
-)
-"""Sets every row apart, so that no order of the records shows through."""
-
-
-def _ranking(goal: Measure, rows: Sequence[RankedRow]) -> list[RankedRow]:
-    """Those whose figure is known, valid ones first, the lowest first."""
-    placed = [
-        (value, row) for value, row in zip(map(goal.value, rows), rows, strict=True) if value is not None
-    ]
-    if len({value for value, _ in placed}) < len(placed):
-        placed.sort(key=lambda one: _name(one[1]))
-    placed.sort(key=itemgetter(0))
-    order = [row for _, row in placed]
-    order.sort(key=lambda row: row.verdict is not VerdictValue.VALID)
-    return order
-
-
-@dataclass(frozen=True)
-class TieBreaker:
-    """What decides between rows that are not told apart: the least figure, and what lies within `slack` of it goes on."""
-
-    name: str
-    figure: Callable[[RankedRow], float]
-    slack: Slack | None = None
-
-    def least(self, rows: Sequence[RankedRow]) -> list[RankedRow]:
-        """Those that it does not put behind."""
-        figures = [self.figure(row) for row in rows]
-        best = min(figures)
-        bar = best + self.slack.of(best) if self.slack and best < math.inf else best
-        return [row for row, figure in zip(rows, figures, strict=True) if figure <= bar]
-
-
-TIE_BREAKERS = (
-    TieBreaker(
-        "is known to lose no more than it may against fp32", lambda r: 0.0 if is_known_faithful(r) else 1.0
-    ),
-    TieBreaker("needs less memory", lambda r: memory_bytes(r) or math.inf, MEMORY_SLACK),
-    TieBreaker("is the smaller file", lambda r: _as_written(r.size_bytes)),
-    TieBreaker("has the lower median", lambda r: r.median),
-)
-"""The first that leaves one; sizes as they are written, to three digits."""
-
-
-def _as_written(value: float | None) -> float:
-    return math.inf if not value else float(f"{value:.3g}")
-
-
-def _chosen(
-    order: Sequence[RankedRow], goal: Measure
-) -> tuple[RankedRow | None, RankedRow | None, tuple[RankedRow, ...], str | None]:
-    """The best, the leader, the ties without the best, and what told it from them."""
-    if not order:
-        return None, None, (), None
-    leader = order[0]
-    reach = goal.reach(leader)
-    tied = [row for row in order if row.verdict is leader.verdict and _low(goal, row) <= reach]
-    best, why = _told_apart(tied, goal)
-    return best, leader, tuple(row for row in tied if row is not best), why
-
-
-def _told_apart(tied: Sequence[RankedRow], goal: Measure) -> tuple[RankedRow, str | None]:
-    left = list(tied)
-    if len(left) == 1:
-        return left[0], None
-    for breaker in (*TIE_BREAKERS, TieBreaker(f"has the lower {goal.name}", lambda r: goal.value(r) or 0.0)):
-        left = breaker.least(left)
-        if len(left) == 1:
-            return left[0], breaker.name
-    return min(left, key=_name), "comes first by its name"
-
-
-def _low(goal: Measure, row: RankedRow) -> float:
-    interval = goal.interval(row)
-    return interval[0] if interval else goal.value(row) or 0.0
-
-
-def _better_if_steady(
-    best: RankedRow | None, order: Sequence[RankedRow], goal: Measure
-) -> tuple[RankedRow, ...]:
-    if best is None or best.verdict is not VerdictValue.VALID:
-        return ()
-    mine = goal.value(best)
-    assert mine is not None
-    # Valid ones come first.
-    shaky = [*takewhile(lambda row: row.verdict is not VerdictValue.VALID, reversed(order))][::-1]
-    return tuple(row for row in shaky if (goal.value(row) or 0.0) < mine)
+def _runners_up(ranking: Ranking, shown: Set[int], best_valid: RankedRow | None) -> tuple[RankedRow, ...]:
+    """The next ones, the first valid one among them in any case."""
+    rest = tuple(islice((row for row in ranking if id(row) not in shown), MOST_RUNNERS_UP))
+    if best_valid is None or any(row is best_valid for row in rest):
+        return rest
+    return (*rest[: MOST_RUNNERS_UP - 1], best_valid)
 
 
 def _exclusions(limits: Sequence[Limit], lacking: Sequence[Lacking]) -> tuple[Exclusion, ...]:
@@ -364,12 +274,12 @@ def _nearest(limit: Limit, rows: Sequence[RankedRow]) -> tuple[RankedRow, ...]:
     # Names are asked only of those that may be among them.
     bar = max(heapq.nsmallest(MOST_NEAR, (far for far, _ in missed)), default=math.inf)
     near = [one for one in missed if one[0] <= bar and limit.needed(one[1]) is not None]
-    near.sort(key=lambda one: (one[0], _name(one[1])))
+    near.sort(key=lambda one: (one[0], name(one[1])))
     return tuple(row for _, row in near[:MOST_NEAR])
 
 
 def _relaxations(
-    limits: Sequence[Limit], lacking: Sequence[Lacking], goal: Measure
+    limits: Sequence[Limit], lacking: Sequence[Lacking], goal: Measure, unstable: Unstable
 ) -> tuple[Relaxation, ...]:
     """For each limit the least change of it alone that would do; if none would, the least change of several together."""
     single: dict[int, _Miss] = {}
@@ -379,13 +289,13 @@ def _relaxations(
         changes = {at: limit for at in missed if (limit := limits[at].relaxed(row)) is not None}
         if goal.value(row) is None or len(changes) < len(missed):
             continue
-        miss = _Miss(sum(max(0.0, limits[at].beyond(row)) for at in missed), _name(row), changes)
+        miss = _Miss(sum(max(0.0, limits[at].beyond(row)) for at in missed), name(row), changes)
         if len(missed) > 1:
             several.append(miss)
         elif missed[0] not in single or miss[:2] < single[missed[0]][:2]:
             single[missed[0]] = miss
     least = sorted(single.values(), key=itemgetter(0, 1)) or sorted(several, key=itemgetter(0, 1))[:1]
-    brought = (_brought(miss.changes, lacking, goal) for miss in least)
+    brought = (_brought(miss.changes, limits, lacking, goal, unstable) for miss in least)
     return tuple(one for one in brought if one is not None)
 
 
@@ -393,11 +303,17 @@ class _Miss(NamedTuple):
     """A row that would hold all, were some limits others: by how much it misses them, its name, and those limits by their place."""
 
     far: float
-    name: _Name
+    name: Name
     changes: Mapping[int, Limit]
 
 
-def _brought(changes: Mapping[int, Limit], lacking: Sequence[Lacking], goal: Measure) -> Relaxation | None:
+def _brought(
+    changes: Mapping[int, Limit],
+    limits: Sequence[Limit],
+    lacking: Sequence[Lacking],
+    goal: Measure,
+    unstable: Unstable,
+) -> Relaxation | None:
     """What is best among all that the changed limits let in: they are rounded, and may let in more than the row that needs them.
 
     None: the row that needs them is not let in either, because its counts contradict each other.
@@ -410,7 +326,8 @@ def _brought(changes: Mapping[int, Limit], lacking: Sequence[Lacking], goal: Mea
             for at, standing in enumerate(mine)
         )
     ]
-    best, *_ = _chosen(_ranking(goal, holding), goal)
+    changed = [changes.get(at, limit) for at, limit in enumerate(limits)]
+    best, *_ = choose(rank(goal, changed, holding, unstable), goal)
     return None if best is None else Relaxation(best, tuple(changes.values()))
 
 
@@ -436,7 +353,7 @@ def _front(
     if wanted.min_throughput is not None or wanted.minimize is Goal.COST:
         aims.append(_aim(throughput_of(task), more=True))
     front = pareto_front(rows, aims)
-    in_order = sorted(front.items, key=lambda row: (latency.value(row), _name(row)))
+    in_order = sorted(front.items, key=lambda row: (latency.value(row), name(row)))
     return tuple(in_order), tuple(aim.name for aim in aims), front.unplaced
 
 

@@ -44,8 +44,10 @@ class Goal(StrEnum):
 
 
 class Unstable(StrEnum):
-    """What becomes of cells whose number may move: they come after every valid one, or are left out."""
+    """What becomes of cells whose number may move: they come before valid ones only where they would at twice their time; come after
+    every valid one; or are left out."""
 
+    TWICE = "twice"
     LAST = "last"
     NEVER = "never"
 
@@ -89,7 +91,7 @@ class Wanted:
     min_throughput: float | None = None
     price_per_hour: float | None = None
     calls: int | None = None
-    unstable: Unstable = Unstable.LAST
+    unstable: Unstable = Unstable.TWICE
 
     def check(self, task: str | None = None) -> None:
         """Refuse what cannot be meant, of `task` where that is known.

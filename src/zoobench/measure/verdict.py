@@ -198,7 +198,7 @@ def _warm_up(warm_up: WarmUp | None) -> Reasons:
     yield Reason(
         code="no_steady_state",
         message=f"after {warm_up.calls} warm-up calls in {warm_up.seconds:.1f} s the last windows' medians were "
-        f"still {spread} apart; stop what else is running, or raise --effort",
+        f"still {spread} apart; stop what else is running and measure again (--on-existing rerun)",
     )
 
 

@@ -20,7 +20,7 @@ from zoobench.judge.measures import (
 from zoobench.judge.payback import Payback, Pays
 from zoobench.judge.recommend import Exclusion, Recommendation, Relaxation
 from zoobench.judge.scope import REMOTE, load_label
-from zoobench.judge.wanted import Faithful, Limit, Standing
+from zoobench.judge.wanted import Faithful, Limit, Standing, Unstable
 from zoobench.results.row import RankedRow
 from zoobench.shell import command_line
 from zoobench.show.document import Block, Column, Command, Heading, Items, Paragraph, Table
@@ -213,10 +213,12 @@ def _shaky(found: Recommendation, rows: Sequence[RankedRow]) -> tuple[str, str]:
     one = len(rows) == 1
     unstable = f"{'is' if one else 'are'} unstable" if any(row.verdict for row in rows) else ""
     unknown = f"{'has' if one else 'have'} no verdict" if any(row.verdict is None for row in rows) else ""
+    it, its = ("it", "its") if one else ("they", "their")
+    twice = f": at twice {its} time {it} would not do" if found.wanted.unstable is Unstable.TWICE else ""
     return (
         "Unstable:" if unstable else "No verdict:",
         f"{_names(rows)} read{'s' if one else ''} better ({told(found.goal, rows[0])}) and "
-        f"{' or '.join(filter(None, (unstable, unknown)))}, so valid ones come first; measure again before you decide.",
+        f"{' or '.join(filter(None, (unstable, unknown)))}{twice}, so valid ones come first; measure again before you decide.",
     )
 
 

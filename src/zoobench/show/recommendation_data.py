@@ -33,6 +33,7 @@ def recommendation_data(found: Recommendation, results_dir: Path) -> dict[str, A
         "asides": list(found.asides),
         "judged": found.judged,
         "best": of(found.best),
+        "best_valid": of(found.best_valid),
         "leader": of(found.leader),
         "decided_by": found.decided_by,
         "ties": [of(row) for row in found.ties],
