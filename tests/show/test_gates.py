@@ -9,11 +9,12 @@ import xml.etree.ElementTree as ET
 import pytest
 from markdown_it import MarkdownIt
 from rich.console import Console
-from rich.table import Table
 
 from zoobench.judge import Decision, Finding
 from zoobench.judge.compare import Change, Comparison
 from zoobench.show import gates
+from zoobench.show.console import console_blocks, text_lines
+from zoobench.show.document import Block
 
 RATIO = {
     "ratio": 1.2345,
@@ -36,9 +37,10 @@ EVERY = [Finding(f"case {number}", decision, f"said {decision}") for number, dec
 HOSTILE = "evil\x00\x1b[31m\x08\ufffe\ud800\u202e\n::error::gotcha\r\n| <b>&amp;\"']]> @user % %0A"
 
 
-def rendered(table: Table) -> str:
+def rendered(*blocks: Block) -> str:
     console = Console(width=160, file=io.StringIO(), color_system=None)
-    console.print(table)
+    for one in console_blocks(blocks):
+        console.print(one)
     out = console.file
     assert isinstance(out, io.StringIO)
     return out.getvalue()
@@ -92,8 +94,8 @@ def test_nothing_that_a_stranger_named_moves_the_cursor() -> None:
     lines = list(gates.sentences([finding]))
     assert len(lines) == 2 and all(line.isprintable() for line in lines)
     compared = Comparison(HOSTILE, Change.SLOWER, "slower")
-    tables = [gates.findings_table([finding]), gates.comparisons_table([compared], (HOSTILE, "[/]"))]
-    for text in map(rendered, tables):
+    blocks = [gates.findings_table([finding]), *gates.comparison_blocks([compared], (HOSTILE, "[/]"))]
+    for text in (rendered(*blocks), "\n".join(text_lines(blocks)).replace("\n", "")):
         assert not set("\x00\x1b\x08\u202e\r") & set(text)
 
 
@@ -209,7 +211,7 @@ def test_a_comparison_side_by_side() -> None:
         Comparison("resnet18", Change.SLOWER, "slower", 1.25, (1.2, 1.3), "turns", 8.0, 10.0),
         Comparison("resnet50", Change.NEWLY_FAILING, "failed"),
     ]
-    text = rendered(gates.comparisons_table(found, ("run [1]", "latest")))
+    text = rendered(*gates.comparison_blocks(found, ("run [1]", "latest")))
     assert "A: run [1]   B: latest" in text
     rows = [line.split() for line in text.splitlines() if "resnet" in line]
     assert rows == [

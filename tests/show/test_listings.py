@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from io import StringIO
-
-from rich.console import Console
-
 from zoobench.catalog import find
+from zoobench.show.console import text_lines
 from zoobench.show.listings import models_table
 from zoobench.spec import ModelSpec
 
 
 def test_a_published_figure_says_what_it_measures_and_a_licence_is_shown() -> None:
-    out = StringIO()
     models = [*find(["resnet18", "yolov8n"]), ModelSpec(name="mine", hf_id="o/n")]
-    Console(file=out, width=200).print(models_table(models))
-    lines = {line.split()[0]: line for line in out.getvalue().splitlines() if line.strip()}
+    lines = {line.split()[0]: line for line in text_lines([models_table(models)]) if line.strip()}
     assert "71.50 % top-1" in lines["resnet18"]
     assert "37.3 % mAP" in lines["yolov8n"] and "AGPL-3.0" in lines["yolov8n"]
     assert "%" not in lines["mine"]

@@ -9,7 +9,7 @@ from cyclopts import App
 
 from zoobench.cli import COMMANDS
 from zoobench.commands.flags import AsJson, Flag
-from zoobench.commands.printing import print_json, print_rich
+from zoobench.commands.printing import print_blocks, print_json
 from zoobench.errors import UsageError
 from zoobench.machine import cache_folder
 
@@ -28,7 +28,7 @@ def ls(*, as_json: AsJson = False) -> int:
     from zoobench.arms import kept_arms
     from zoobench.data.pack import kept_packs
     from zoobench.prepare.cache import ArtifactCache
-    from zoobench.show.listings import arms_table, cache_table, packs_table
+    from zoobench.show.listings import arms_blocks, cache_blocks, packs_blocks
 
     entries, arms = ArtifactCache(cache_folder()).entries(), kept_arms(cache_folder())
     packs = kept_packs(cache_folder())
@@ -65,11 +65,12 @@ def ls(*, as_json: AsJson = False) -> int:
             ]
         )
     else:
-        print_rich(cache_table(entries))
+        blocks = cache_blocks(entries)
         if arms:
-            print_rich(arms_table([(a.commit, a.folder, a.size_bytes, a.last_used) for a in arms]))
+            blocks += arms_blocks([(a.commit, a.folder, a.size_bytes, a.last_used) for a in arms])
         if packs:
-            print_rich(packs_table([(p.label, p.pictures, p.size_bytes, p.last_used) for p in packs]))
+            blocks += packs_blocks([(p.label, p.pictures, p.size_bytes, p.last_used) for p in packs])
+        print_blocks(blocks)
     return 0
 
 

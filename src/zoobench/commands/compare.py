@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from zoobench.backends import BACKENDS
 from zoobench.commands.flags import AsJson, Names
-from zoobench.commands.printing import print_json, print_rich, to_whoever_listens
+from zoobench.commands.printing import print_blocks, print_json, to_whoever_listens
 from zoobench.errors import UsageError, printable
 from zoobench.judge.compare import DEFAULT_FAIL_ON, VARYING, Change, Comparison, exit_code
 from zoobench.judge.compare import compare as compare_case
@@ -102,7 +102,7 @@ def compare(
         if as_json:
             print_json(gates.comparisons_data(found))
         else:
-            print_rich(gates.comparisons_table(found, (a, b)))
+            print_blocks(gates.comparison_blocks(found, (a, b)))
             _explain(found)
     return exit_code(found, failing)
 

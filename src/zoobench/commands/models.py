@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from zoobench.commands.flags import AsJson
-from zoobench.commands.printing import print_json, print_rich
+from zoobench.commands.printing import print_blocks, print_json
 
 
 def models(*, registry: Path | None = None, as_json: AsJson = False) -> int:
@@ -27,5 +27,5 @@ def models(*, registry: Path | None = None, as_json: AsJson = False) -> int:
     else:
         from zoobench.show.listings import models_table
 
-        print_rich(models_table(known))
+        print_blocks([models_table(known)])
     return 0

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from zoobench import api
 from zoobench.commands.flags import AsJson, Flag
-from zoobench.commands.printing import print_json, print_rich
+from zoobench.commands.printing import print_blocks, print_json
 from zoobench.shell import command_line, flag_words
 from zoobench.spec import Artifact
 from zoobench.terms import Precision, WeightsPolicy
@@ -87,9 +87,9 @@ def quantize(
         f"{file}: {artifact.size_bytes / 1e6:.2f} MB, {artifact.precision.value}, {artifact.weights} weights{_calibrated(artifact)}"
     )
     if artifact.ladder:
-        from zoobench.show.listings import ladder_table
+        from zoobench.show.listings import ladder_blocks
 
-        print_rich(ladder_table(artifact.ladder))
+        print_blocks(ladder_blocks(artifact.ladder))
     for note in artifact.notes:
         print(note)
     print(

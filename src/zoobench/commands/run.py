@@ -13,7 +13,7 @@ from zoobench.backends import BACKENDS, CUDA_BACKENDS
 from zoobench.commands.flags import AsJson, Flag, Names, Numbers
 from zoobench.commands.options import runtime_options, tuned_file
 from zoobench.commands.pictures import DataFlags, Pictures
-from zoobench.commands.printing import print_blocks, print_json, print_rich
+from zoobench.commands.printing import print_blocks, print_json
 from zoobench.commands.text import Text, TextFlags
 from zoobench.data import check_local
 from zoobench.errors import INTERRUPTED_EXIT, USAGE_EXIT, UsageError, printable
@@ -260,7 +260,7 @@ def _dry_run(request: Request, settings: Settings, *, searched: bool, as_json: b
     from zoobench.driver import effort_plan
     from zoobench.estimate import estimate
     from zoobench.plan import Inventory, check
-    from zoobench.show.listings import estimate_tables
+    from zoobench.show.listings import estimate_blocks
 
     executor = open_executor("local")
     check(request, cpus := usable_cpu_count())
@@ -274,7 +274,7 @@ def _dry_run(request: Request, settings: Settings, *, searched: bool, as_json: b
     if as_json:
         print_json(found.as_dict())
     else:
-        print_rich(*estimate_tables(found))
+        print_blocks(estimate_blocks(found))
     return 0
 
 

@@ -15,7 +15,7 @@ from zoobench import api, searches
 from zoobench.backends import BACKENDS
 from zoobench.commands.flags import AsJson, Flag, Names, Numbers
 from zoobench.commands.options import runtime_options
-from zoobench.commands.printing import print_json, print_rich
+from zoobench.commands.printing import print_blocks, print_json
 from zoobench.errors import USAGE_EXIT, UsageError, printable
 from zoobench.estimate import OTHER_START_S, START_S, WARM_UP_S
 from zoobench.executors import open_executor
@@ -159,11 +159,9 @@ def _print(found: Sequence[Tuning], *, as_json: bool) -> None:
     if as_json:
         print_json([one.as_dict() for one in found])
         return
-    from zoobench.show.tuning import tuning_tables
+    from zoobench.show.tuning import tuning_blocks
 
-    for one in tuning_tables(found):
-        # Each by itself: what is printed together is joined in one line.
-        print_rich(one)
+    print_blocks([*tuning_blocks(found)])
 
 
 def _use(model: str, found: Sequence[Tuning], said: Sequence[str], options: Sequence[str]) -> str:

@@ -235,5 +235,11 @@ def _rich_table(title: str, table: Table) -> RichTable:
             Text(short_head(column)), justify=column.align, no_wrap=column.align == "right", overflow="fold"
         )
     for row in table.rows:
-        out.add_row(*(Text(plain(cell)) for cell in row))
+        out.add_row(*(Text(plain(cell), style=_DECIDED.get(cell[:2], "")) for cell in row))
     return out
+
+
+_DECIDED = {
+    "✓ ": "green", "✗ ": "bold red", "? ": "yellow", "! ": "yellow", "≠ ": "yellow", "– ": "dim",
+}  # fmt: skip
+"""The mark that a decision begins with → its colour, which says nothing that its word does not."""

@@ -12,8 +12,6 @@ from zoobench.show.document import Block, Column, Heading, Items, Paragraph, Tab
 from zoobench.show.numbers import format_ms
 
 if TYPE_CHECKING:
-    from rich.table import Table as RichTable
-
     from zoobench.judge.compare import Change, Comparison
 
 _MARKS = {
@@ -24,7 +22,6 @@ _MARKS = {
     Decision.NOT_COMPARABLE: "≠",
     Decision.SKIPPED: "–",
 }
-_STYLES = {Decision.PASS: "green", Decision.FAIL: "bold red", Decision.SKIPPED: "dim"}
 _RATIO_COLUMNS = ("Case", "Decision", "Head ÷ base", "Interval", "Copy ÷ base", "Base (ms)", "Head (ms)")
 _LIMIT_COLUMNS = ("Case", "Decision", "Measured (ms)", "Interval", "Limit (ms)", "Calls over")
 _ANNOTATIONS = {
@@ -89,21 +86,11 @@ def _span(figures: Mapping[str, Any], low: str, high: str) -> str:
     return f"[{ends[0]:.3f}, {ends[1]:.3f}]"
 
 
-def findings_table(findings: Sequence[Finding]) -> RichTable:
-    """For the terminal."""
-    from rich import box
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
+def findings_table(findings: Sequence[Finding]) -> Table:
+    """A line a case, with its decision and its figures."""
     columns = _columns(findings)
-    table = RichTable(box=box.SIMPLE_HEAD)
-    for number, head in enumerate(columns):
-        table.add_column(head, justify="left" if number < 2 else "right", overflow="fold")
-    for finding in findings:
-        cells = [Text(plain(cell)) for cell in _cells(finding, columns)]
-        cells[1].stylize(_STYLES.get(finding.decision, "yellow"))
-        table.add_row(*cells)
-    return table
+    heads = tuple(Column(head, "left" if number < 2 else "right") for number, head in enumerate(columns))
+    return Table(heads, [_cells(finding, columns) for finding in findings])
 
 
 def sentences(findings: Sequence[Finding]) -> Iterator[str]:
@@ -133,13 +120,10 @@ def step_summary(title: str, findings: Sequence[Finding], about: Sequence[tuple[
     Args:
         about: what was compared: term and text.
     """
-    columns = _columns(findings)
-    rows = [_cells(finding, columns) for finding in findings]
-    heads = tuple(Column(head, "left" if number < 2 else "right") for number, head in enumerate(columns))
     blocks: list[Block] = [
         Heading(2, title),
         Paragraph(headline(findings), strong=True),
-        Table(heads, rows),
+        findings_table(findings),
         Items(tuple((finding.name, finding.message) for finding in findings)),
         *([Items(tuple(about))] if about else []),
     ]
@@ -217,31 +201,26 @@ def change_word(change: Change, second: str = "B") -> str:
     return f"{_CHANGE_MARKS.get(change.value, '!')} {word}"
 
 
-def comparisons_table(found: Sequence[Comparison], names: tuple[str, str]) -> RichTable:
-    """Two results side by side, for the terminal.
+def comparison_blocks(found: Sequence[Comparison], names: tuple[str, str]) -> list[Block]:
+    """Two results side by side.
 
     Args:
         names: what A and B are.
     """
-    from rich import box
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    title = Text(f"A: {plain(names[0])}   B: {plain(names[1])}")
-    table = RichTable(box=box.SIMPLE_HEAD, title=title, title_justify="left")
-    for number, head in enumerate(("Case", "Outcome", "B ÷ A", "Interval", "A p50 (ms)", "B p50 (ms)")):
-        table.add_column(head, justify="left" if number < 2 else "right", overflow="fold")
-    for one in found:
-        interval = "—" if one.interval is None else f"[{one.interval[0]:.3f}, {one.interval[1]:.3f}]"
-        table.add_row(
-            Text(plain(one.name)),
+    heads = ("Case", "Outcome", "B ÷ A", "Interval", "A p50 (ms)", "B p50 (ms)")
+    rows = [
+        (
+            one.name,
             change_word(one.change),
             "—" if one.ratio is None else f"{one.ratio:.3f}",
-            interval,
+            "—" if one.interval is None else f"[{one.interval[0]:.3f}, {one.interval[1]:.3f}]",
             format_ms(one.a_ms),
             format_ms(one.b_ms),
         )
-    return table
+        for one in found
+    ]
+    columns = tuple(Column(head, "left" if number < 2 else "right") for number, head in enumerate(heads))
+    return [Heading(3, f"A: {names[0]}   B: {names[1]}"), Table(columns, rows)]
 
 
 def comparisons_data(found: Sequence[Comparison]) -> list[dict[str, Any]]:

@@ -1,19 +1,17 @@
-"""Listings for the terminal that are not results: the catalog, the cache, a run that was not made."""
+"""Listings that are not results: the catalog, the cache, a run that was not made."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from zoobench.show.document import Block, Column, Heading, Paragraph, Table
 from zoobench.show.numbers import counted, format_bytes, format_share
 from zoobench.terms import TEXT
 
 if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
-
-    from rich.console import RenderableType
-    from rich.table import Table
 
     from zoobench.estimate import Estimate
     from zoobench.prepare.cache import CacheEntry
@@ -22,17 +20,18 @@ if TYPE_CHECKING:
 
 def models_table(models: Iterable[ModelSpec]) -> Table:
     """What `--models` knows by name; `—` where a fact is not known."""
-    table = _table("Model", "Hub id", "Parameters", "Input", "Published", "Licence")
-    for model in models:
-        table.add_row(
-            _text(model.name),
-            _text(model.hf_id or str(model.path or "—")),
+    rows = [
+        (
+            model.name,
+            model.hf_id or str(model.path or "—"),
             _parameters(model.parameters),
             _input(model),
             _published(model.published),
-            _text(model.licence or "—"),
+            model.licence or "—",
         )
-    return table
+        for model in models
+    ]
+    return Table(_columns("Model", "Hub id", "Parameters", "Input", "Published", "Licence"), rows)
 
 
 def _published(figure: Published | None) -> str:
@@ -55,61 +54,57 @@ def _input(model: ModelSpec) -> str:
     return "×".join(map(str, model.input_shape)) if model.input_shape else "—"
 
 
-def cache_table(entries: Sequence[CacheEntry]) -> RenderableType:
+def cache_blocks(entries: Sequence[CacheEntry]) -> list[Block]:
     """The artifacts on disk, the last used first."""
     if not entries:
-        return "the cache is empty"
-    table = _table("Model", "Format", "Size", "sha256", "Made", "Last used")
-    for entry in entries:
-        table.add_row(
-            _text(entry.model),
+        return [Paragraph("the cache is empty")]
+    rows = [
+        (
+            entry.model,
             entry.format,
             format_bytes(entry.size_bytes),
             entry.sha256[:12],
             f"{entry.made_at:%Y-%m-%d %H:%M}",
             f"{entry.last_used:%Y-%m-%d %H:%M}",
         )
-    table.caption = f"{len(entries)} artifacts, {format_bytes(sum(e.size_bytes for e in entries))}"
-    return table
+        for entry in entries
+    ]
+    return [
+        Table(_columns("Model", "Format", "Size", "sha256", "Made", "Last used"), rows),
+        Paragraph(f"{len(entries)} artifacts, {format_bytes(sum(e.size_bytes for e in entries))}"),
+    ]
 
 
-def ladder_table(ladder: Mapping[str, Any]) -> Table:
+def ladder_blocks(ladder: Mapping[str, Any]) -> list[Block]:
     """The recipes that were tried for an int8 file; the chosen one is marked."""
     boxes = ladder.get("alike") == "boxes"
-    table = _table(
-        "Recipe",
-        "Speed",
-        "Same boxes" if boxes else "Same class",
-        "Cosine",
-        "Size",
-        "Quantized",
-        "Float",
-        "",
-    )
+    alike = "Same boxes" if boxes else "Same class"
+    rows = []
     for place, rung in enumerate(ladder["rungs"]):
         failed = rung["error"]
-        table.add_row(
-            _text(rung["recipe"]["name"]),
-            "—" if failed or rung["speed"] is None else f"{rung['speed']:.2f}{_beside(rung)} × fp32",
-            "—" if failed or rung["agreement"] is None else format_share(rung["agreement"]),
-            "—" if failed or rung["cosine"] is None else f"{rung['cosine']:.4f}",
-            format_bytes(rung["size_bytes"]),
-            "—" if rung["quantized_nodes"] is None else str(rung["quantized_nodes"]),
-            "—" if rung["float_nodes"] is None else str(rung["float_nodes"]),
-            _text(
-                failed
-                or (
-                    "chosen"
-                    if place == ladder["chosen"]
-                    else f"same file as {rung['same_as']}"
-                    if rung["same_as"]
-                    else ""
-                )
-            ),
+        same = f"same file as {rung['same_as']}" if rung["same_as"] else ""
+        rows.append(
+            (
+                rung["recipe"]["name"],
+                "—" if failed or rung["speed"] is None else f"{rung['speed']:.2f}{_beside(rung)} × fp32",
+                "—" if failed or rung["agreement"] is None else format_share(rung["agreement"]),
+                "—" if failed or rung["cosine"] is None else f"{rung['cosine']:.4f}",
+                format_bytes(rung["size_bytes"]),
+                "—" if rung["quantized_nodes"] is None else str(rung["quantized_nodes"]),
+                "—" if rung["float_nodes"] is None else str(rung["float_nodes"]),
+                failed or ("chosen" if place == ladder["chosen"] else same),
+            )
         )
+    heads = _columns("Recipe", "Speed", alike, "Cosine", "Size", "Quantized", "Float", "")
+    blocks: list[Block] = [Table(heads, rows)]
     if ladder.get("judged"):
-        table.caption = f"{'boxes' if boxes else 'class'} and cosine against fp32's, on {ladder['judged']} items that none was calibrated on"
-    return table
+        what = "boxes" if boxes else "class"
+        blocks.append(
+            Paragraph(
+                f"{what} and cosine against fp32's, on {ladder['judged']} items that none was calibrated on"
+            )
+        )
+    return blocks
 
 
 def _beside(rung: Mapping[str, Any]) -> str:
@@ -117,64 +112,55 @@ def _beside(rung: Mapping[str, Any]) -> str:
     return f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else ""
 
 
-def arms_table(arms: Sequence[tuple[str, Path, int, datetime]]) -> RenderableType:
+def arms_blocks(arms: Sequence[tuple[str, Path, int, datetime]]) -> list[Block]:
     """The guard's checkouts on disk: commit, folder, bytes, last use (UTC)."""
-    table = _table("Arm", "Folder", "Size", "Last used")
-    for commit, folder, size, used in arms:
-        table.add_row(_text(commit), _text(str(folder)), format_bytes(size), f"{used:%Y-%m-%d %H:%M}")
-    table.caption = (
-        f"{len(arms)} arms of `zoobench guard --base`, {format_bytes(sum(arm[2] for arm in arms))}"
-    )
-    return table
+    rows = [
+        (commit, str(folder), format_bytes(size), f"{used:%Y-%m-%d %H:%M}")
+        for commit, folder, size, used in arms
+    ]
+    whole = format_bytes(sum(size for *_, size, _ in arms))
+    return [
+        Table(_columns("Arm", "Folder", "Size", "Last used"), rows),
+        Paragraph(f"{len(arms)} arms of `zoobench guard --base`, {whole}"),
+    ]
 
 
-def packs_table(packs: Sequence[tuple[str, int, int, datetime]]) -> RenderableType:
+def packs_blocks(packs: Sequence[tuple[str, int, int, datetime]]) -> list[Block]:
     """Pictures on disk: where from, how many, bytes, last use (UTC)."""
-    table = _table("Pictures", "Count", "Size", "Last used")
-    for label, count, size, used in packs:
-        table.add_row(_text(label), str(count), format_bytes(size), f"{used:%Y-%m-%d %H:%M}")
-    table.caption = (
-        f"{len(packs)} selections for accuracy and calibration, {format_bytes(sum(p[2] for p in packs))}"
-    )
-    return table
+    rows = [
+        (label, str(count), format_bytes(size), f"{used:%Y-%m-%d %H:%M}")
+        for label, count, size, used in packs
+    ]
+    whole = format_bytes(sum(size for *_, size, _ in packs))
+    return [
+        Table(_columns("Pictures", "Count", "Size", "Last used"), rows),
+        Paragraph(f"{len(packs)} selections for accuracy and calibration, {whole}"),
+    ]
 
 
-def estimate_tables(found: Estimate) -> list[RenderableType]:
+def estimate_blocks(found: Estimate) -> list[Block]:
     """The cells, the downloads and the time of a run that was not made."""
     asked = ["Asked"] if any(cell["asked"] for cell in found.cells) else []
-    cells = _table("Model", "Backend", "Precision", "Batch", "Device", "Threads", *asked)
-    cells.title = f"{counted(len(found.cells), 'cell')} would be measured"
-    for cell in found.cells:
-        cells.add_row(
-            *(
-                _text(str(cell[k]))
-                for k in (
-                    "model",
-                    "backend",
-                    "precision",
-                    "batch",
-                    "device",
-                    "threads",
-                    *map(str.lower, asked),
-                )
-            )
-        )
-    out: list[RenderableType] = [cells]
+    heads = ("Model", "Backend", "Precision", "Batch", "Device", "Threads", *asked)
+    out: list[Block] = [
+        Heading(3, f"{counted(len(found.cells), 'cell')} would be measured"),
+        Table(_columns(*heads), [[str(cell[head.lower()]) for head in heads] for cell in found.cells]),
+    ]
     if found.skips:
-        skips = _table("Skipped", "Reason")
-        for label, reason in found.skips:
-            skips.add_row(_text(label), _text(reason))
-        out.append(skips)
+        out.append(Table(_columns("Skipped", "Reason"), list(found.skips)))
     if found.downloads:
-        downloads = _table("Download", "Hub id", "Size")
-        for each in found.downloads:
-            size = "unknown" if each.bytes is None else format_bytes(each.bytes)
-            downloads.add_row(_text(each.model), _text(each.hf_id), size if each.exact else f"about {size}")
-        downloads.caption = "what lies in the Hub's cache already is not fetched again"
-        out.append(downloads)
+        sizes = ("unknown" if each.bytes is None else format_bytes(each.bytes) for each in found.downloads)
+        rows = [
+            (each.model, each.hf_id, size if each.exact else f"about {size}")
+            for each, size in zip(found.downloads, sizes, strict=True)
+        ]
+        out.append(Table(_columns("Download", "Hub id", "Size"), rows))
+        out.append(Paragraph("what lies in the Hub's cache already is not fetched again"))
     low, high = found.seconds
-    out.append(f"measuring takes {_minutes(low)} to {_minutes(high)}, downloads and exports not counted")
-    out += [_text(f"besides: {what}") for what in found.besides]
+    out.append(
+        Paragraph(f"measuring takes {_minutes(low)} to {_minutes(high)}, downloads and exports not counted")
+    )
+    out += [Paragraph(f"besides: {what}") for what in found.besides]
     return out
 
 
@@ -182,20 +168,8 @@ def _minutes(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
-def _table(*heads: str) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left", pad_edge=False)
-    for head in heads:
-        table.add_column(
-            head, justify="right" if head in ("Parameters", "Size", "Batch", "Threads") else "left"
-        )
-    return table
+_NUMBERS = frozenset({"Parameters", "Size", "Batch", "Threads", "Count", "Quantized", "Float"})
 
 
-def _text(value: str) -> RenderableType:
-    """Names come from users and hubs: shown as they are, never read as markup or control characters."""
-    from rich.text import Text
-
-    return Text("".join(c if c.isprintable() else "?" for c in value))
+def _columns(*heads: str) -> tuple[Column, ...]:
+    return tuple(Column(head, "right" if head in _NUMBERS else "left") for head in heads)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoobench.commands.printing import print_json, print_rich, to_whoever_listens
+from zoobench.commands.printing import print_blocks, print_json, to_whoever_listens
 from zoobench.errors import UsageError
 from zoobench.judge import Finding
 from zoobench.show import gates
@@ -55,7 +55,7 @@ class Reports:
             if self.as_json:
                 print_json(gates.as_data(findings))
             else:
-                print_rich(gates.findings_table(findings))
+                print_blocks([gates.findings_table(findings)])
                 print("\n".join(gates.sentences(findings)))
                 print(gates.headline(findings))
 
