@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoobench.errors import UsageError
-from zoobench.units import duration_ms, price_per_hour, rate_per_s, share, size_bytes, written
+from zoobench.units import (
+    duration_ms,
+    percentile_limit,
+    price_per_hour,
+    rate_per_s,
+    share,
+    size_bytes,
+    written,
+)
 
 
 @pytest.mark.parametrize(
@@ -172,3 +180,11 @@ def test_a_number_is_written_so_that_it_comes_back_to_the_last_bit(value: float)
 
 def test_a_whole_number_is_written_without_a_point() -> None:
     assert [written(value) for value in (50.0, 0.1, 1e-7, 1e16)] == ["50", "0.1", "0.0000001", "1" + "0" * 16]
+
+
+def test_a_limit_may_have_a_percentile() -> None:
+    assert percentile_limit("500ms", "--max-ttft") == (None, 500.0)
+    assert percentile_limit("p90:2s", "--max-ttft") == (90.0, 2000.0)
+    for wrong in ("500", "p100:1s", "p0:1s", "x:1s", "p99:", "", "p९:1s", "p99:1:2s"):
+        with pytest.raises(UsageError, match="--max-ttft"):
+            percentile_limit(wrong, "--max-ttft")

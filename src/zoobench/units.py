@@ -22,6 +22,7 @@ _RATE = re.compile(rf"({_NUMBER})\s*(/\s*s)?", re.IGNORECASE | re.ASCII)
 _PRICE = re.compile(rf"({_NUMBER})\s*(/\s*(?:h|hour))?", re.IGNORECASE | re.ASCII)
 _PRICES = (1e-6, 1e6)
 """What a machine may cost an hour: beyond it is a slip of the hand, and of no currency."""
+_PERCENTILE = re.compile(r"p([0-9]{1,2}(?:\.[0-9]+)?)")
 _SHARE = re.compile(rf"({_NUMBER})\s*(%)?", re.IGNORECASE)
 
 
@@ -46,6 +47,21 @@ def duration_ms(text: object, where: str, *, before: str = "", may_be_zero: bool
     if not (0 < value < math.inf or (value == 0 and may_be_zero)):
         raise UsageError(f"{said}: it must be above 0 and finite")
     return value
+
+
+def percentile_limit(text: str, where: str) -> tuple[float | None, float]:
+    """A percentile and its limit in ms: `p99:500ms`; None and the limit where it is `500ms` alone.
+
+    Raises:
+        UsageError: it is not written like that.
+    """
+    percentile, colon, limit = text.rpartition(":")
+    if not colon:
+        return None, duration_ms(text, where)
+    found = _PERCENTILE.fullmatch(percentile)
+    if not found or not 0 < float(found[1]) < 100:
+        raise UsageError(f"{where} {text!r}: write a percentile and its limit, such as p99:50ms")
+    return float(found[1]), duration_ms(limit, where, before=f"{percentile}:")
 
 
 def share(text: object, where: str) -> float:

@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 from tests.judge.rows import cell, speaker
 from tests.show.records import MACHINE, OTHER_MACHINE, make_accuracy, make_failure, make_record
 
-from zoobench.commands.recommend import _accuracy, _limits
 from zoobench.errors import UsageError
 from zoobench.judge.cautions import binding_licence
 from zoobench.judge.margin import judged_row
 from zoobench.judge.recommend import Recommendation, recommend
 from zoobench.judge.scope import Scope
+from zoobench.judge.typed import wanted_of
 from zoobench.judge.wanted import Goal, LatencyLimit, Limit, Standing, Unstable, Wanted, limits_of
 from zoobench.results.record import ModelInfo
 from zoobench.results.row import Row, changed, row_of
 from zoobench.terms import DropDecision, VerdictValue
-from zoobench.units import margin_of, price_per_hour, rate_per_s, size_bytes
+from zoobench.units import margin_of, price_per_hour
 
 
 def names(rows: Any) -> list[str]:
@@ -613,18 +613,16 @@ def test_a_relaxed_limit_recommends_what_it_says(figures: list[dict[str, Any]], 
 def _with(wanted: Wanted, flag: str, value: str) -> Wanted:
     """As the command reads what is typed."""
     if flag == "--max-latency":
-        (fresh,) = _limits("call", [value])
+        (fresh,) = wanted_of(max_latency=[value]).latency
         return replace(
             wanted,
             latency=tuple(fresh if one.percentile == fresh.percentile else one for one in wanted.latency),
         )
-    return {
-        "--max-memory": lambda: replace(wanted, max_memory_bytes=size_bytes(value, flag)),
-        "--max-size": lambda: replace(wanted, max_size_bytes=size_bytes(value, flag)),
-        "--max-drop": lambda: replace(wanted, max_drop=margin_of(value)),
-        "--min-accuracy": lambda: replace(wanted, min_accuracy=_accuracy(value)),
-        "--min-throughput": lambda: replace(wanted, min_throughput=rate_per_s(value, flag)),
-    }[flag]()
+    typed = wanted_of(**{flag.removeprefix("--").replace("-", "_"): value})  # type: ignore[arg-type]
+    name = {"--max-memory": "max_memory_bytes", "--max-size": "max_size_bytes"}.get(
+        flag, flag.removeprefix("--").replace("-", "_")
+    )
+    return replace(wanted, **{name: getattr(typed, name)})
 
 
 def test_a_rounded_limit_that_lets_in_more_names_what_is_best_then() -> None:

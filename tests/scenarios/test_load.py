@@ -13,7 +13,6 @@ from zoobench.scenarios.load import (
     complete,
     parse_batch_timeout,
     parse_max_latency,
-    parse_token_limit,
 )
 
 SERVER = {"target_qps": 50.0, "latency_percentile": 99.0, "latency_limit_ms": 50.0}
@@ -111,14 +110,6 @@ def test_the_load_is_read_from_the_case():
 def test_a_language_models_load_has_limits_of_its_own(scenario, options, batches, advice):
     with pytest.raises(UsageError, match=re.escape(advice)):
         check(scenario, options, batches, text=True)
-
-
-def test_a_limit_of_tokens_may_have_a_percentile():
-    assert parse_token_limit("500ms", "--max-ttft") == {"limit_ms": 500.0}
-    assert parse_token_limit("p90:2s", "--max-ttft") == {"limit_ms": 2000.0, "latency_percentile": 90.0}
-    for wrong in ("500", "p100:1s", "x:1s", "p99:", ""):
-        with pytest.raises(UsageError, match="--max-ttft"):
-            parse_token_limit(wrong, "--max-ttft")
 
 
 def test_a_language_models_server_goes_by_mlperfs_limits_unless_told():

@@ -10,13 +10,11 @@ from zoobench.advice import recommend_from
 from zoobench.commands.flags import AsJson, Flag, Names, Strays, refuse
 from zoobench.commands.printing import print_blocks, print_json, to_whoever_listens
 from zoobench.errors import UsageError, printable
-from zoobench.judge.measures import Timed
 from zoobench.judge.scope import Scope
-from zoobench.judge.wanted import FLAGS, Goal, LatencyLimit, Unstable, Wanted
+from zoobench.judge.typed import wanted_of
+from zoobench.judge.wanted import Goal, Unstable
 from zoobench.results.query import load_ranked_rows
-from zoobench.scenarios.load import parse_token_limit
 from zoobench.terms import OptionValue
-from zoobench.units import margin_of, price_per_hour, rate_per_s, share, size_bytes
 
 if TYPE_CHECKING:
     from zoobench.show.document import Block
@@ -105,23 +103,20 @@ def recommend(
 
     if output is not None and output.suffix.lower() not in _ENDINGS:
         raise UsageError(f"--output {output}: the ending names no format; use .md or .html")
-    wanted = Wanted(
+    wanted = wanted_of(
         minimize=minimize,
-        latency=(
-            *_limits("call", max_latency),
-            *_limits("ttft", max_ttft),
-            *_limits("tpot", max_tpot),
-        ),
-        max_memory_bytes=None if max_memory is None else size_bytes(max_memory, "--max-memory"),
-        max_size_bytes=None if max_size is None else size_bytes(max_size, "--max-size"),
-        max_drop=None if max_drop is None else margin_of(max_drop),
-        min_accuracy=None if min_accuracy is None else _accuracy(min_accuracy),
-        min_throughput=None if min_throughput is None else rate_per_s(min_throughput, "--min-throughput"),
-        price_per_hour=None if price is None else price_per_hour(price, "--price"),
+        max_latency=max_latency or (),
+        max_ttft=max_ttft or (),
+        max_tpot=max_tpot or (),
+        max_memory=max_memory,
+        max_size=max_size,
+        max_drop=max_drop,
+        min_accuracy=min_accuracy,
+        min_throughput=min_throughput,
+        price=price,
         calls=calls,
         unstable=unstable,
     )
-    wanted.check()
     tokens = {"prompt_tokens": prompt_tokens, "new_tokens": new_tokens}
     load: dict[str, OptionValue] = {name: count for name, count in tokens.items() if count is not None}
     if io_binding:
@@ -152,22 +147,3 @@ def _write(output: Path, blocks: list[Block]) -> None:
     is_html = output.suffix.lower() == ".html"
     write_text(output, to_html("What to ship", blocks) if is_html else to_markdown(blocks))
     print(f"wrote {output}", file=sys.stderr)
-
-
-def _limits(of: Timed, said: list[str] | None) -> list[LatencyLimit]:
-    """`p99:20ms`, or `20ms` of the median."""
-    found = []
-    for text in said or ():
-        limit = parse_token_limit(text, FLAGS[of])
-        percentile = limit.get("latency_percentile", 50.0)
-        if percentile != int(percentile):
-            raise UsageError(f"{FLAGS[of]} {text!r}: results hold p50, p95 and p99")
-        found.append(LatencyLimit(int(percentile), limit["limit_ms"], of))
-    return found
-
-
-def _accuracy(said: str) -> float:
-    found = share(said, "--min-accuracy")
-    if not found < 1:
-        raise UsageError(f"--min-accuracy {said}: less than 100% is needed")
-    return found

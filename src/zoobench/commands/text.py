@@ -11,9 +11,9 @@ from cyclopts import Parameter
 from zoobench import api
 from zoobench.commands.flags import Names, Numbers
 from zoobench.errors import UsageError
-from zoobench.scenarios.load import parse_token_limit
 from zoobench.spec import TextTask
 from zoobench.terms import OptionValue
+from zoobench.units import percentile_limit
 
 
 @Parameter(name="*")
@@ -95,9 +95,7 @@ def parse_token_limits(max_ttft: str | None, max_tpot: str | None) -> dict[str, 
     ):
         if text is None:
             continue
-        limit = parse_token_limit(text, flag)
-        percentile = limit.pop("latency_percentile", None)
-        found[name] = limit["limit_ms"]
+        percentile, found[name] = percentile_limit(text, flag)
         if percentile is not None and found.setdefault("latency_percentile", percentile) != percentile:
             raise UsageError(
                 f"--max-ttft {max_ttft} --max-tpot {max_tpot}: LoadGen judges both by one percentile"

@@ -26,7 +26,7 @@ from zoobench.results.query import (
     load_run_rows,
     run_folders,
 )
-from zoobench.results.row import Row
+from zoobench.results.row import RankedRow, Row
 from zoobench.results.store import LOCK, MANIFEST, RECORDS, RUNS
 
 _LOCKS = Path("/proc/locks")
@@ -145,6 +145,13 @@ class Holdings:
     def by_reference(self) -> dict[str, Row]:
         """`reference` → its row."""
         return {reference(row): row for row in self.rows}
+
+    def of_machine(self, machine: Machine) -> Loaded[RankedRow]:
+        """Every record of one machine, and the runs, for who ranks them."""
+        fingerprint, fake = machine.newest.fingerprint, machine.fake
+        mine = [row for row in self.rows if row.fingerprint == fingerprint and row.is_fake == fake]
+        runs = [run for folder in self.folders for run in (folder.runs or {}).values()]
+        return Loaded(records=list(mine), runs=runs)
 
     def run(self, run_id: str) -> Run:
         """What the run's manifest tells."""

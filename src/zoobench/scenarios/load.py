@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from zoobench.errors import UsageError
 from zoobench.terms import LOAD_OPTIONS, LOADGEN_SCENARIOS, OptionValue
-from zoobench.units import duration_ms
+from zoobench.units import duration_ms, percentile_limit
 
 DEFAULT_PERCENTILE, DEFAULT_LIMIT_MS = 99.0, 100.0
 """LoadGen's own, where a rate is asked for without a limit."""
@@ -20,7 +19,6 @@ MAX_QPS = 1e6
 MAX_JOINED = 1024
 MAX_LIMIT_MS = 600_000.0
 
-_PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?)")
 FLAGS = {
     "target_qps": "--target-qps",
     "latency_limit_ms": "--max-latency",
@@ -78,32 +76,11 @@ def parse_max_latency(text: str) -> dict[str, OptionValue]:
     Raises:
         UsageError: it is not written like that; the line gives the right spelling.
     """
-    percentile, colon, limit = text.partition(":")
-    found = _PERCENTILE.fullmatch(percentile)
-    if not found or not colon or not 0 < float(found[1]) < 100:
+    if ":" not in text:
         raise UsageError(f"--max-latency {text!r}: write a percentile and a limit, such as p99:50ms")
-    return {
-        "latency_percentile": float(found[1]),
-        "latency_limit_ms": duration_ms(limit, "--max-latency", before=f"{percentile}:"),
-    }
-
-
-def parse_token_limit(text: str, flag: str) -> dict[str, float]:
-    """`500ms` → limit_ms; `p99:500ms` → latency_percentile beside it.
-
-    Raises:
-        UsageError: it is not written like that.
-    """
-    percentile, colon, limit = text.rpartition(":")
-    if not colon:
-        return {"limit_ms": duration_ms(text, flag)}
-    found = _PERCENTILE.fullmatch(percentile)
-    if not found or not 0 < float(found[1]) < 100:
-        raise UsageError(f"{flag} {text!r}: write a limit such as 500ms, or p99:500ms")
-    return {
-        "latency_percentile": float(found[1]),
-        "limit_ms": duration_ms(limit, flag, before=f"{percentile}:"),
-    }
+    percentile, limit = percentile_limit(text, "--max-latency")
+    assert percentile is not None
+    return {"latency_percentile": percentile, "latency_limit_ms": limit}
 
 
 def parse_batch_timeout(text: str) -> dict[str, OptionValue]:

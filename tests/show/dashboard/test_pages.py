@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import sys
 from pathlib import Path
@@ -17,18 +18,22 @@ from tests.show.records import (
     write_results,
 )
 
+import zoobench
+from zoobench.judge.wanted import Goal
 from zoobench.outcome import Slot
-from zoobench.results.record import Record
+from zoobench.results.record import ModelInfo, Record
 from zoobench.results.row import row_of
 from zoobench.results.store import write_samples
 from zoobench.results.watch import reference
-from zoobench.terms import VerdictValue
+from zoobench.terms import TEXT, VerdictValue
 
 pytest.importorskip("streamlit")
 from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
 from zoobench.show import dashboard
+from zoobench.show.document import Heading
+from zoobench.show.recommendation import answer, recommendation_blocks
 
 SCRIPT = Path(dashboard.__file__).with_name("script.py")
 HOSTILE = "<img src=x onerror=alert(1)>|**x**"
@@ -184,7 +189,9 @@ def test_two_machines_are_never_in_one_table(tmp_path: Path, monkeypatch: pytest
     assert app.test.query_params["machine"] == FINGERPRINT
 
 
-@pytest.mark.parametrize("page", ["leaderboard", "pareto", "compare", "history", "detail", "failures"])
+@pytest.mark.parametrize(
+    "page", ["leaderboard", "ship", "pareto", "compare", "history", "detail", "failures"]
+)
 def test_what_nobody_measured_is_called_so_on_every_page(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -338,7 +345,9 @@ def test_without_failures_that_is_said(tmp_path: Path, monkeypatch: pytest.Monke
     assert "Every cell of this machine has a number" in app.html
 
 
-@pytest.mark.parametrize("page", ["leaderboard", "pareto", "compare", "history", "detail", "failures"])
+@pytest.mark.parametrize(
+    "page", ["leaderboard", "ship", "pareto", "compare", "history", "detail", "failures"]
+)
 def test_a_hostile_name_is_text_on_every_page(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -407,7 +416,7 @@ def test_damaged_lines_and_odd_numbers_leave_the_others_alone(
     odd["throughput_per_s"] = float("inf")
     with (results / "runs/run-1/records.jsonl").open("a") as file:
         file.write(json.dumps(odd) + "\n" + '{"schema_version": 1, "torn')
-    for page in ("leaderboard", "pareto", "failures", "history", "compare", "detail"):
+    for page in ("leaderboard", "ship", "pareto", "failures", "history", "compare", "detail"):
         app = App(monkeypatch, results).open(page)
         assert "cut short by an interruption" in app.html
         assert app.test.expander
@@ -433,8 +442,12 @@ def test_filters_that_fit_nothing_can_be_cleared(page: str, app: App) -> None:
 @pytest.mark.parametrize(
     ("name", "page"),
     [
-        *(("resnet18", page) for page in ("leaderboard", "history", "detail", "compare")),
-        *((name, page) for name in ("onnx_cpu", "run-1", FINGERPRINT) for page in ("leaderboard", "detail")),
+        *(("resnet18", page) for page in ("leaderboard", "ship", "history", "detail", "compare")),
+        *(
+            (name, page)
+            for name in ("onnx_cpu", "run-1", FINGERPRINT)
+            for page in ("leaderboard", "ship", "detail")
+        ),
     ],
 )
 def test_a_name_that_is_no_unicode_breaks_no_page(
@@ -445,3 +458,65 @@ def test_a_name_that_is_no_unicode_breaks_no_page(
         assert f'"{name}"' in text
         file.write_text(text.replace(f'"{name}"', r'"a\ud800b"'), "utf-8")
     app.open(page)
+
+
+class TestWhatToShip:
+    def test_the_answer_is_that_of_the_command(self, app: App, results: Path) -> None:
+        app.open("ship")
+        found = zoobench.recommend(results)
+        assert found.best is not None
+        assert answer(found) in html.unescape(app.html)
+        assert f"zoobench recommend --results-dir {results}" in app.html
+        _, *blocks = recommendation_blocks(found, results)
+        heads = [block.text for block in blocks if isinstance(block, Heading)]
+        assert heads and all(f">{html.escape(head)}</h" in app.html for head in heads)
+
+    def test_fields_are_its_flags_and_a_link_restores_them(self, app: App, results: Path) -> None:
+        app.open("ship", max_latency="p50:20ms p95:30ms", minimize="size", models="resnet*")
+        wanted = zoobench.Wanted(
+            minimize=Goal.SIZE, latency=(zoobench.LatencyLimit(50, 20.0), zoobench.LatencyLimit(95, 30.0))
+        )
+        found = zoobench.recommend(results, wanted, zoobench.Scope(models=("resnet*",)))
+        assert answer(found) in html.unescape(app.html)
+        assert "--models 'resnet*' --minimize size --max-latency p50:20ms p95:30ms" in html.unescape(app.html)
+        app.choose("max_memory", "1kB")
+        assert "Nothing holds every limit" in app.html and "Relax" in app.html
+        assert app.test.query_params["max_memory"] == "1kB"
+
+    @pytest.mark.parametrize(
+        ("name", "word", "said"),
+        [
+            ("max_latency", "20", "the unit is missing; write 20ms"),
+            ("max_drop", "0.5", "the unit is missing"),
+            ("calls", "²", "a whole number is needed"),
+            ("calls", "9" * 200, "a whole number is needed"),
+            ("models", "no_such_model", "no result is of such a model"),
+            ("min_throughput", HOSTILE, "a number a second is needed"),
+        ],
+    )
+    def test_what_is_not_understood_is_said_as_in_a_shell(
+        self, app: App, name: str, word: str, said: str
+    ) -> None:
+        app.open("ship").choose(name, word)
+        assert said in html.unescape(app.html)
+        assert "<img src=x" not in app.html
+
+    def test_the_answer_leads_to_its_record_and_to_those_beside_it(self, app: App) -> None:
+        app.open("ship")
+        best = zoobench.recommend(Path(sys.argv[1])).best
+        assert best is not None
+        (button,) = [one for one in app.test.button if one.label == "Open the record"]
+        button.click()
+        app.run()
+        assert best.label in html.unescape(app.text)
+
+    def test_a_language_model_has_limits_of_its_own_and_no_drop(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        spoken = make_record("smol", "pytorch", 500.0, scenario="tokens")
+        spoken = spoken.model_copy(update={"model": ModelInfo(name="smol", task=TEXT)})
+        app = App(monkeypatch, write_results(tmp_path / "spoken", [spoken])).open("ship")
+        keys = {widget.key for widget in app.test.text_input}
+        assert {"choose:max_ttft", "choose:max_tpot"} <= keys
+        assert not {"choose:max_drop", "choose:min_accuracy"} & keys
+        assert "smol" in app.html

@@ -10,7 +10,7 @@ import streamlit as st
 
 from zoobench.results.query import collector_paused
 from zoobench.results.watch import Folder, Machine, State, Watch
-from zoobench.show.dashboard import compare, detail, failures, history, leaderboard, pareto
+from zoobench.show.dashboard import compare, detail, failures, history, leaderboard, pareto, ship
 from zoobench.show.dashboard.address import Address
 from zoobench.show.dashboard.markup import show_blocks, show_notice, show_style
 from zoobench.show.dashboard.place import Place
@@ -21,6 +21,7 @@ from zoobench.show.tables import machine_title
 
 PAGES: dict[str, tuple[ModuleType, str]] = {
     "leaderboard": (leaderboard, "Leaderboard"),
+    "ship": (ship, "What to ship"),
     "pareto": (pareto, "Pareto"),
     "compare": (compare, "Compare"),
     "history": (history, "History"),
