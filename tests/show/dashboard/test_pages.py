@@ -520,3 +520,19 @@ class TestWhatToShip:
         assert {"choose:max_ttft", "choose:max_tpot"} <= keys
         assert not {"choose:max_drop", "choose:min_accuracy"} & keys
         assert "smol" in app.html
+
+    def test_where_there_is_a_choice_of_results_it_is_offered(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        records = [
+            make_record("mine", p50=5.0),
+            make_record("mine", p50=7.0, scenario="offline"),
+            make_record("theirs", "endpoint", 9.0, device="remote"),
+        ]
+        results = write_results(tmp_path / "both", records)
+        app = App(monkeypatch, results).open("ship", at="here", scenario="offline")
+        assert "Ship mine" in app.html and "offline" in app.html
+        assert f"--machine {FINGERPRINT} --scenario offline" in app.html
+        app.choose("scenario", "as measured last")
+        app.choose("at", "on servers")
+        assert "Ship theirs" in app.html and f"--machine remote-{FINGERPRINT}" in app.html

@@ -6,14 +6,16 @@ import streamlit as st
 
 from zoobench.advice import recommend_from
 from zoobench.errors import UsageError
+from zoobench.judge.measures import unit_of
 from zoobench.judge.recommend import Recommendation
-from zoobench.judge.scope import Scope
+from zoobench.judge.scope import REMOTE, Scope
 from zoobench.judge.typed import wanted_of
 from zoobench.judge.wanted import Goal
 from zoobench.results.explore import values_of
 from zoobench.results.row import Row
 from zoobench.results.watch import reference
 from zoobench.shell import command_line, flag_words
+from zoobench.show.dashboard.address import Address
 from zoobench.show.dashboard.markup import show_blocks, show_notice, show_text
 from zoobench.show.dashboard.place import Place
 from zoobench.show.document import Command, Heading
@@ -24,7 +26,7 @@ _FIELDS = (
     ("max_latency", "Latency at most", "p99:20ms p50:5ms"),
     ("max_memory", "Peak memory at most", "500MB"),
     ("max_size", "File at most", "100MB"),
-    ("min_throughput", "A second at least", "100"),
+    ("min_throughput", "{units} a second at least", "100"),
     ("max_drop", "Drop against fp32 at most", "1%"),
     ("min_accuracy", "Accuracy at least", "75%"),
     ("price", "The machine costs", "0.40/h"),
@@ -37,42 +39,68 @@ _OF_TOKENS = (
 _NOT_OF_TOKENS = {"max_drop", "min_accuracy"}
 _SEVERAL = {"max_latency", "max_ttft", "max_tpot"}
 _ACROSS = 4
+_LAST, _HERE, _SERVERS = "as measured last", "here", "on servers"
 
 
 def show(place: Place) -> None:
     """Draw the page."""
     show_text(place.where)
-    tasks = values_of(place.machine.cells, "task")
+    scope, scope_words = _scope(place)
     with st.sidebar:
-        models = place.address.text("models", "Models", "names, or globs: resnet*").split()
-        # Elsewhere all tasks can be looked at together; a recommendation is for one.
-        task = place.address.one("ship_task", "Task", tasks, said=lambda word: word.replace("_", " "))
         minimize = place.address.one("minimize", "As small as can be", [*Goal])
-    said = _fields(place, task)
-    words = [
-        *(flag_words("--models", *models) if models else []),
-        *(flag_words("--task", task) if len(tasks) > 1 else []),
-        *(flag_words("--minimize", minimize) if minimize != Goal.LATENCY else []),
-    ]
+    said = _fields(place, scope.task or "")
+    words = [*scope_words, *(flag_words("--minimize", minimize) if minimize != Goal.LATENCY else [])]
     for name, typed in said.items():
         words += flag_words(f"--{name.replace('_', '-')}", *typed)
     try:
-        found = _recommend(place, Scope(tuple(models), task=task), Goal(minimize), said)
+        found = _recommend(place, scope, Goal(minimize), said)
     except UsageError as error:
         show_notice(str(error), "warning")
         return
     _show(place, found, words)
 
 
+def _scope(place: Place) -> tuple[Scope, list[str]]:
+    """Draw what says of which results an answer is wanted, where there is a choice; and the same in words."""
+    address, cells = place.address, place.machine.cells
+    tasks = values_of(cells, "task")
+    fingerprint = place.machine.newest.fingerprint
+    words: list[str] = []
+    with st.sidebar:
+        models = address.text("models", "Models", "names, or globs: resnet*").split()
+        # Elsewhere all tasks can be looked at together; a recommendation is for one.
+        task = address.one("ship_task", "Task", tasks, said=lambda word: word.replace("_", " "))
+        rows = [cell.row for cell in cells if cell.row.task == task]
+        ran = sorted({row.device == REMOTE for row in rows})
+        at = _among(address, "at", "Where it ran", [_SERVERS if remote else _HERE for remote in ran])
+        scenario = _among(address, "scenario", "Scenario", sorted({row.scenario for row in rows}))
+    machine = None if at is None else f"{REMOTE}-{fingerprint}" if at == _SERVERS else fingerprint
+    words += flag_words("--models", *models) if models else ()
+    words += flag_words("--machine", machine) if machine else ()
+    words += flag_words("--task", task) if len(tasks) > 1 else ()
+    words += flag_words("--scenario", scenario) if scenario else ()
+    return Scope(tuple(models), machine, task, scenario), words
+
+
+def _among(address: Address, name: str, label: str, options: list[str]) -> str | None:
+    """One of several; None where there is but one, or the last one is meant, whichever that is."""
+    if len(options) < 2:
+        return None
+    chosen = address.one(name, label, [_LAST, *options], said=lambda word: word.replace("_", " "))
+    return None if chosen == _LAST else chosen
+
+
 def _fields(place: Place, task: str) -> dict[str, list[str]]:
     """Draw them, and give the words of those that hold any."""
     fields = [field for field in _FIELDS if task != TEXT or field[0] not in _NOT_OF_TOKENS]
     fields += _OF_TOKENS if task == TEXT else ()
-    columns = st.columns(_ACROSS)
     said = {}
     for number, (name, label, example) in enumerate(fields):
+        # Row by row, so that they stand in this order on a phone, too.
+        if number % _ACROSS == 0:
+            columns = st.columns(_ACROSS)
         with columns[number % _ACROSS]:
-            text = place.address.text(name, label, example)
+            text = place.address.text(name, label.format(units=f"{unit_of(task).capitalize()}s"), example)
         if text.strip():
             said[name] = text.split() if name in _SEVERAL else [text.strip()]
     return said
