@@ -51,8 +51,9 @@ def check_writable(file: Path, flag: str) -> Path:
         # Opening a pipe would wait for ever.
         if file.exists() and not file.is_file():
             raise UsageError(f"{flag} {file}: not a regular file; name a .toml")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=file.parent):
+        # Who only asks makes no folder.
+        there = next(folder for folder in file.parents if folder.exists())
+        with tempfile.TemporaryFile(dir=there):
             return file
     except (OSError, RuntimeError) as error:
         raise UsageError(f"{flag} {file}: cannot be written ({getattr(error, 'strerror', error)})") from error
@@ -67,6 +68,7 @@ def write(file: Path, lines: Sequence[str], flag: str) -> None:
     file = check_writable(file, flag)
     draft: Path | None = None
     try:
+        file.parent.mkdir(parents=True, exist_ok=True)
         mode = file.stat().st_mode & 0o777 if file.exists() else 0o644
         with tempfile.NamedTemporaryFile(
             "w", encoding="utf-8", dir=file.parent, prefix=f".{file.stem}-", delete=False

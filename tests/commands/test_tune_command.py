@@ -161,6 +161,9 @@ def test_a_dry_run_measures_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert "fake: 6 configurations, the first of them the defaults; rungs of 5 → 3 → 2" in out
     assert "threads=1 fake_slowdown=0.8" in out
     assert not Path("results").exists() and not Path("tuned.toml").exists()
+    assert main([*TUNE, "--dry-run", "--output", "new/folder/a.toml"]) == 0
+    assert not Path("new").exists()
+    capsys.readouterr()
     assert main([*TUNE, "--dry-run", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["rungs"] == [5, 3, 2]
     assert main([*TUNE, "--dry-run", "--minimize", "throughput"]) == 0

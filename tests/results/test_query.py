@@ -82,6 +82,15 @@ def test_a_closed_folder_is_told_in_one_line_and_what_to_do(closed: Path) -> Non
     assert folder.state is State.CLOSED and "Permission denied" in folder.problems[0]
 
 
+def test_a_link_that_leads_to_itself_is_not_said_to_be_missing(tmp_path: Path) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    with pytest.raises(UsageError, match=r"cannot read .*Too many levels of symbolic links"):
+        load_rows(loop)
+    with pytest.raises(UsageError, match="no results folder"):
+        load_rows(tmp_path / "nowhere")
+
+
 def test_what_was_written_is_read_back_oldest_first(tmp_path: Path) -> None:
     newer = make_record(run_id="run-a", at="2026-11-24T00:00:00+00:00")
     older = make_record("resnet50", run_id="run-b", at="2026-11-23T00:00:00+00:00")

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from tests.judge.rows import cell
 
+from zoobench.judge.asks import Ask, Gap
 from zoobench.judge.payback import Payback, Pays
 from zoobench.judge.recommend import recommend
 from zoobench.judge.wanted import Wanted
 from zoobench.results.row import changed
-from zoobench.show.document import to_markdown
-from zoobench.show.recommendation import _payback, answer, recommendation_blocks
+from zoobench.show.document import Command, to_markdown
+from zoobench.show.recommendation import _gaps, _payback, answer, recommendation_blocks
 from zoobench.terms import VerdictValue
 
 
@@ -46,3 +47,12 @@ def test_equals_on_the_front_are_not_said_to_be_better() -> None:
     assert len(found.front) == 2
     text = to_markdown(recommendation_blocks(found, Path("results")))
     assert "None is beaten" in text and "better than every other" not in text
+
+
+@pytest.mark.parametrize(("there", "shown", "said"), [(3, 3, ""), (4, 4, ""), (5, 3, "And 2 more commands")])
+def test_a_line_that_counts_takes_the_place_of_more_than_one(there: int, shown: int, said: str) -> None:
+    asks = tuple(Ask((f"m{number}",), ("onnx_cpu",), ("fp32",), (1,), ()) for number in range(there))
+    blocks = [*_gaps([Gap("untried", "never tried", there, asks)], Path("results"))]
+    (command,) = [block for block in blocks if isinstance(block, Command)]
+    assert len(command.lines) == shown
+    assert ("more command" in to_markdown(blocks)) is bool(said) and said in to_markdown(blocks)

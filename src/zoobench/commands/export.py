@@ -60,6 +60,8 @@ def export(
         print_json({"file": str(file), **artifact.model_dump(mode="json")})
     else:
         how = f"opset {artifact.opset} (asked {artifact.opset_asked}), {artifact.export_rung}, {artifact.weights} weights"
+        # The file holds a card besides, so its own hash is another one.
+        how += f", of artifact {artifact.sha256[:12]}"
         print(f"{file}: {artifact.size_bytes / 1e6:.1f} MB, {how}")
         if check:
             print(

@@ -10,6 +10,7 @@ import gc
 import json
 import math
 import re
+import stat
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -188,15 +189,16 @@ def run_folders(results_dir: Path) -> list[Path]:
     """
     runs = results_dir / "runs"
     try:
-        if not results_dir.exists():
-            raise UsageError(
-                f"no results folder '{results_dir}'; measure first with `zoobench run` or name another"
-            )
-        if not results_dir.is_dir():
+        # A link that leads to itself is no missing folder, and `exists` would say so.
+        if not stat.S_ISDIR(results_dir.stat().st_mode):
             raise UsageError(
                 f"'{results_dir}' is a file, not a results folder; name the folder that holds `runs`"
             )
         return sorted(p for p in runs.iterdir() if p.is_dir()) if runs.is_dir() else []
+    except FileNotFoundError:
+        raise UsageError(
+            f"no results folder '{results_dir}'; measure first with `zoobench run` or name another"
+        ) from None
     except OSError as error:
         # A closed folder above lets nobody even ask whether there is one.
         raise UsageError(f"cannot read '{runs}': {unreadable(error)}") from None

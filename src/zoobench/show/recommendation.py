@@ -423,13 +423,15 @@ def _gaps(gaps: Sequence[Gap], results_dir: Path) -> Iterator[Block]:
     for gap in gaps:
         yield Paragraph(_capital(gap.what) + (":" if gap.asks else "."))
         if gap.asks:
-            yield Command(commands(gap, results_dir))
-            more = len(gap.asks) - MOST_COMMANDS
+            # One more takes no more room than the line that counts it.
+            shown = len(gap.asks) if len(gap.asks) == MOST_COMMANDS + 1 else MOST_COMMANDS
+            yield Command(commands(gap, results_dir, shown))
+            more = len(gap.asks) - shown
             if more > 0:
-                yield Paragraph(f"And {_count(more, 'more command')}; --json has them.")
+                yield Paragraph(f"And {more:,} more commands; --json has them.")
 
 
-def commands(gap: Gap, results_dir: Path, most: int | None = MOST_COMMANDS) -> tuple[str, ...]:
+def commands(gap: Gap, results_dir: Path, most: int | None = None) -> tuple[str, ...]:
     """The gap's runs as they are typed into a shell."""
     return tuple(command_line(ask.words(str(results_dir))) for ask in gap.asks[:most])
 

@@ -82,7 +82,7 @@ def recommendation_data(found: Recommendation, results_dir: Path) -> dict[str, A
                 "kind": gap.kind,
                 "what": gap.what,
                 "cells": gap.cells,
-                "commands": list(commands(gap, results_dir, None)),
+                "commands": list(commands(gap, results_dir)),
             }
             for gap in found.gaps
         ],
