@@ -55,7 +55,7 @@ def check_writable(file: Path, flag: str) -> Path:
         there = next(folder for folder in file.parents if folder.exists())
         with tempfile.TemporaryFile(dir=there):
             return file
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise UsageError(f"{flag} {file}: cannot be written ({getattr(error, 'strerror', error)})") from error
 
 

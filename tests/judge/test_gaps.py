@@ -103,7 +103,12 @@ def test_unstable_and_disturbed_ones_are_measured_again() -> None:
     wrong = cell(precision="int8", verdict=VerdictValue.INVALID, reasons=[("outputs_differ", "not equal")])
     rows = [cell(p50=10), shaky, slow, noisy, wrong]
     again = "--precisions fp32 --batch-sizes 1 --on-existing rerun --results-dir results"
-    assert words(gap("unstable", rows)) == [f"zoobench run --models resnet18 --backends openvino {again}"]
+    # The best one is measured with it where one run can: then they take turns.
+    assert words(gap("unstable", rows)) == [
+        f"zoobench run --models resnet18 --backends onnx_cpu openvino {again}"
+    ]
+    other = [cell("resnet50", p50=10), shaky]
+    assert words(gap("unstable", other)) == [f"zoobench run --models resnet18 --backends openvino {again}"]
     assert words(gap("disturbed", rows)) == [
         f"zoobench run --models resnet18 --backends torch_compile {again}"
     ]
@@ -245,3 +250,20 @@ def test_the_runs_measure_just_what_was_wished_for(wishes: list[Wish]) -> None:
     assert set(asked) == wished
     assert all(count == 1 for count in asked.values())
     assert sum(ask.cells for ask in cover(wishes)) == len(wished)
+
+
+@pytest.mark.parametrize(
+    ("p50", "reasons", "asked"),
+    [
+        (19.0, [("cpu_contended", "another process")], True),
+        (21.0, [("cpu_contended", "another process")], False),
+        (19.0, [("cpu_contended", "another process"), ("drift", "it drifted")], True),
+        (19.0, [("cpu_contended", "another process"), ("differs_from_reference", "not equal")], False),
+    ],
+)
+def test_what_was_disturbed_is_asked_for_where_half_its_time_could_win(
+    p50: float, reasons: list[tuple[str, str]], asked: bool
+) -> None:
+    noisy = cell(backend="openvino", p50=p50, width=0.001, verdict=VerdictValue.INVALID, reasons=reasons)
+    found = gap("disturbed", [cell(p50=10, width=0.001), noisy])
+    assert (found is not None) is asked

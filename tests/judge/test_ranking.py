@@ -79,6 +79,43 @@ class TestUnstableOnes:
         found = recommend([cell(p50=10, width=0.001), shaky(p50=4.0), near], Wanted())
         assert backends(found)[0] == "openvino" and found.ties == ()
 
+    def test_what_reads_better_and_is_put_behind_is_named_and_shown(self) -> None:
+        # 1 ms, and perhaps 8: at twice that it would not win, so what is steadier goes ahead of it.
+        wide = changed(shaky("torch_compile", p50=1.0), p50_interval_ms=(0.9, 8.0))
+        valid = [cell(p50=10 + at, batch=1 + at) for at in range(7)]
+        found = recommend([*valid, shaky(p50=2.0), wide], Wanted())
+        assert backends(found)[0] == "openvino"
+        assert [row.backend for row in found.better_if_steady] == ["torch_compile"]
+        assert "torch_compile" in backends(found) and found.best_valid in found.shown
+
+    def test_of_unstable_ones_alone_none_is_behind_another(self) -> None:
+        found = recommend(
+            [shaky(p50=4.0, peak_bytes=300_000_000), shaky("pytorch", 4.01, peak_bytes=1)], Wanted()
+        )
+        assert found.best is not None and found.best.backend == "pytorch"
+        assert found.better_if_steady == () and found.best_valid is None
+
+    def test_the_valid_one_that_is_named_is_the_one_that_would_be_shipped(self) -> None:
+        rows = [
+            shaky(p50=4.0),
+            cell(backend="pytorch", p50=10.0, width=0.01, peak_bytes=10**9),
+            cell(p50=10.05, width=0.02, peak_bytes=10**7),
+        ]
+        found = recommend(rows, Wanted())
+        assert found.best is not None and found.best.backend == "openvino"
+        assert found.best_valid is not None and found.best_valid.backend == "onnx_cpu"
+        assert found.best_valid is not None and found.best_valid.label in found.cautions[0]
+        last = recommend(rows, Wanted(unstable=Unstable.LAST)).best
+        assert last is not None and last.backend == "onnx_cpu"
+
+    def test_it_has_to_be_told_apart_from_the_ties_of_the_best_valid_one(self) -> None:
+        rows = [
+            shaky(p50=4.0),
+            cell(p50=10.0),
+            changed(cell(backend="pytorch", p50=10.1), p50_interval_ms=(2.0, 11.0)),
+        ]
+        assert backends(recommend(rows, Wanted()))[0] == "onnx_cpu"
+
     def test_last_and_never_are_what_they_say(self) -> None:
         rows = [cell(p50=10), shaky(p50=1.0)]
         assert backends(recommend(rows, Wanted(unstable=Unstable.LAST))) == ["onnx_cpu", "openvino"]

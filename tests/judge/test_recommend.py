@@ -657,3 +657,31 @@ def test_a_share_is_printed_as_short_as_it_was_typed(percents: Decimal) -> None:
     typed = f"{percents:f}".rstrip("0").rstrip(".")
     (held,) = (one for one in limits_of(Wanted(max_drop=margin_of(f"{typed}%")), "image_classification"))
     assert held.written == f"{typed}%"
+
+
+def test_a_limit_is_relaxed_for_a_valid_row_first() -> None:
+    shaky = cell("shaky", p50=11.0, verdict=VerdictValue.UNSTABLE)
+    far, farther = cell("far", p50=14.0), cell("farther", p50=18.0)
+    found = recommend([shaky, far, farther], limit(50, 10))
+    assert [one.row.model for one in found.relax] == ["far", "shaky"]
+    # An unstable one that is no nearer is not offered.
+    found = recommend([cell("shaky", p50=15.0, verdict=VerdictValue.UNSTABLE), far], limit(50, 10))
+    assert [one.row.model for one in found.relax] == ["far"]
+
+
+def test_what_holds_a_limit_by_its_figure_is_the_nearest_to_it() -> None:
+    open_one = cell("open", p50=10, p95=18.0, p95_interval_ms=(17.0, 90.0))
+    near = cell("near", p50=10, p95=21.0, p95_interval_ms=(20.5, 21.5))
+    found = recommend(
+        [open_one, near, cell("ok", p50=10, p95=15.0, p95_interval_ms=(14.0, 16.0))], limit(95, 20)
+    )
+    assert [row.model for row in found.exclusions[0].nearest] == ["open", "near"]
+
+
+def test_who_beats_the_answer_on_the_front_is_named() -> None:
+    best_one = cell(p50=10.0, peak_bytes=200_000_000)
+    shaky = cell(backend="openvino", p50=9.0, peak_bytes=100_000_000, verdict=VerdictValue.UNSTABLE)
+    found = recommend([best_one, shaky], Wanted())
+    assert found.best is not None and found.best.backend == "onnx_cpu"
+    assert found.beats_best is not None and found.beats_best.backend == "openvino"
+    assert recommend([best_one], Wanted()).beats_best is None

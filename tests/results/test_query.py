@@ -296,6 +296,28 @@ def test_a_later_failure_neither_hides_older_numbers_nor_vanishes(status: Status
     assert latest_pairs([good, bad, better]) == [(better, None)]
 
 
+NOISE = ("cpu_contended", "another process")
+
+
+@pytest.mark.parametrize("code", ["cpu_contended", "throttled"])
+def test_a_disturbed_attempt_replaces_no_numbers_of_what_was_run(code: str) -> None:
+    good = make_record("resnet50", p50=8.0)
+    reasons = [(code, "the machine was busy"), ("drift", "it drifted")]
+    noisy = make_record("resnet50", p50=30.0, run_id="run-2", verdict=VerdictValue.INVALID, reasons=reasons)
+    assert latest_pairs([good, noisy]) == [(good, noisy)]
+    failed = make_failure("resnet50", run_id="run-3")
+    assert latest_pairs([noisy, failed]) == [(noisy, failed)]
+    assert latest([noisy, good]) == [good]
+    # Another reason beside it lies in what was run, and is news.
+    wrong = make_record(
+        "resnet50",
+        run_id="run-4",
+        verdict=VerdictValue.INVALID,
+        reasons=[NOISE, ("differs_from_reference", "")],
+    )
+    assert latest_pairs([good, wrong]) == [(wrong, None)]
+
+
 def test_of_failures_alone_the_latest_is_shown() -> None:
     first, second = make_failure(message="one"), make_failure(message="two")
     assert latest([first, second]) == [second]

@@ -20,9 +20,9 @@ def cautions(
     """One sentence each.
 
     Args:
-        best_valid: the first valid one, where `best` is none and goes before it.
+        best_valid: what would be shipped of the valid ones, where `best` is none and goes before them.
         models: that hold every limit.
-        later: measurement keys of rows after which another attempt brought no numbers.
+        later: measurement keys of rows after which another attempt brought no numbers, or was disturbed.
         unranked: the cells that are invalid, or have no number.
     """
     if best.is_fake:
@@ -32,8 +32,8 @@ def cautions(
         yield (
             f"its number is unstable and no valid one holds every limit: {why}"
             if best_valid is None
-            else f"its number is unstable, and even at twice its time it comes before every valid one, of which {best_valid.label} is "
-            f"the first; measure again to know how good it is: {why}"
+            else f"its number is unstable, and even at twice its time it comes before the valid ones, of which {best_valid.label} "
+            f"would be shipped; measure again to know how good it is: {why}"
         )
     if best.weights == "random":
         yield "its weights are random: speed, memory and size are real, and what it gets right was not measured"
@@ -65,7 +65,7 @@ def cautions(
             "model with --models"
         )
     if best.measurement_key in later:
-        yield "a later attempt to measure it brought no numbers; these are older ones"
+        yield "a later attempt to measure it failed or was disturbed; these numbers are older ones"
     if (binding := binding_licence(best.licence)) is not None:
         yield f"its licence is {best.licence}: {binding}"
 

@@ -60,6 +60,12 @@ def pareto_front(items: Sequence[T], aims: Sequence[Aim[T]]) -> Front[T]:
     return Front(front, unplaced=len(costs) - len(placed))
 
 
+def no_worse(one: T, other: T, aims: Sequence[Aim[T]]) -> bool:
+    """Whether it is so in every aim; False where a figure is not known."""
+    pairs = [(aim.cost(one), aim.cost(other)) for aim in aims]
+    return all(mine is not None and theirs is not None and mine <= theirs for mine, theirs in pairs)
+
+
 class _Steps:
     """Of up to three costs that come in order of the first: steps down from the second to the third.
 

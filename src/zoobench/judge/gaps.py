@@ -12,12 +12,12 @@ from functools import cached_property
 
 from zoobench.judge.asks import Gap, Wish, gap_of, wish_of
 from zoobench.judge.holes import Offer, Runs, absent_cells, never_tried
-from zoobench.judge.measures import Measure
+from zoobench.judge.measures import DOUBT, Measure, slowed
 from zoobench.judge.pictures import Judged, enough_pictures, file_on_runtime, with_pictures
 from zoobench.judge.wanted import Goal, Limit, Standing, Wanted
 from zoobench.measure.effort import EFFORTS
 from zoobench.results.row import RankedRow
-from zoobench.terms import NOISE_CODES, TEXT, Effort, Precision, Status, VerdictValue
+from zoobench.terms import TEXT, Effort, Precision
 
 Lacking = tuple[RankedRow, tuple[Standing, ...]]
 """A row that does not hold every limit, and how it stands to each."""
@@ -74,7 +74,7 @@ def find_gaps(
         *_of_limits(believable, lacking, limits, could, carried, judged),
         _of_goal(believable, wanted, goal, could, carried),
         _unstable(sorted_out.unstable, could, carried),
-        _disturbed((*sorted_out.invalid, *sorted_out.missing), carried),
+        _disturbed((*sorted_out.invalid, *sorted_out.missing), could, carried),
         absent_cells(rows, believable, goal, wanted, carried),
         never_tried(rows, believable, best, goal, wanted, offers, carried, judged),
     ]
@@ -228,23 +228,27 @@ def _unstable(rows: Sequence[RankedRow], could: _Could, carried: Runs) -> Gap | 
         "unstable",
         found,
         "{n} {is_} unstable and may be as good as the best, or no good",
-        (wish_of(row, carried, again=True) for row in found),
+        (wish_of(row, carried, again=True) for row in (*found, *_beside(could.best, found))),
     )
+
+
+def _beside(best: RankedRow | None, rows: Iterable[RankedRow]) -> Iterator[RankedRow]:
+    """The best one, where a run of one of `rows` can hold it too: then the two take turns."""
+    for row in rows:
+        if best is None or row is best or (row.model, row.batch) != (best.model, best.batch):
+            continue
+        if row.backend == best.backend or row.precision == best.precision:
+            yield best
+            return
 
 
 def _may_hold(limit: Limit, row: RankedRow) -> bool:
     return limit.standing(row) in (Standing.HOLDS, Standing.OPEN)
 
 
-def _disturbed(rows: Sequence[RankedRow], carried: Runs) -> Gap | None:
-    """Invalid for what the machine did at that moment, and not for what was run."""
-    found = [
-        row
-        for row in rows
-        if row.verdict is VerdictValue.INVALID
-        and row.status is Status.OK
-        and {reason.code for reason in row.reasons} & NOISE_CODES
-    ]
+def _disturbed(rows: Sequence[RankedRow], could: _Could, carried: Runs) -> Gap | None:
+    """Invalid for the machine's moment alone, and able to win at half the time that it took then."""
+    found = [row for row in rows if row.is_disturbed and could.win(slowed(row, 1 / DOUBT))]
     return gap_of(
         "disturbed",
         found,

@@ -164,6 +164,9 @@ def energy_of(task: str) -> Measure:
     return Measure("energy an item", "joules", attrgetter("joules_per_item"), slack=ENERGY_SLACK)
 
 
+DOUBT = 2.0
+"""How many times as long a call may take as a measurement says that was unstable or disturbed, or as much less. Drift and unsteady starts were
+seen to move a median by up to a third."""
 _TIMES = (
     "mean_ms", "p50_ms", "p95_ms", "p99_ms", "ttft_p50_ms", "ttft_p95_ms", "tpot_p50_ms", "tpot_p95_ms",
     "joules_per_item", "joules_per_token",

@@ -13,13 +13,18 @@ from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
 from zoobench.judge.cautions import is_known_faithful
-from zoobench.judge.measures import MEMORY_SLACK, TIMED_KINDS, Measure, Slack, memory_bytes, slowed
+from zoobench.judge.measures import (
+    DOUBT,
+    MEMORY_SLACK,
+    TIMED_KINDS,
+    Measure,
+    Slack,
+    memory_bytes,
+    slowed,
+)
 from zoobench.judge.wanted import Limit, Standing, Unstable
 from zoobench.results.row import RankedRow
 from zoobench.terms import VerdictValue
-
-DOUBT = 2.0
-"""How many times as long an unstable row is taken to need. Drift and unsteady starts were seen to move a median by up to a third."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ def rank(goal: Measure, limits: Sequence[Limit], rows: Sequence[RankedRow], unst
     if not valid or unstable is not Unstable.TWICE:
         return Ranking(valid=valid, behind=shaky)
     timed = [limit for limit in limits if limit.measure.kind in TIMED_KINDS]
-    bar = _low(goal, valid[0])
+    bar = min(_low(goal, row) for row in _tied(valid, goal))
     ahead = {id(row) for row in shaky if _leads(goal, timed, row, bar)}
     return Ranking(
         [row for row in shaky if id(row) in ahead], valid, [row for row in shaky if id(row) not in ahead]
@@ -97,16 +102,21 @@ def choose(ranking: Ranking, goal: Measure) -> Choice:
     group = ranking.ahead or ranking.valid or ranking.behind
     if not group:
         return Choice(None, None, (), None)
+    tied = _tied(group, goal)
+    best, why = _told_apart(tied, goal)
+    return Choice(best, group[0], tuple(row for row in tied if row is not best), why)
+
+
+def _tied(group: Sequence[RankedRow], goal: Measure) -> list[RankedRow]:
+    """Those of the first one's verdict that are not told apart from it."""
     leader = group[0]
     reach = goal.reach(leader)
-    tied = [row for row in group if row.verdict is leader.verdict and _low(goal, row) <= reach]
-    best, why = _told_apart(tied, goal)
-    return Choice(best, leader, tuple(row for row in tied if row is not best), why)
+    return [row for row in group if row.verdict is leader.verdict and _low(goal, row) <= reach]
 
 
 def better_if_steady(best: RankedRow | None, ranking: Ranking, goal: Measure) -> tuple[RankedRow, ...]:
-    """Those behind a valid best one that read better."""
-    if best is None or best.verdict is not VerdictValue.VALID:
+    """Those that were put behind others for their verdict, and read better than the best one."""
+    if best is None or not (ranking.ahead or ranking.valid):
         return ()
     mine = goal.value(best)
     assert mine is not None

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from zoobench.judge.asks import Carried, Gap
 from zoobench.judge.cautions import cautions
-from zoobench.judge.front import Aim, pareto_front
+from zoobench.judge.front import Aim, no_worse, pareto_front
 from zoobench.judge.gaps import Lacking, SortedOut, find_gaps
 from zoobench.judge.holes import Offer
 from zoobench.judge.measures import Measure, accuracy_of, latency_of, memory_bytes, throughput_of
@@ -78,16 +78,17 @@ class Recommendation:
         asides: results that answer another question, in words.
         judged: rows that can be believed; invalid, missing: cells that are invalid, and that have no median, because they failed or were too few calls.
         best: what to ship; None: nothing holds every limit, or nothing has the figure that is minimized.
-        best_valid: the first valid one, where `best` is unstable and goes before it.
+        best_valid: what would be shipped of the valid ones, where `best` is unstable and goes before them.
         leader: the one whose figure is lowest among its equals in verdict; another than `best` where they are ties.
         ties: not told apart from the leader, `best` left out, in order.
         decided_by: which tie-breaker told `best` from the ties; None without ties.
         runners_up: the next ones that hold every limit.
         cautions: what to know before shipping `best`.
-        better_if_steady: unstable rows that hold every limit and read better than `best`, which is valid.
+        better_if_steady: unstable rows that hold every limit, read better than `best`, and come after the valid ones.
         unranked: rows that hold every limit and lack the figure that is minimized.
-        relax: what would be recommended if a limit were another, where there is no `best`; the least change first.
+        relax: what would be recommended if a limit were another, where there is no `best`; for valid rows first, the least change first.
         front: the Pareto front of `front_aims`, of all that can be believed; `front_unplaced` lack one of its figures.
+        beats_best: one of the front that is no worse than `best` in any of its aims, where `best` is not on it.
         paybacks: for each row of `best`, ties and runners-up that has one, by the id of the row.
         file_words: the command that makes the file of `best`; None: it has none.
         gaps: what was not measured and could matter, with the runs that would.
@@ -115,6 +116,7 @@ class Recommendation:
     relax: tuple[Relaxation, ...]
     front: tuple[RankedRow, ...]
     front_aims: tuple[str, ...]
+    beats_best: RankedRow | None
     front_unplaced: int
     paybacks: Mapping[int, Payback]
     file_words: tuple[str, ...] | None
@@ -168,9 +170,12 @@ def recommend(
     holding, lacking = _by_limits(limits, believable)
     ranking = rank(goal, limits, holding, wanted.unstable)
     best, leader, ties, decided_by = choose(ranking, goal)
-    best_valid = ranking.valid[0] if ranking.ahead and ranking.valid else None
-    rest = _runners_up(ranking, {id(best), *map(id, ties)}, best_valid)
+    best_valid = choose(Ranking(valid=ranking.valid), goal).best if ranking.ahead else None
+    steadier = better_if_steady(best, ranking, goal)
+    named = [row for row in (best_valid, *steadier[:1]) if row is not None]
+    rest = _runners_up(ranking, {id(best), *map(id, ties)}, named)
     front, aims, unplaced = _front(believable, wanted, question.task)
+    on_it = best is None or any(row is best for row in front)
     shown = [*((best,) if best else ()), *ties[:MOST_RUNNERS_UP], *rest]
     eager = eager_rows(found, {row.model for row in shown})
     made = made_by(together, shown)
@@ -202,14 +207,15 @@ def recommend(
                 (*sorted_out.invalid, *sorted_out.missing),
             )
         ),
-        better_if_steady=better_if_steady(best, ranking, goal),
+        better_if_steady=steadier,
         unranked=()
         if len(ranking) == len(holding)
         else tuple(row for row in holding if goal.value(row) is None),
         exclusions=_exclusions(limits, lacking),
         relax=() if best else _relaxations(limits, lacking, goal, wanted.unstable),
         front=front,
-        front_aims=aims,
+        front_aims=tuple(aim.name for aim in aims),
+        beats_best=None if on_it or best is None else _first_no_worse(front, best, aims),
         front_unplaced=unplaced,
         paybacks={id(row): pays for row in shown if (pays := payback(row, eager, made)) is not None},
         file_words=file_words(best, carried or {}) if best else None,
@@ -239,12 +245,12 @@ def _by_limits(limits: Sequence[Limit], rows: Sequence[RankedRow]) -> tuple[list
     return holding, [(row, mine) for row, mine in zip(rows, stands, strict=True) if mine != everything]
 
 
-def _runners_up(ranking: Ranking, shown: Set[int], best_valid: RankedRow | None) -> tuple[RankedRow, ...]:
-    """The next ones, the first valid one among them in any case."""
-    rest = tuple(islice((row for row in ranking if id(row) not in shown), MOST_RUNNERS_UP))
-    if best_valid is None or any(row is best_valid for row in rest):
-        return rest
-    return (*rest[: MOST_RUNNERS_UP - 1], best_valid)
+def _runners_up(ranking: Ranking, shown: Set[int], named: Sequence[RankedRow]) -> tuple[RankedRow, ...]:
+    """The next ones; in any case those that the answer speaks of."""
+    rest = list(islice((row for row in ranking if id(row) not in shown), MOST_RUNNERS_UP))
+    there = set(map(id, rest))
+    left = [row for row in named if id(row) not in there]
+    return (*rest[: MOST_RUNNERS_UP - len(left)], *left)
 
 
 def _exclusions(limits: Sequence[Limit], lacking: Sequence[Lacking]) -> tuple[Exclusion, ...]:
@@ -262,17 +268,17 @@ def _exclusions(limits: Sequence[Limit], lacking: Sequence[Lacking]) -> tuple[Ex
                 alone=len(alone),
                 open=tuple(row for row, mine in out if mine[at] is Standing.OPEN),
                 unknown=sum(mine[at] is Standing.UNKNOWN for _, mine in out),
-                nearest=_nearest(limit, [row for row, _ in alone or out]),
+                nearest=_nearest(limit, at, alone or out),
             )
         )
     return tuple(found)
 
 
-def _nearest(limit: Limit, rows: Sequence[RankedRow]) -> tuple[RankedRow, ...]:
-    """Those that missed it by least, where that is known."""
-    missed = [(limit.beyond(row), row) for row in rows]
+def _nearest(limit: Limit, at: int, rows: Sequence[Lacking]) -> tuple[RankedRow, ...]:
+    """Those that missed it by least, where that is known; first those that hold it by their figure."""
+    missed = [((mine[at] is not Standing.OPEN, limit.beyond(row)), row) for row, mine in rows]
     # Names are asked only of those that may be among them.
-    bar = max(heapq.nsmallest(MOST_NEAR, (far for far, _ in missed)), default=math.inf)
+    bar = max(heapq.nsmallest(MOST_NEAR, (far for far, _ in missed)), default=(True, math.inf))
     near = [one for one in missed if one[0] <= bar and limit.needed(one[1]) is not None]
     near.sort(key=lambda one: (one[0], name(one[1])))
     return tuple(row for _, row in near[:MOST_NEAR])
@@ -281,20 +287,30 @@ def _nearest(limit: Limit, rows: Sequence[RankedRow]) -> tuple[RankedRow, ...]:
 def _relaxations(
     limits: Sequence[Limit], lacking: Sequence[Lacking], goal: Measure, unstable: Unstable
 ) -> tuple[Relaxation, ...]:
-    """For each limit the least change of it alone that would do; if none would, the least change of several together."""
-    single: dict[int, _Miss] = {}
+    """For each limit the least change of it alone that would do; if none would, the least change of several together.
+
+    Those for a valid row come first; one for an unstable row only where it is the lesser change.
+    """
+    single: dict[tuple[int, bool], _Miss] = {}
     several: list[_Miss] = []
     for row, mine in lacking:
         missed = [at for at, standing in enumerate(mine) if standing is not Standing.HOLDS]
         changes = {at: limit for at in missed if (limit := limits[at].relaxed(row)) is not None}
         if goal.value(row) is None or len(changes) < len(missed):
             continue
-        miss = _Miss(sum(max(0.0, limits[at].beyond(row)) for at in missed), name(row), changes)
+        doubtful = row.verdict is not VerdictValue.VALID
+        miss = _Miss(doubtful, sum(max(0.0, limits[at].beyond(row)) for at in missed), name(row), changes)
+        place = missed[0], doubtful
         if len(missed) > 1:
             several.append(miss)
-        elif missed[0] not in single or miss[:2] < single[missed[0]][:2]:
-            single[missed[0]] = miss
-    least = sorted(single.values(), key=itemgetter(0, 1)) or sorted(several, key=itemgetter(0, 1))[:1]
+        elif place not in single or miss[:3] < single[place][:3]:
+            single[place] = miss
+    lesser = [
+        miss
+        for (at, doubtful), miss in single.items()
+        if not doubtful or (at, False) not in single or miss.far < single[at, False].far
+    ]
+    least = sorted(lesser, key=itemgetter(0, 1, 2)) or sorted(several, key=itemgetter(0, 1, 2))[:1]
     brought = (_brought(miss.changes, limits, lacking, goal, unstable) for miss in least)
     return tuple(one for one in brought if one is not None)
 
@@ -302,6 +318,7 @@ def _relaxations(
 class _Miss(NamedTuple):
     """A row that would hold all, were some limits others: by how much it misses them, its name, and those limits by their place."""
 
+    doubtful: bool
     far: float
     name: Name
     changes: Mapping[int, Limit]
@@ -343,7 +360,7 @@ def _elsewhere(judged: Judged, rows: Iterable[RankedRow]) -> Iterator[str]:
 
 def _front(
     rows: Sequence[RankedRow], wanted: Wanted, task: str
-) -> tuple[tuple[RankedRow, ...], tuple[str, ...], int]:
+) -> tuple[tuple[RankedRow, ...], list[Aim[RankedRow]], int]:
     """Of latency, memory and, where any is known, accuracy; of throughput too where it was asked about."""
     latency = goal_of(wanted, task) if wanted.minimize is Goal.LATENCY else latency_of(50)
     accuracy = accuracy_of(task)
@@ -354,7 +371,13 @@ def _front(
         aims.append(_aim(throughput_of(task), more=True))
     front = pareto_front(rows, aims)
     in_order = sorted(front.items, key=lambda row: (latency.value(row), name(row)))
-    return tuple(in_order), tuple(aim.name for aim in aims), front.unplaced
+    return tuple(in_order), aims, front.unplaced
+
+
+def _first_no_worse(
+    front: Sequence[RankedRow], best: RankedRow, aims: Sequence[Aim[RankedRow]]
+) -> RankedRow | None:
+    return next((row for row in front if no_worse(row, best, aims)), None)
 
 
 def _aim(measure: Measure, *, more: bool = False) -> Aim[RankedRow]:

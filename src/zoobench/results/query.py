@@ -202,6 +202,8 @@ def run_folders(results_dir: Path) -> list[Path]:
     except OSError as error:
         # A closed folder above lets nobody even ask whether there is one.
         raise UsageError(f"cannot read '{runs}': {unreadable(error)}") from None
+    except ValueError as error:
+        raise UsageError(f"cannot read {str(results_dir)!r}: {error}") from None
 
 
 def _read_lines(
@@ -299,29 +301,34 @@ def _read_manifest(folder: Path, problems: list[str]) -> Run:
 
 
 def latest_attempts(
-    items: Iterable[T], cell: Callable[[T], Hashable], status: Callable[[T], Status]
+    items: Iterable[T], cell: Callable[[T], Hashable], worth: Callable[[T], int]
 ) -> list[tuple[T, T | None]]:
     """One item for each cell, in the order in which the cells first appear, with a later attempt where there is one.
 
-    Of several the latest `ok` one is shown; without any, the latest. A later attempt that failed, timed out,
-    was skipped or interrupted brought no numbers, so it does not replace older ones, but it does not vanish
-    either: it comes second, for the report to say.
+    Of several the latest that says something of what was run is shown. A later attempt that failed, timed out, was skipped or
+    interrupted brought no numbers, and one that was disturbed brought the machine's moment: neither replaces older ones, and
+    neither vanishes: it comes second, for the report to say.
 
     Args:
         items: oldest first. One of two with equal measurement keys is merely the later one: equal keys have
             equal cases and machines.
         cell: equal for items of one case on one machine.
-        status: how the item's case ended.
+        worth: what an item is worth beside others of its cell; an older one gives way to one that is worth no less.
     """
     shown: dict[Hashable, tuple[T, T | None]] = {}
     for item in items:
         key = cell(item)
         before = shown.get(key)
-        if before is not None and status(before[0]) is Status.OK and status(item) is not Status.OK:
+        if before is not None and worth(item) < worth(before[0]):
             shown[key] = (before[0], item)
         else:
             shown[key] = (item, None)
     return list(shown.values())
+
+
+def _worth(row: RankedRow) -> int:
+    """Numbers that say something of what was run; numbers; none."""
+    return 0 if row.status is not Status.OK else 1 if row.is_disturbed else 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,8 +336,8 @@ class Cell:
     """What tables show for one case on one machine.
 
     Attributes:
-        row: the latest with numbers, else the latest.
-        later: a later attempt that brought no numbers, when `row` is an older one that did.
+        row: the latest with numbers of what was run, else the latest.
+        later: a later attempt that brought none, or was disturbed, when `row` is an older one that did better.
     """
 
     row: Row
@@ -339,7 +346,7 @@ class Cell:
 
 def latest_rows(rows: Iterable[R]) -> list[tuple[R, R | None]]:
     """`latest_attempts` of rows."""
-    return latest_attempts(rows, attrgetter("cell"), attrgetter("status"))
+    return latest_attempts(rows, attrgetter("cell"), _worth)
 
 
 def latest_cells(rows: Iterable[Row]) -> list[Cell]:
@@ -349,11 +356,13 @@ def latest_cells(rows: Iterable[Row]) -> list[Cell]:
 
 def latest_pairs(records: Iterable[Record]) -> list[tuple[Record, Record | None]]:
     """`latest_attempts` of records."""
-    return latest_attempts(records, lambda r: row_of(r).cell, lambda r: r.status)
+    rows = [(row_of(record), record) for record in records]
+    pairs = latest_attempts(rows, lambda one: one[0].cell, lambda one: _worth(one[0]))
+    return [(record, later and later[1]) for (_, record), later in pairs]
 
 
 def latest(records: Iterable[Record]) -> list[Record]:
-    """The record that stands for each case on each machine: the latest `ok` one, else the latest."""
+    """The record that stands for each case on each machine, as `latest_attempts` has it."""
     return [record for record, _ in latest_pairs(records)]
 
 

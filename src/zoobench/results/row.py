@@ -17,6 +17,8 @@ from zoobench.results.columns import At, Columns, Repeated
 from zoobench.results.schema import NotARecordError
 from zoobench.terms import (
     DETECTION,
+    NOISE_CODES,
+    UNSTABLE_CODES,
     DropDecision,
     Interval,
     OptionValue,
@@ -188,6 +190,14 @@ class RankedRow(msgspec.Struct, frozen=True, gc=False):
         """Its median may be ranked and compared: valid, or unstable and marked so."""
         p50 = self.p50_ms
         return p50 is not None and p50 > 0 and self.verdict is not _INVALID and self.status is _OK
+
+    @property
+    def is_disturbed(self) -> bool:
+        """Invalid for what the machine did at that moment, and not for what was run."""
+        if self.verdict is not _INVALID or self.status is not _OK:
+            return False
+        codes = {reason.code for reason in self.reasons}
+        return bool(codes & NOISE_CODES) and codes <= NOISE_CODES | UNSTABLE_CODES
 
     @property
     def is_unstable(self) -> bool:

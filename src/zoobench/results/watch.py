@@ -158,6 +158,10 @@ class Holdings:
         runs = self._home[run_id].runs if run_id in self._home else None
         return (runs or {}).get(run_id) or Run(run_id)
 
+    def results_of(self, run_id: str) -> Path:
+        """The results folder in which the run lies; the first one where it lies nowhere here."""
+        return self._home.get(run_id, self.folders[0]).path
+
     def run_folder(self, run_id: str) -> Path | None:
         """Where the run's files lie, whatever that folder is called by now."""
         return self.run(run_id).folder

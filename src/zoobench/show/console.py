@@ -114,7 +114,7 @@ class _Fitting:
         mark = "" if columns[0].head else f"{plain(row[0]):4} "
         names = [plain(cell) for column, cell in zip(columns, row[:named], strict=False) if column.head]
         figures = (
-            f"{short_head(column)} {plain(cell)}"
+            f"{short_head(column)} {plain(cell)}".strip()
             for column, cell in zip(columns[named:], row[named:], strict=True)
             if cell and cell != DASH
         )

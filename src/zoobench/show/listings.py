@@ -168,7 +168,21 @@ def _minutes(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
-_NUMBERS = frozenset({"Parameters", "Size", "Batch", "Threads", "Count", "Quantized", "Float"})
+_NUMBERS = frozenset(
+    {
+        "Parameters",
+        "Size",
+        "Batch",
+        "Threads",
+        "Count",
+        "Quantized",
+        "Float",
+        "Speed",
+        "Same boxes",
+        "Same class",
+        "Cosine",
+    }
+)
 
 
 def _columns(*heads: str) -> tuple[Column, ...]:

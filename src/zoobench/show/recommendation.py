@@ -108,6 +108,10 @@ _DOUBT = {
 }
 
 
+def _doubted(row: RankedRow) -> str:
+    return short_name(row) + _DOUBT[row.verdict]
+
+
 def _configuration(row: RankedRow) -> str:
     """Everything that has to be set to run it so."""
     clients = clients_of(row)
@@ -138,11 +142,11 @@ def _no_answer(found: Recommendation) -> str:
     if len(first.changes) == 1:
         return (
             f"None of {_count(found.judged, 'configuration')} holds {_limits(found)}. Relax one: "
-            f"{_changes(first)} would recommend {short_name(first.row)}."
+            f"{_changes(first)} would recommend {_doubted(first.row)}."
         )
     return (
         f"None of {_count(found.judged, 'configuration')} holds {_limits(found)}, and no single limit is to blame: "
-        f"{_changes(first)} together would recommend {short_name(first.row)}."
+        f"{_changes(first)} together would recommend {_doubted(first.row)}."
     )
 
 
@@ -165,7 +169,7 @@ def _remarks(found: Recommendation) -> Iterator[tuple[str, str]]:
     if found.best is not None:
         yield from _about_best(found, found.best)
     for one in found.relax[1:]:
-        yield "Or relax:", f"{_changes(one)} would recommend {short_name(one.row)}."
+        yield "Or relax:", f"{_changes(one)} would recommend {_doubted(one.row)}."
 
 
 def _under(found: Recommendation) -> str:
@@ -213,12 +217,16 @@ def _shaky(found: Recommendation, rows: Sequence[RankedRow]) -> tuple[str, str]:
     one = len(rows) == 1
     unstable = f"{'is' if one else 'are'} unstable" if any(row.verdict for row in rows) else ""
     unknown = f"{'has' if one else 'have'} no verdict" if any(row.verdict is None for row in rows) else ""
-    it, its = ("it", "its") if one else ("they", "their")
-    twice = f": at twice {its} time {it} would not do" if found.wanted.unstable is Unstable.TWICE else ""
+    its = "its" if one else "their"
+    twice = (
+        f": such a one comes before valid ones only where it would win at twice {its} measured time, too"
+        if found.wanted.unstable is Unstable.TWICE
+        else ", so valid ones come first"
+    )
     return (
         "Unstable:" if unstable else "No verdict:",
         f"{_names(rows)} read{'s' if one else ''} better ({told(found.goal, rows[0])}) and "
-        f"{' or '.join(filter(None, (unstable, unknown)))}{twice}, so valid ones come first; measure again before you decide.",
+        f"{' or '.join(filter(None, (unstable, unknown)))}{twice}; measure again before you decide.",
     )
 
 
@@ -382,22 +390,29 @@ def _near(limit: Limit, row: RankedRow) -> str:
     """A near miss, and how far off it is."""
     if limit.measure.value(row) is None:
         return f"{short_name(row)}: its quality gate failed"
-    beyond = limit.beyond(row)
-    word = "off by its interval" if limit.standing(row) is Standing.OPEN else "off"
-    if beyond >= 1:
-        size = f"{format_number(1 + beyond)}×"
-    else:
-        size = f"{100 * beyond:.0f}%" if beyond >= 0.1 else f"{format_number(100 * beyond)}%"
-    far = f"{size} {word}" if limit.measure.kind != "share" else word
-    return f"{short_name(row)}: {told(limit.measure, row)}, {far}"
+    by = " by its interval" if limit.standing(row) is Standing.OPEN else ""
+    return f"{short_name(row)}: {told(limit.measure, row)}, {_far(limit, row)}{by}"
+
+
+def _far(limit: Limit, row: RankedRow) -> str:
+    """`38% above`, `3.83 × the limit`, `36% below`."""
+    needed = limit.needed(row)
+    if needed is None or limit.measure.kind == "share":
+        return "off"
+    share = abs(needed / limit.bound - 1)
+    if not limit.at_least and share >= 1:
+        return f"{format_number(needed / limit.bound)} × the limit"
+    size = f"{100 * share:.0f}%" if share >= 0.1 else f"{format_number(100 * share)}%"
+    return f"{size} {'below' if limit.at_least else 'above'}"
 
 
 def _front(found: Recommendation) -> Iterator[Block]:
-    if len(found.front) < 2:
+    best = found.best
+    beaten = best is not None and not any(row is best for row in found.front)
+    if len(found.front) < 2 and not (beaten and found.front):
         return
     rows = found.front[:MOST_FRONT]
     yield Heading(2, f"The Pareto front of {', '.join(found.front_aims)}")
-    best = found.best
     holds = {id(row): all(limit.standing(row) is Standing.HOLDS for limit in found.limits) for row in rows}
     fields: list[RankedField] = [
         (Column(""), lambda r: "ship" if r is best else ""),
@@ -413,6 +428,14 @@ def _front(found: Recommendation) -> Iterator[Block]:
         said += f" {more} more are on it."
     if found.front_unplaced:
         said += f" {_count(found.front_unplaced, 'more configuration')} cannot be placed: one of these figures is not known."
+    if best is not None and beaten:
+        other = found.beats_best
+        why = (
+            "one of these figures of it is not known"
+            if other is None
+            else f"{_doubted(other)} is no worse in any of these"
+        )
+        said += f" The recommended {short_name(best)} is not on it: {why}."
     yield Paragraph(said)
 
 

@@ -34,6 +34,7 @@ def recommendation_data(found: Recommendation, results_dir: Path) -> dict[str, A
         "judged": found.judged,
         "best": of(found.best),
         "best_valid": of(found.best_valid),
+        "beats_best": of(found.beats_best),
         "leader": of(found.leader),
         "decided_by": found.decided_by,
         "ties": [of(row) for row in found.ties],

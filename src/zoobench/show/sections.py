@@ -217,7 +217,7 @@ class _Stop:
 
 
 def failure_section(view: View) -> list[Block]:
-    """Cells without numbers, and later attempts that failed where older numbers are shown."""
+    """Cells without numbers, and later attempts that failed or were disturbed where older numbers are shown."""
     stops = [_Stop(c.row, None) for c in view.cells if c.row.status is not Status.OK]
     stops += [_Stop(c.later, c.row) for c in view.cells if c.later is not None]
     if not stops:
@@ -226,7 +226,8 @@ def failure_section(view: View) -> list[Block]:
     instead = {id(s.row): s.shown_instead for s in stops}
 
     def reason(row: Row) -> str:
-        message = row.error_message or "no reason was recorded"
+        told = "; ".join(each.message for each in row.reasons) if row.is_disturbed else row.error_message
+        message = told or "no reason was recorded"
         shown = instead[id(row)]
         return f"{message} (the table shows the numbers of run {shown.run_id})" if shown else message
 
@@ -311,10 +312,19 @@ def summary_sentence(views: Sequence[View]) -> str:
     if not views[0].believable:
         return f"{text}, on {views[0].title}; no latency among them can be believed."
     # What loses too much against fp32 is nobody's choice, however fast.
-    best = min(views[0].believable, key=lambda r: (r.drop_decision is DropDecision.FAIL, r.median))
-    what = "mAP" if best.is_detector else "top-1"
-    drop = "" if best.drop_decision is None else f" (drop of {what} against fp32: {drop_word(best)})"
-    return f"{text}, on {views[0].title}; fastest: {best.label}, {_p50(best)} ms{drop}."
+    order = sorted(views[0].believable, key=lambda r: (r.drop_decision is DropDecision.FAIL, r.median))
+    best = next((row for row in order if not row.is_unstable), order[0])
+    told = f"{text}, on {views[0].title}; fastest: {_fastest(best)}"
+    if order[0] is not best:
+        told += f"; {_fastest(order[0])} reads faster"
+    return told + "."
+
+
+def _fastest(row: Row) -> str:
+    what = "mAP" if row.is_detector else "top-1"
+    drop = "" if row.drop_decision is None else f" (drop of {what} against fp32: {drop_word(row)})"
+    weights = " (random weights)" if row.weights == "random" else ""
+    return f"{row.label}{weights}, {_p50(row)} ms{drop}{', which is ⚠ unstable' * row.is_unstable}"
 
 
 def _count(n: int, noun: str) -> str:

@@ -77,7 +77,10 @@ def csv_text(cells: Iterable[Cell]) -> str:
 @lru_cache(maxsize=65536)
 def _guard(text: str) -> str:
     """A spreadsheet runs text that starts like a formula: a quote in front makes it text (OWASP, CSV injection)."""
-    return f"'{plain(text)}" if text.startswith(_FORMULA_STARTS) else plain(text)
+    said = plain(text)
+    # What is left out of the text may have stood before the formula; spaces before one change nothing.
+    runs = text.startswith(_FORMULA_STARTS) or said.lstrip().startswith(_FORMULA_STARTS)
+    return f"'{said}" if runs else said
 
 
 def _values(cell: Cell) -> list[Value]:
@@ -88,7 +91,7 @@ def _values(cell: Cell) -> list[Value]:
         values[at] = values[at] and values[at][1]
     values[_OPTIONS] = " ".join(f"{name}={value}" for name, value in sorted((values[_OPTIONS] or {}).items()))
     values[_REASONS] = "; ".join(f"{each.code}: {each.message}" for each in values[_REASONS])
-    values[_LATER] = cell.later and cell.later.status
+    values[_LATER] = cell.later and ("disturbed" if cell.later.is_disturbed else cell.later.status)
     for at in _TEXTS:
         if values[at]:
             values[at] = _guard(values[at])

@@ -313,8 +313,8 @@ def _has_accuracy(rows: Sequence[Row], *, narrow: bool) -> bool:
 
 
 def status_label(row: Row) -> str:
-    """`failed (load)`, `timeout (slot)`, `skipped`."""
-    word = row.status.value.replace("_", " ")
+    """`failed (load)`, `timeout (slot)`, `skipped`; `disturbed` where only the moment was bad."""
+    word = "disturbed" if row.is_disturbed else row.status.value.replace("_", " ")
     return f"{word} ({row.error_stage})" if row.error_stage else word
 
 

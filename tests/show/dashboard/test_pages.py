@@ -536,3 +536,44 @@ class TestWhatToShip:
         app.choose("scenario", "as measured last")
         app.choose("at", "on servers")
         assert "Ship theirs" in app.html and f"--machine remote-{FINGERPRINT}" in app.html
+
+    def test_the_command_names_the_machine_where_there_are_several(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        records = [
+            make_record("old_one", p50=5.0, machine=OTHER_MACHINE, at="2026-11-20T00:00:00+00:00"),
+            make_record("new_one", p50=9.0),
+        ]
+        app = App(monkeypatch, write_results(tmp_path / "two", records)).open("ship")
+        assert "Ship new_one" in app.html and f"--machine {FINGERPRINT}" in app.html
+        app.choose("machine", OTHER_MACHINE.fingerprint)
+        assert "Ship old_one" in app.html and f"--machine {OTHER_MACHINE.fingerprint}" in app.html
+
+    def test_fake_cells_beside_real_ones_are_no_commands(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        records = [make_record(), make_record("made_up", "fake", weights="fake")]
+        app = App(monkeypatch, write_results(tmp_path / "mixed", records)).open("ship")
+        assert "The same as a command" in app.html and "--machine" not in app.html
+        app.choose("machine", f"{FINGERPRINT}-fake")
+        assert "Ship made_up" in app.html and "The same as a command" not in app.html
+
+    @pytest.mark.parametrize("typed", ["p50:20ms p95:30ms", "p50: 20 ms, p95:30ms", "p50:20 ms p95: 30 ms"])
+    def test_limits_are_set_apart_as_people_do(self, app: App, typed: str) -> None:
+        app.open("ship").choose("max_latency", typed)
+        assert "--max-latency p50:20ms p95:30ms" in app.html
+
+    def test_unstable_ones_have_a_field(self, app: App) -> None:
+        app.open("ship").choose("unstable", "never")
+        assert "--unstable never" in app.html
+        app.choose("unstable", "twice")
+        assert "--unstable never" not in app.html
+
+    def test_a_models_name_may_have_a_space_and_tells_the_task(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        spoken = make_record("my model", "pytorch", 500.0, scenario="tokens")
+        spoken = spoken.model_copy(update={"model": ModelInfo(name="my model", task=TEXT)})
+        results = write_results(tmp_path / "both", [make_record(), spoken])
+        app = App(monkeypatch, results).open("ship", models="my model")
+        assert "Ship my model" in app.html and "--models 'my model'" in html.unescape(app.html)
