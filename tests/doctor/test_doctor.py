@@ -5,11 +5,13 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import pytest
 from rich.console import Console
 
 from zoobench.backends import BACKENDS
-from zoobench.doctor import Finding, ProbeResult, examine, findings_table
+from zoobench.doctor import Finding, ProbeResult, examine, findings_table, headline
 from zoobench.doctor.software import backend_findings, hub_findings, install_command
 from zoobench.errors import pip_install, pip_uninstall
 
@@ -108,3 +110,16 @@ def test_the_parent_imports_no_runtime_for_it(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == []
+
+
+@pytest.mark.parametrize(
+    ("levels", "said"),
+    [
+        (["ok", "info"], "nothing stands in the way"),
+        (["ok", "warning", "warning"], "2 warnings: measuring works"),
+        (["problem", "warning"], "1 problem and 1 warning: mend"),
+    ],
+)
+def test_the_last_line_says_whether_to_measure(levels: list[Any], said: str) -> None:
+    findings = [Finding(area="cpu", name="x", level=level, text="y") for level in levels]
+    assert headline(findings).startswith(said)

@@ -240,6 +240,26 @@ def test_charts_of_many_machines_are_left_out_once_each(tmp_path: Path) -> None:
     assert text.count("Charts are drawn for the first 4 machines only.") == 2
 
 
+def test_the_first_sentence_names_the_fastest_that_can_be_decided_on(tmp_path: Path) -> None:
+    steady = make_record("steady", p50=5.0, weights="random")
+    shaky = make_record("shaky", p50=4.0, verdict=VerdictValue.UNSTABLE, reasons=[("drift", "it drifted")])
+    _, text = report(tmp_path / "both", [steady, shaky])
+    first = next(line for line in text.splitlines() if "fastest:" in line)
+    assert "fastest: steady · onnx_cpu · fp32 · batch 1 (random weights), 5.00" in first
+    assert "shaky" in first and first.index("steady") < first.index("shaky")
+    assert "which is ⚠ unstable reads faster" in first
+    _, text = report(tmp_path / "one", [shaky])
+    assert "which is ⚠ unstable." in next(line for line in text.splitlines() if "fastest:" in line)
+
+
+def test_figures_of_unstable_cells_are_marked_where_no_column_has_the_verdict(tmp_path: Path) -> None:
+    shaky = make_record(batch=8, p50=40.0, verdict=VerdictValue.UNSTABLE, reasons=[("drift", "it drifted")])
+    _, text = report(tmp_path, [make_record(), shaky])
+    for title in ("Throughput against batch size (items/s)", "How near the hardware's limit"):
+        part = section(text, title)
+        assert part.count("⚠") == 2 and "⚠: the cell is unstable" in part, title
+
+
 def test_what_cannot_be_reported_on_is_a_usage_error(tmp_path: Path) -> None:
     output = tmp_path / "RESULTS.md"
     with pytest.raises(UsageError, match="no results folder"):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from zoobench.commands.flags import AsJson
-from zoobench.commands.printing import print_json, print_rich
+from zoobench.commands.printing import print_json, print_rich, to_whoever_listens
 
 if TYPE_CHECKING:
     from zoobench.doctor.software import Probe
@@ -26,7 +26,7 @@ def doctor(
     as_json
         Print JSON.
     """
-    from zoobench.doctor import examine, findings_table
+    from zoobench.doctor import examine, findings_table, headline
     from zoobench.executors.local import LocalExecutor
 
     executor = LocalExecutor()
@@ -34,5 +34,7 @@ def doctor(
     if as_json:
         print_json([finding.model_dump(mode="json") for finding in findings])
     else:
-        print_rich(findings_table(findings))
+        with to_whoever_listens():
+            print_rich(findings_table(findings))
+            print(headline(findings))
     return 1 if any(finding.level == "problem" for finding in findings) else 0

@@ -90,8 +90,8 @@ def recommend(
     calls
         How many calls will be made: says whether making the file pays by then.
     unstable
-        twice: an unstable cell comes before valid ones only where it would at twice its time; last: never before one; never: it is
-        left out.
+        What becomes of unstable numbers. twice: one comes before valid ones only if it would still win at twice its measured time;
+        last: after every valid one; never: left out.
     output
         Also write it to this file (.md or .html).
     as_json

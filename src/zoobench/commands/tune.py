@@ -150,6 +150,11 @@ def tune(
         *_said("--registry", registry, None),
         *(["--allow-pickle"] if allow_pickle else []),
     ]
+    if not any(entry.options for entry in entries):
+        print(
+            printable(f"wrote {output}, which says so: nothing is faster than the defaults"), file=sys.stderr
+        )
+        return 0
     use = _use(model, found, said, [str(output), *(options or ())])
     print(printable(f"wrote {output}; use it with `{use}`"), file=sys.stderr)
     return 0

@@ -6,7 +6,7 @@ runtimes are tried in child processes (`trial`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,6 +77,21 @@ def _temporary() -> Path:
     import tempfile
 
     return Path(tempfile.gettempdir())
+
+
+def headline(findings: Sequence[Finding]) -> str:
+    """One line: whether to measure here now."""
+    problems, warnings = (sum(one.level == level for one in findings) for level in ("problem", "warning"))
+    told = [
+        f"{n} {word}{'' if n == 1 else 's'}"
+        for n, word in ((problems, "problem"), (warnings, "warning"))
+        if n
+    ]
+    if problems:
+        return f"{' and '.join(told)}: mend what is marked PROBLEM first; what it concerns cannot be measured here"
+    if warnings:
+        return f"{told[0]}: measuring works, and numbers may be worse or less steady than they could be; each says what to do"
+    return "nothing stands in the way of measuring here, just now"
 
 
 def findings_table(findings: Iterable[Finding]) -> Table:

@@ -74,6 +74,7 @@ class CacheEntry:
 
     sha256: str
     model: str
+    precision: str
     format: str
     size_bytes: int
     made_at: datetime
@@ -150,6 +151,7 @@ class ArtifactCache:
             CacheEntry(
                 sha256=sha,
                 model=", ".join(sorted({entry["manifest"]["model"] for _, entry in recipes})),
+                precision=recipes[0][1]["manifest"].get("precision", "fp32"),
                 format=recipes[0][1]["manifest"]["format"],
                 size_bytes=sum(_files_of(self._home / "by_content" / sha).values()),
                 made_at=datetime.fromisoformat(min(entry["made_at"] for _, entry in recipes)),

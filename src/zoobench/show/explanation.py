@@ -26,7 +26,7 @@ from zoobench.show.numbers import (
     format_ratio,
     format_share,
 )
-from zoobench.show.tables import Field, case_fields, drop_word, make_table
+from zoobench.show.tables import MARKED, Field, case_fields, doubt_mark, drop_word, make_table
 from zoobench.show.view import View
 from zoobench.show.why import paragraph, sentences
 from zoobench.terms import Precision
@@ -204,7 +204,7 @@ def _beside_fp32(beside: Sequence[tuple[Row, Explanation]]) -> Table:
         *case_fields(rows),
         (Column("Batch", "right"), lambda r: str(r.batch)),
         (Column("fp32 p50 (ms)", "right"), of(lambda v: format_ms(v.p50_ms))),
-        (Column("p50 (ms)", "right"), lambda r: format_ms(r.p50_ms)),
+        (Column("p50 (ms)", "right"), lambda r: format_ms(r.p50_ms) + doubt_mark(r)),
         (Column("Speed-up", "right"), of(_speed_up)),
         (Column("Pays"), of(lambda v: {"pays": "yes", "costs": "❌ no"}.get(v.pays or "", v.pays or DASH))),
         (Column("Drop"), drop_word),
@@ -264,6 +264,8 @@ def why_section(view: View, results_dir: Path, loaded: Loaded[Row]) -> list[Bloc
     if not beside:
         return []
     blocks: list[Block] = [Heading(3, "Precisions against fp32"), _beside_fp32(beside)]
+    if any(row.is_unstable for row, _ in beside):
+        blocks.append(Paragraph(MARKED))
     if left:
         blocks.append(
             Paragraph(f"{left} more rows are in results.csv; `zoobench explain` holds each against fp32.")

@@ -61,6 +61,7 @@ def cache_blocks(entries: Sequence[CacheEntry]) -> list[Block]:
     rows = [
         (
             entry.model,
+            entry.precision,
             entry.format,
             format_bytes(entry.size_bytes),
             entry.sha256[:12],
@@ -70,7 +71,7 @@ def cache_blocks(entries: Sequence[CacheEntry]) -> list[Block]:
         for entry in entries
     ]
     return [
-        Table(_columns("Model", "Format", "Size", "sha256", "Made", "Last used"), rows),
+        Table(_columns("Model", "Precision", "Format", "Size", "sha256", "Made", "Last used"), rows),
         Paragraph(f"{len(entries)} artifacts, {format_bytes(sum(e.size_bytes for e in entries))}"),
     ]
 

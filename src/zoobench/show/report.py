@@ -193,6 +193,14 @@ class _Page:
         blocks += [
             Heading(2, "How to reproduce"),
             Command((*_run_commands(self.loaded, self.views), report_command)),
+            Paragraph("Which of these to ship, under limits of your own:"),
+            Command(
+                (
+                    command_line(
+                        ["zoobench", "recommend", *flag_words("--results-dir", str(self.results_dir))]
+                    ),
+                )
+            ),
             Paragraph(f"Written by zoobench {__version__}; the table with every number is in results.csv."),
         ]
         return blocks + sections.problems_section(self.loaded.problems)

@@ -22,11 +22,13 @@ from zoobench.show.numbers import (
 )
 from zoobench.show.speedup import MOST_JUDGED, Pair
 from zoobench.show.tables import (
+    MARKED,
     Field,
     Notes,
     backend_label,
     case_fields,
     documented_table,
+    doubt_mark,
     drop_word,
     make_table,
     scenario_label,
@@ -153,11 +155,18 @@ def throughput_section(view: View) -> list[Block]:
     names = case_fields([group[0] for group in groups.values()])
     rows = []
     for group in list(groups.values())[:MOST_ROWS]:
-        at = {r.batch: r.throughput_per_s for r in group}
-        rows.append((*(show(group[0]) for _, show in names), *(format_number(at.get(b)) for b in shown)))
+        at = {r.batch: r for r in group}
+        figures = (
+            format_number(at[b].throughput_per_s) + doubt_mark(at[b]) if b in at else DASH for b in shown
+        )
+        rows.append((*(show(group[0]) for _, show in names), *figures))
     table = Table((*(c for c, _ in names), *(Column(f"batch {b}", "right") for b in shown)), rows)
     heading = Heading(3, "Throughput against batch size (items/s)")
-    return [heading, table, *_rest(len(groups)), *_more_batches(len(batches))]
+    return [heading, table, *_marked(view.believable), *_rest(len(groups)), *_more_batches(len(batches))]
+
+
+def _marked(rows: Iterable[Row]) -> list[Block]:
+    return [Paragraph(MARKED)] if any(row.is_unstable for row in rows) else []
 
 
 _of_curve = attrgetter("model", "precision", "threads", "shape", "arm")
@@ -204,10 +213,11 @@ def limit_section(view: View) -> list[Block]:
     fields: list[Field] = [
         *case_fields(shown),
         _BATCH,
-        (Column("Share of the limit", "right"), lambda r: format_share(r.roofline_fraction)),
+        (Column("Share of the limit", "right"), lambda r: format_share(r.roofline_fraction) + doubt_mark(r)),
         (Column("Bound by"), lambda r: r.roofline_bound or DASH),
     ]
-    return [Heading(3, "How near the hardware's limit"), make_table(fields, shown), *_rest(len(rows))]
+    table = make_table(fields, shown)
+    return [Heading(3, "How near the hardware's limit"), table, *_marked(shown), *_rest(len(rows))]
 
 
 @dataclass(frozen=True)

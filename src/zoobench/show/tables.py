@@ -318,6 +318,14 @@ def status_label(row: Row) -> str:
     return f"{word} ({row.error_stage})" if row.error_stage else word
 
 
+def doubt_mark(row: Row) -> str:
+    """What stands behind a figure of a cell whose verdict has no column."""
+    return " ⚠" if row.is_unstable else ""
+
+
+MARKED = "⚠: the cell is unstable; measure again before you decide."
+
+
 def latency_cell(row: Row) -> str:
     """`9.53 [9.41, 9.70] 🟢`; an invalid number gets no light, nor does a request that is as long as it was asked to be."""
     if row.p50_ms is None:

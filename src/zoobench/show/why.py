@@ -325,7 +325,15 @@ def _next(found: Explanation) -> Iterator[str]:
         quicker = [r for r in ladder.rungs if r.speed and r.speed > chosen.speed * (1 + NOTABLE)]
         best = max(quicker, key=lambda r: r.speed or 0.0, default=None)
         if best is not None:
-            yield f"{best.name} was faster ({format_ratio(best.speed or 0.0)}) and less faithful: pictures for --calibration may win it back."
+            told = (
+                f" by its cosine ({best.cosine:.4f} against {chosen.cosine:.4f})"
+                if best.cosine is not None and chosen.cosine is not None and best.cosine < chosen.cosine
+                else ""
+            )
+            yield (
+                f"{best.name} was faster ({format_ratio(best.speed or 0.0)}) and less faithful{told}: pictures for --calibration "
+                "may win it back."
+            )
     if ladder and ladder.on_noise:
         yield "Calibrate on pictures (--calibration)."
     if _outside_share(found) >= _MUCH and not found.doubts:

@@ -27,10 +27,13 @@ from zoobench.terms import TEXT
 
 _Field = tuple[str, str, str | tuple[str, ...]]
 """The flag's name, the field's label, and an example; or all values, the default first."""
-_CHOICES: tuple[_Field, ...] = (
-    ("minimize", "Minimize", tuple(Goal)),
-    ("unstable", "Unstable ones", tuple(Unstable)),
-)
+_FIRST: _Field = ("minimize", "Minimize", tuple(Goal))
+_LASTLY: _Field = ("unstable", "Unstable numbers", tuple(Unstable))
+_SAID = {
+    Unstable.TWICE: "first, if they win at twice",
+    Unstable.LAST: "after valid ones",
+    Unstable.NEVER: "left out",
+}
 _FIELDS: tuple[_Field, ...] = (
     ("max_latency", "Latency at most", "p99:20ms p50:5ms"),
     ("max_memory", "Peak memory at most", "500MB"),
@@ -108,20 +111,25 @@ def _fields(place: Place, task: str) -> dict[str, list[str]]:
     fields = [field for field in _FIELDS if task != TEXT or field[0] not in _NOT_OF_TOKENS]
     fields += _OF_TOKENS if task == TEXT else ()
     said: dict[str, list[str]] = {}
-    asked: list[_Field] = [*_CHOICES, *fields]
-    for number, (name, label, example) in enumerate(asked):
+    for number, (name, label, example) in enumerate((_FIRST, *fields, _LASTLY)):
         # Row by row, so that they stand in this order on a phone, too.
         if number % _ACROSS == 0:
             columns = st.columns(_ACROSS)
         with columns[number % _ACROSS]:
             if isinstance(example, tuple):
-                chosen = place.address.one(name, label, list(example), what=f"choice of {name!r}")
+                chosen = place.address.one(
+                    name, label, list(example), said=_spoken, what=f"choice of {name!r}"
+                )
                 said |= {name: [chosen]} if chosen != example[0] else {}
                 continue
             text = place.address.text(name, label.format(units=f"{unit_of(task).capitalize()}s"), example)
         if text.strip():
             said[name] = _words(text) if name in _SEVERAL else [text.strip()]
     return said
+
+
+def _spoken(choice: str) -> str:
+    return _SAID[Unstable(choice)] if choice in tuple(Unstable) else choice
 
 
 def _words(text: str) -> list[str]:
@@ -152,6 +160,8 @@ def _show(place: Place, found: Recommendation, words: list[str]) -> None:
     title, *blocks = recommendation_blocks(found, folder)
     # What it leads to stands below the answer and its table, above all that is to be read.
     first = next((at + 1 for at, block in enumerate(blocks) if isinstance(block, Table)), len(blocks))
+    while first < len(blocks) and isinstance(blocks[first], Paragraph):
+        first += 1
     # The page is called what the answer is called where there is one.
     show_blocks([*([title] if found.best is None else []), *blocks[:first]])
     shown = [reference(row) for row in found.shown if isinstance(row, Row)]
