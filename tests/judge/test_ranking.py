@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.judge.rows import cell
 
-from zoobench.judge.measures import slowed
+from zoobench.judge.measures import latency_of, slowed
+from zoobench.judge.ranking import rank
 from zoobench.judge.recommend import Recommendation, recommend
 from zoobench.judge.wanted import Goal, LatencyLimit, Unstable, Wanted
 from zoobench.results.row import Row, changed
@@ -132,3 +135,37 @@ def test_slower_in_everything_that_takes_time() -> None:
     assert (twice.mean_ms, twice.throughput_per_s) == (2 * row.mean_ms, 50.0)
     assert twice.p50_interval_ms == tuple(2 * end for end in row.p50_interval_ms)
     assert (twice.peak_bytes, twice.ttft_p50_ms, twice.p99_ms) == (7, None, None)
+
+
+_ROWS = st.lists(
+    st.tuples(
+        st.sampled_from([1.0, 2.0, 3.0, 4.1, 8.3, 16.0]),
+        st.sampled_from([0.001, 0.05, 0.3]),
+        st.sampled_from([VerdictValue.VALID, VerdictValue.UNSTABLE]),
+        st.sampled_from([1, 10**8, 3 * 10**8]),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@settings(max_examples=150)
+@given(_ROWS)
+def test_the_order_is_that_of_the_rule_however_it_is_put(
+    drawn: list[tuple[float, float, VerdictValue, int]],
+) -> None:
+    rows = [
+        cell(f"m{at}", p50=p50, width=width, verdict=verdict, peak_bytes=peak)
+        for at, (p50, width, verdict, peak) in enumerate(drawn)
+    ]
+    order = sorted(rows, key=lambda row: (row.median, row.model))
+    valid = [row for row in order if row.verdict is VerdictValue.VALID]
+    ends = {row.model: row.p50_interval_ms or (0.0, 0.0) for row in rows}
+    tied = [row for row in valid if ends[row.model][0] <= ends[valid[0].model][1]]
+    bar = min((ends[row.model][0] for row in tied), default=0.0)
+    ahead = [row for row in order if row not in valid and 2 * ends[row.model][1] < bar]
+    behind = [row for row in order if row not in valid and row not in ahead]
+    found = rank(latency_of(50), [], rows, Unstable.TWICE)
+    assert list(found) == [*ahead, *valid, *behind]
+    best = recommend(rows, Wanted()).best
+    assert best is not None and best in (ahead or valid or behind)

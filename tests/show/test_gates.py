@@ -218,6 +218,12 @@ def test_a_comparison_side_by_side() -> None:
         ["resnet18", "▲", "slower", "1.250", "[1.200,", "1.300]", "8.00", "10.0"],
         ["resnet50", "!", "no", "number", "in", "B", "—", "—", "—", "—"],
     ]
+    shaky = Comparison("vit", Change.SAME, "", 1.0, (0.99, 1.01), "turns", 8.0, 8.0, unstable=("B",))
+    text = rendered(*gates.comparison_blocks([*reversed(found), shaky], ("run-1", "run-2")))
+    lines = [line.split()[0] for line in text.splitlines() if "resnet" in line or "vit" in line]
+    assert lines == ["resnet18", "vit", "resnet50"]
+    assert next(line for line in text.splitlines() if "vit" in line).split()[-3:] == ["8.00", "8.00", "⚠"]
+    assert "⚠: the cell is unstable" in text
     data = json.loads(json.dumps(gates.comparisons_data(found)))
     assert [one["change"] for one in data] == ["slower", "newly_failing"]
     assert (data[0]["interval"], data[1]["ratio"]) == ([1.2, 1.3], None)

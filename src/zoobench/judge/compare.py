@@ -72,6 +72,7 @@ class Comparison:
         kind: `turns` (slots of one run, pair by pair), `forks` (Welch's t over processes), `intervals` (from the two
             medians' intervals; at least 90%).
         differences: what differs and was meant to, or only warns; and whether a side was unstable.
+        unstable: the sides, `A` and `B`, whose number is.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Comparison:
     a_ms: float | None = None
     b_ms: float | None = None
     differences: tuple[str, ...] = ()
+    unstable: tuple[str, ...] = ()
 
 
 def compare(
@@ -109,7 +111,7 @@ def compare(
     broken = _failure(first), _failure(second)
     if Status.SKIPPED in (first.status, second.status) and frozenset(varying) != VARYING["run"]:
         # Of two backends or precisions one may simply not exist; between two runs it was there before.
-        return Comparison(name, Change.NOT_COMPARABLE, "; ".join(filter(None, broken)))
+        return Comparison(name, Change.NOT_COMPARABLE, "; ".join(dict.fromkeys(filter(None, broken))))
     if any(broken):
         return _failing(name, *broken)
     refusal = incomparable(first, second, varying)
@@ -120,9 +122,10 @@ def compare(
     found = _ratio(a, b)
     notes = tuple(_noted(first, second, varying))
     times = _p50(first), _p50(second)
+    unstable = tuple(side for side, record in (("A", first), ("B", second)) if _is_unstable(record))
     if found is None:
         why = "the calls are too few for an interval; measure with --effort standard"
-        return Comparison(name, Change.INCONCLUSIVE, why, None, None, None, *times, notes)
+        return Comparison(name, Change.INCONCLUSIVE, why, None, None, None, *times, notes, unstable)
     ratio, interval, kind = found
     ratio, interval = ratio * scale, (interval[0] * scale, interval[1] * scale)
     change = _change(interval, delta)
@@ -134,7 +137,11 @@ def compare(
         message += "; they did not take turns, so what the machine did between them is in it too"
     elif kind == "intervals" and first.run_id != second.run_id:
         message += "; two runs of one process each, so what the machine did between them is in it too"
-    return Comparison(name, change, message, ratio, interval, kind, *times, notes)
+    return Comparison(name, change, message, ratio, interval, kind, *times, notes, unstable)
+
+
+def _is_unstable(record: Record) -> bool:
+    return record.verdict is not None and record.verdict.value is VerdictValue.UNSTABLE
 
 
 def exit_code(found: Iterable[Comparison], fail_on: Collection[Change]) -> int:
@@ -219,7 +226,7 @@ def _noted(a: Record, b: Record, varying: Collection[str]) -> Iterable[str]:
         yield f"{key} {_short(first[key])} → {_short(second[key])}"
     yield from _in_accuracy(a, b)
     for side, record in (("A", a), ("B", b)):
-        if record.verdict and record.verdict.value is VerdictValue.UNSTABLE:
+        if record.verdict and _is_unstable(record):
             yield f"{side} is unstable: {', '.join(reason.code for reason in record.verdict.reasons)}"
 
 

@@ -10,6 +10,7 @@ from zoobench.errors import printable
 from zoobench.judge import Decision, Finding
 from zoobench.show.document import Block, Column, Heading, Items, Paragraph, Table, plain, to_markdown
 from zoobench.show.numbers import format_ms
+from zoobench.show.tables import MARKED
 
 if TYPE_CHECKING:
     from zoobench.judge.compare import Change, Comparison
@@ -214,13 +215,15 @@ def comparison_blocks(found: Sequence[Comparison], names: tuple[str, str]) -> li
             change_word(one.change),
             "—" if one.ratio is None else f"{one.ratio:.3f}",
             "—" if one.interval is None else f"[{one.interval[0]:.3f}, {one.interval[1]:.3f}]",
-            format_ms(one.a_ms),
-            format_ms(one.b_ms),
+            format_ms(one.a_ms) + " ⚠" * ("A" in one.unstable),
+            format_ms(one.b_ms) + " ⚠" * ("B" in one.unstable),
         )
-        for one in found
+        # What has no ratio says nothing of speed, and is often most of them.
+        for one in sorted(found, key=lambda one: one.ratio is None)
     ]
     columns = tuple(Column(head, "left" if number < 2 else "right") for number, head in enumerate(heads))
-    return [Heading(3, f"A: {names[0]}   B: {names[1]}"), Table(columns, rows)]
+    marked = [Paragraph(MARKED)] if any(one.unstable for one in found) else []
+    return [Heading(3, f"A: {names[0]}   B: {names[1]}"), Table(columns, rows), *marked]
 
 
 def comparisons_data(found: Sequence[Comparison]) -> list[dict[str, Any]]:
