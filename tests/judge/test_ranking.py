@@ -139,7 +139,7 @@ def test_slower_in_everything_that_takes_time() -> None:
 
 _ROWS = st.lists(
     st.tuples(
-        st.sampled_from([1.0, 2.0, 3.0, 4.1, 8.3, 16.0]),
+        st.sampled_from([0.9, 1.0, 2.0, 2.1, 4.1, 8.3]),
         st.sampled_from([0.001, 0.05, 0.3]),
         st.sampled_from([VerdictValue.VALID, VerdictValue.UNSTABLE]),
         st.sampled_from([1, 10**8, 3 * 10**8]),
@@ -149,7 +149,7 @@ _ROWS = st.lists(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=300)
 @given(_ROWS)
 def test_the_order_is_that_of_the_rule_however_it_is_put(
     drawn: list[tuple[float, float, VerdictValue, int]],
