@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from zoobench import api
+from zoobench import api, artifacts
 from zoobench.backends import open_backend
 from zoobench.data import DataRequest, open_source
 from zoobench.data.loader import batches
@@ -182,7 +182,7 @@ def show_pass(folder: Path, models: list[str]) -> bool:
 def prepared(name: str) -> Artifact:
     """The model's fp32 ONNX artifact."""
     with tempfile.TemporaryDirectory() as folder:
-        artifact, _ = api.export(name, Path(folder) / "model.onnx")
+        artifact, _ = artifacts.export(name, Path(folder) / "model.onnx")
     return artifact
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from zoobench import api
 from zoobench.cli import COMMANDS, build_app, main, root_help
 from zoobench.errors import UsageError
 from zoobench.results.store import read_samples
@@ -214,7 +213,6 @@ def test_completion_is_printed_for_a_shell(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_debug_shows_the_traceback() -> None:
-    from zoobench.errors import UsageError
 
     with pytest.raises(UsageError):
         main(["run", "--models", "resnet81", "--debug"])
@@ -396,32 +394,6 @@ def test_a_load_that_cannot_be_meant_is_one_line(
     out, err = capsys.readouterr()
     assert said in err and not out
     assert len(err.strip().splitlines()) == 1
-
-
-def test_a_language_models_files_are_a_folder_and_not_one_to_write() -> None:
-    with pytest.raises(UsageError, match="ort_genai runs a folder of files"):
-        api.quantize("smollm2_135m", precision="int4", backend="ort_genai")
-
-
-@pytest.mark.parametrize("command", ["export", "quantize"])
-@pytest.mark.parametrize(
-    ("output", "said"),
-    [
-        ("net.onnx", "is the model itself or lies in its folder"),
-        ("net.safetensors", "the format of .onnx"),
-        ("folder.onnx", "is there and no file"),
-    ],
-)
-def test_a_model_is_never_overwritten_by_what_is_made_of_it(
-    command: str, output: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "folder.onnx").mkdir()
-    Path("net.onnx").write_bytes(b"precious")
-    make = {"export": api.export, "quantize": api.quantize}[command]
-    with pytest.raises(UsageError, match=said):
-        make("net.onnx", Path(output))
-    assert Path("net.onnx").read_bytes() == b"precious"
 
 
 @pytest.mark.parametrize(

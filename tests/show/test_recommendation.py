@@ -14,7 +14,8 @@ from zoobench.judge.recommend import recommend
 from zoobench.judge.wanted import LatencyLimit, Limit, Wanted
 from zoobench.results.row import changed
 from zoobench.show.document import Command, to_markdown
-from zoobench.show.recommendation import _far, _gaps, _payback, answer, recommendation_blocks
+from zoobench.show.recommendation import _payback, answer, recommendation_blocks
+from zoobench.show.recommendation_tables import _far, gap_blocks
 from zoobench.terms import VerdictValue
 
 RATE = Limit("--min-throughput", throughput_of("image_classification"), 100.0, at_least=True)
@@ -58,7 +59,7 @@ def test_equals_on_the_front_are_not_said_to_be_better() -> None:
 @pytest.mark.parametrize(("there", "shown", "said"), [(3, 3, ""), (4, 4, ""), (5, 3, "And 2 more commands")])
 def test_a_line_that_counts_takes_the_place_of_more_than_one(there: int, shown: int, said: str) -> None:
     asks = tuple(Ask((f"m{number}",), ("onnx_cpu",), ("fp32",), (1,), ()) for number in range(there))
-    blocks = [*_gaps([Gap("untried", "never tried", there, asks)], Path("results"))]
+    blocks = [*gap_blocks([Gap("untried", "never tried", there, asks)], Path("results"))]
     (command,) = [block for block in blocks if isinstance(block, Command)]
     assert len(command.lines) == shown
     assert ("more command" in to_markdown(blocks)) is bool(said) and said in to_markdown(blocks)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from zoobench import api
+from zoobench import artifacts
 from zoobench.commands.flags import AsJson, Flag
 from zoobench.commands.printing import print_json
 from zoobench.terms import WeightsPolicy
@@ -45,7 +45,7 @@ def export(
     from zoobench.show.progress import watch
 
     with watch() as observer:
-        artifact, file = api.export(
+        artifact, file = artifacts.export(
             model,
             output,
             opset=opset,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from zoobench import api
+from zoobench import artifacts
 from zoobench.commands.flags import AsJson, Flag
 from zoobench.commands.printing import print_blocks, print_json
 from zoobench.shell import command_line, flag_words
@@ -68,7 +68,7 @@ def quantize(
         calibration_split=calibration_split,
     ).data()
     with watch() as observer:
-        artifact, file = api.quantize(
+        artifact, file = artifacts.quantize(
             model,
             output,
             precision=precision,

@@ -148,25 +148,14 @@ def recommend(
     wanted.check()
     together, question, asides = ranked_together(rows, scope or Scope())
     wanted.check(question.task)
-    cells = latest_rows(together)
-    found = [row for row, _ in cells]
-    judged = Judged.of(together, found)
-    if judged.passes:
-        found = [judged.applied(row, wanted.max_drop) for row in found]
-        asides = (*asides, *_elsewhere(judged, found))
-    if wanted.max_drop is not None:
-        found = [row if row.drop is None else judged_at(row, wanted.max_drop) for row in found]
-    later = {row.measurement_key for row, newer in cells if newer is not None}
+    found, later, judged = _cells(together, wanted.max_drop)
+    asides = (*asides, *_elsewhere(judged, found))
     goal, limits = goal_of(wanted, question.task), limits_of(wanted, question.task)
     sorted_out = SortedOut.of(found)
     believable = sorted_out.believable
     if wanted.unstable is Unstable.NEVER:
         believable = [row for row in believable if row.verdict is VerdictValue.VALID]
-        if left := len(sorted_out.unstable):
-            asides = (
-                *asides,
-                f"{left:,} unstable configuration{'' if left == 1 else 's'} (--unstable never)",
-            )
+        asides = (*asides, *_left_out(sorted_out.unstable))
     holding, lacking = _by_limits(limits, believable)
     ranking = rank(goal, limits, holding, wanted.unstable)
     best, leader, ties, decided_by = choose(ranking, goal)
@@ -233,6 +222,27 @@ def recommend(
             judged,
         ),
     )
+
+
+def _cells(together: Sequence[RankedRow], max_drop: float | None) -> tuple[list[RankedRow], set[str], Judged]:
+    """What stands for each cell, with what its file got right on the pictures that count, by this margin.
+
+    Returns:
+        The rows; the measurement keys of those that a later attempt did not replace; and what accuracy passes found.
+    """
+    cells = latest_rows(together)
+    found = [row for row, _ in cells]
+    judged = Judged.of(together, found)
+    if judged.passes:
+        found = [judged.applied(row, max_drop) for row in found]
+    if max_drop is not None:
+        found = [row if row.drop is None else judged_at(row, max_drop) for row in found]
+    return found, {row.measurement_key for row, newer in cells if newer is not None}, judged
+
+
+def _left_out(unstable: Sequence[RankedRow]) -> Iterator[str]:
+    if left := len(unstable):
+        yield f"{left:,} unstable configuration{'' if left == 1 else 's'} (--unstable never)"
 
 
 def _by_limits(limits: Sequence[Limit], rows: Sequence[RankedRow]) -> tuple[list[RankedRow], list[Lacking]]:
@@ -350,7 +360,7 @@ def _brought(
 
 def _elsewhere(judged: Judged, rows: Iterable[RankedRow]) -> Iterator[str]:
     """What is not compared because it was judged on other pictures."""
-    others = sum(map(judged.is_elsewhere, rows))
+    others = sum(map(judged.is_elsewhere, rows)) if judged.passes else 0
     if others:
         yield (
             f"the accuracy of {others:,} configuration{'' if others == 1 else 's'}, judged on other pictures than those that count "

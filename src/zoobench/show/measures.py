@@ -8,6 +8,7 @@ from zoobench.judge.measures import Figure, Kind, Measure
 from zoobench.results.row import RankedRow
 from zoobench.show.numbers import DASH, with_interval
 from zoobench.show.tables import backend_label, model_label
+from zoobench.terms import VerdictValue
 
 
 def cell_of(measure: Measure) -> Callable[[RankedRow], str]:
@@ -52,3 +53,22 @@ def short_name(row: RankedRow) -> str:
     return (
         f"{model_label(row)} · {backend_label(row)} · {row.precision} · batch {row.batch}{clients}{threads}"
     )
+
+
+DOUBT = {
+    VerdictValue.VALID: "",
+    VerdictValue.UNSTABLE: " (⚠ unstable)",
+    VerdictValue.INVALID: " (invalid)",
+    None: " (no verdict)",
+}
+
+
+def doubted(row: RankedRow) -> str:
+    """As `short_name`, with a mark where its number is not valid."""
+    return short_name(row) + DOUBT[row.verdict]
+
+
+def capital(text: str) -> str:
+    """With a capital letter, at the beginning of a sentence or a heading."""
+    # `p99 latency` begins with the name of a percentile, which stays as it is.
+    return text if text[:1] == "p" and text[1:2].isdigit() else text[:1].upper() + text[1:]

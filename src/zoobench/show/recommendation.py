@@ -1,11 +1,10 @@
-"""`zoobench recommend` as blocks."""
+"""`zoobench recommend` as blocks: the answer in words, its tables below."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from zoobench.judge.asks import Gap
 from zoobench.judge.measures import (
     MEMORY,
     SIZE,
@@ -18,35 +17,25 @@ from zoobench.judge.measures import (
     unit_of,
 )
 from zoobench.judge.payback import Payback, Pays
-from zoobench.judge.recommend import Exclusion, Recommendation, Relaxation
+from zoobench.judge.recommend import Recommendation, Relaxation
 from zoobench.judge.scope import REMOTE, load_label
-from zoobench.judge.wanted import Faithful, Limit, Standing, Unstable
+from zoobench.judge.wanted import Faithful, Unstable
 from zoobench.results.row import RankedRow
 from zoobench.shell import command_line
-from zoobench.show.document import Block, Column, Command, Heading, Items, Paragraph, Table
-from zoobench.show.measures import cell_of, clients_of, short_name, told
-from zoobench.show.numbers import (
-    DASH,
-    format_bytes,
-    format_megabytes,
-    format_number,
+from zoobench.show.document import Block, Command, Heading, Items, Paragraph
+from zoobench.show.measures import DOUBT, capital, clients_of, doubted, short_name, told
+from zoobench.show.numbers import DASH, counted, format_bytes, format_number
+from zoobench.show.recommendation_tables import (
+    exclusion_blocks,
+    front_blocks,
+    gap_blocks,
+    ranking_blocks,
 )
-from zoobench.show.tables import (
-    MARKS,
-    RankedField,
-    backend_label,
-    case_fields,
-    drop_word,
-    machine_label,
-    make_table,
-    model_label,
-)
-from zoobench.terms import TEXT, UNSTABLE_CODES, Precision, Status, VerdictValue
+from zoobench.show.tables import backend_label, drop_word, machine_label, model_label
+from zoobench.terms import UNSTABLE_CODES, Precision, Status
 
-MOST_TIES, MOST_FRONT, MOST_COMMANDS, MOST_NAMED = 5, 12, 3, 3
-"""Ties in the table, rows of the front, commands of one gap, and names in a sentence; the rest is counted."""
-
-_BATCH: RankedField = (Column("Batch", "right"), lambda r: str(r.batch))
+MOST_NAMED = 3
+"""Names in a sentence; the rest is counted."""
 
 
 def recommendation_blocks(found: Recommendation, results_dir: Path) -> list[Block]:
@@ -55,16 +44,16 @@ def recommendation_blocks(found: Recommendation, results_dir: Path) -> list[Bloc
     if not found.judged:
         title = "Nothing to recommend from yet"
     elif found.best is None and found.unranked:
-        title = f"{_capital(found.goal.name)} is not known"
+        title = f"{capital(found.goal.name)} is not known"
     return [
         Heading(1, title),
         Paragraph(answer(found), strong=True),
         Items(tuple(_remarks(found))),
         *_file(found),
-        *_ranking(found),
-        *_exclusions(found),
-        *_front(found),
-        *_gaps(found.gaps, results_dir),
+        *ranking_blocks(found),
+        *exclusion_blocks(found),
+        *front_blocks(found),
+        *gap_blocks(found.gaps, results_dir),
     ]
 
 
@@ -97,19 +86,7 @@ def answer(found: Recommendation) -> str:
     if price is not None and found.goal.kind != "money":
         facts.append(_told_measure(cost_of(task, price), best))
     known = [fact for fact in facts if DASH not in fact]
-    return f"Ship {_configuration(best)}{_DOUBT[best.verdict]}: {', '.join(known)}."
-
-
-_DOUBT = {
-    VerdictValue.VALID: "",
-    VerdictValue.UNSTABLE: " (⚠ unstable)",
-    VerdictValue.INVALID: " (invalid)",
-    None: " (no verdict)",
-}
-
-
-def _doubted(row: RankedRow) -> str:
-    return short_name(row) + _DOUBT[row.verdict]
+    return f"Ship {_configuration(best)}{DOUBT[best.verdict]}: {', '.join(known)}."
 
 
 def _configuration(row: RankedRow) -> str:
@@ -128,25 +105,25 @@ def _configuration(row: RankedRow) -> str:
 def _no_answer(found: Recommendation) -> str:
     if found.unranked:
         return (
-            f"{_count(len(found.unranked), 'configuration')} hold every limit, and {found.goal.name} is known of none of them, so "
+            f"{counted(len(found.unranked), 'configuration')} hold every limit, and {found.goal.name} is known of none of them, so "
             "none is recommended."
         )
     if not found.judged:
         return "No configuration has a number that can be believed."
     if not found.relax:
         return (
-            f"None of {_count(found.judged, 'configuration')} holds {_limits(found)}, and no other value of a limit would help: "
+            f"None of {counted(found.judged, 'configuration')} holds {_limits(found)}, and no other value of a limit would help: "
             "what is missing was not measured."
         )
     first = found.relax[0]
     if len(first.changes) == 1:
         return (
-            f"None of {_count(found.judged, 'configuration')} holds {_limits(found)}. Relax one: "
-            f"{_changes(first)} would recommend {_doubted(first.row)}."
+            f"None of {counted(found.judged, 'configuration')} holds {_limits(found)}. Relax one: "
+            f"{_changes(first)} would recommend {doubted(first.row)}."
         )
     return (
-        f"None of {_count(found.judged, 'configuration')} holds {_limits(found)}, and no single limit is to blame: "
-        f"{_changes(first)} together would recommend {_doubted(first.row)}."
+        f"None of {counted(found.judged, 'configuration')} holds {_limits(found)}, and no single limit is to blame: "
+        f"{_changes(first)} together would recommend {doubted(first.row)}."
     )
 
 
@@ -169,7 +146,7 @@ def _remarks(found: Recommendation) -> Iterator[tuple[str, str]]:
     if found.best is not None:
         yield from _about_best(found, found.best)
     for one in found.relax[1:]:
-        yield "Or relax:", f"{_changes(one)} would recommend {_doubted(one.row)}."
+        yield "Or relax:", f"{_changes(one)} would recommend {doubted(one.row)}."
 
 
 def _under(found: Recommendation) -> str:
@@ -183,7 +160,7 @@ def _ranked(found: Recommendation) -> str:
         if found.question.remote
         else machine_label(found.newest)
     )
-    parts = [f"{_count(found.judged, 'configuration')} on {where}"]
+    parts = [f"{counted(found.judged, 'configuration')} on {where}"]
     parts.append(load_label(found.question.scenario, found.question.load))
     if found.invalid:
         # A cell that is invalid may have been unstable besides, which alone would let it rank.
@@ -277,76 +254,6 @@ def _payback(pays: Payback, row: RankedRow, calls: int | None) -> str:
     return said + "."
 
 
-def _ranking(found: Recommendation) -> Iterator[Block]:
-    if found.best is None:
-        return
-    ties = found.ties[:MOST_TIES]
-    rows = [found.best, *ties, *found.runners_up]
-    words = {id(found.best): "ship"} | {id(row): "tie" for row in ties}
-    task = found.question.task
-    yield Heading(2, "The best, its ties and the runners-up")
-    yield make_table(
-        [
-            (Column(""), lambda r: words.get(id(r), "")),
-            *_identity(rows),
-            *_figures(found, rows),
-            (Column("Pays after", "right"), lambda r: _pays_cell(found.paybacks.get(id(r)))),
-            (Column("Verdict"), lambda r: MARKS[r.verdict] if r.verdict else DASH),
-        ],
-        rows,
-    )
-    more = len(found.ties) - len(ties)
-    if more > 0:
-        yield Paragraph(f"And {_count(more, 'more tie')}.")
-    if found.wanted.price_per_hour is not None:
-        yield Paragraph(
-            f"Cost, of a million {unit_of(task)}s, is {found.wanted.price_per_hour:g} an hour / ({unit_of(task)}s a second · 3,600) · 10⁶, of one machine that is "
-            "busy all the time."
-        )
-
-
-def _identity(rows: Sequence[RankedRow]) -> list[RankedField]:
-    """What sets them apart; the load is the same of all, and stands above."""
-    fields = [(column, show) for column, show in case_fields(rows) if column.head != "Scenario"]
-    if len({clients_of(row) for row in rows}) > 1:
-        fields.append((Column("Clients", "right"), lambda r: str(clients_of(r))))
-    return [*fields, _BATCH]
-
-
-def _figures(found: Recommendation, rows: Sequence[RankedRow]) -> list[RankedField]:
-    """What was asked about, and what everybody wants to know; columns of which nothing is known are left out."""
-    task = found.question.task
-    measures = [latency_of(50), *(limit.measure for limit in found.limits), found.goal]
-    timed = {measure.name: measure for measure in measures if measure.kind == "ms"}
-    price = found.wanted.price_per_hour
-    accuracy = accuracy_of(task)
-    asked: list[tuple[str, Measure]] = [
-        *((f"{name.removesuffix(' latency')} (ms)", measure) for name, measure in timed.items()),
-        (f"{unit_of(task)}s/s", throughput_of(task)),
-        (f"{accuracy.name} (%)", accuracy),
-        *([("Cost (per 10⁶)", cost_of(task, price))] if price is not None else []),
-        *([("Energy (J)", found.goal)] if found.goal.kind == "joules" else []),
-    ]
-    fields: list[RankedField] = [
-        (Column(_capital(head), "right"), cell_of(measure))
-        for head, measure in asked
-        if any(measure.value(row) is not None for row in rows)
-    ]
-    if any(row.drop_decision for row in rows):
-        fields.append((Column("Drop"), drop_word))
-    if task == TEXT:
-        fields.append((Column("Quality"), _quality))
-    return [
-        *fields,
-        (Column("Peak memory (MB)", "right"), lambda r: format_megabytes(memory_bytes(r))),
-        (Column("Size (MB)", "right"), lambda r: format_megabytes(r.size_bytes or None)),
-    ]
-
-
-def _quality(row: RankedRow) -> str:
-    return DASH if row.quality_passed is None else "pass" if row.quality_passed else "❌ fail"
-
-
 def _told_measure(measure: Measure, row: RankedRow) -> str:
     return f"{measure.name} {told(measure, row)}"
 
@@ -355,114 +262,3 @@ def _points(row: RankedRow) -> str:
     assert row.drop is not None and row.drop_interval is not None
     interval = (100 * row.drop_interval[0], 100 * row.drop_interval[1])
     return f"{100 * row.drop:.2f} [{interval[0]:.2f}, {interval[1]:.2f}] points ({drop_word(row)})"
-
-
-def _pays_cell(pays: Payback | None) -> str:
-    if pays is None:
-        return DASH
-    return f"{pays.calls:,}" if pays.calls is not None else pays.pays.value.replace("_", " ")
-
-
-def _exclusions(found: Recommendation) -> Iterator[Block]:
-    if not found.exclusions:
-        return
-    yield Heading(2, f"What the limits left out, of {_count(found.judged, 'configuration')}")
-    columns = (
-        Column("Limit"),
-        Column("Left out", "right"),
-        Column("By it alone", "right"),
-        Column("Not known", "right"),
-        Column("Open", "right"),
-        Column("Nearest"),
-    )
-    yield Table(columns, [_exclusion(one) for one in found.exclusions])
-    if any(one.open for one in found.exclusions):
-        yield Paragraph("Open: the figure holds the limit and the end of its interval does not.")
-
-
-def _exclusion(one: Exclusion) -> tuple[str, ...]:
-    near = "; ".join(_near(one.limit, row) for row in one.nearest)
-    counts = (one.excluded, one.alone, one.unknown, len(one.open))
-    return (one.limit.said, *(f"{count:,}" for count in counts), near or DASH)
-
-
-def _near(limit: Limit, row: RankedRow) -> str:
-    """A near miss, and how far off it is."""
-    if limit.measure.value(row) is None:
-        return f"{short_name(row)}: its quality gate failed"
-    by = " by its interval" if limit.standing(row) is Standing.OPEN else ""
-    return f"{short_name(row)}: {told(limit.measure, row)}, {_far(limit, row)}{by}"
-
-
-def _far(limit: Limit, row: RankedRow) -> str:
-    """`38% above`, `3.83 × the limit`, `36% below`."""
-    needed = limit.needed(row)
-    if needed is None or limit.measure.kind == "share":
-        return "off"
-    share = abs(needed / limit.bound - 1)
-    if not limit.at_least and share >= 1:
-        return f"{format_number(needed / limit.bound)} × the limit"
-    size = f"{100 * share:.0f}%" if share >= 0.1 else f"{format_number(100 * share)}%"
-    return f"{size} {'below' if limit.at_least else 'above'}"
-
-
-def _front(found: Recommendation) -> Iterator[Block]:
-    best = found.best
-    beaten = best is not None and not any(row is best for row in found.front)
-    if len(found.front) < 2 and not (beaten and found.front):
-        return
-    rows = found.front[:MOST_FRONT]
-    yield Heading(2, f"The Pareto front of {', '.join(found.front_aims)}")
-    holds = {id(row): all(limit.standing(row) is Standing.HOLDS for limit in found.limits) for row in rows}
-    fields: list[RankedField] = [
-        (Column(""), lambda r: "ship" if r is best else ""),
-        *_identity(rows),
-        *_figures(found, rows),
-        (Column("Limits"), lambda r: "held" if holds[id(r)] else "not held"),
-        (Column("Verdict"), lambda r: MARKS[r.verdict] if r.verdict else DASH),
-    ]
-    yield make_table(fields, rows)
-    more = len(found.front) - len(rows)
-    said = "None is beaten: what is better in one of these is worse in another. Equals stay, and intervals are not asked."
-    if more > 0:
-        said += f" {more} more are on it."
-    if found.front_unplaced:
-        said += f" {_count(found.front_unplaced, 'more configuration')} cannot be placed: one of these figures is not known."
-    if best is not None and beaten:
-        other = found.beats_best
-        why = (
-            "one of these figures of it is not known"
-            if other is None
-            else f"{_doubted(other)} is no worse in any of these"
-        )
-        said += f" The recommended {short_name(best)} is not on it: {why}."
-    yield Paragraph(said)
-
-
-def _gaps(gaps: Sequence[Gap], results_dir: Path) -> Iterator[Block]:
-    if not gaps:
-        return
-    yield Heading(2, "What was not measured")
-    for gap in gaps:
-        yield Paragraph(_capital(gap.what) + (":" if gap.asks else "."))
-        if gap.asks:
-            # One more takes no more room than the line that counts it.
-            shown = len(gap.asks) if len(gap.asks) == MOST_COMMANDS + 1 else MOST_COMMANDS
-            yield Command(commands(gap, results_dir, shown))
-            more = len(gap.asks) - shown
-            if more > 0:
-                yield Paragraph(f"And {more:,} more commands; --json has them.")
-
-
-def commands(gap: Gap, results_dir: Path, most: int | None = None) -> tuple[str, ...]:
-    """The gap's runs as they are typed into a shell."""
-    return tuple(command_line(ask.words(str(results_dir))) for ask in gap.asks[:most])
-
-
-def _capital(text: str) -> str:
-    # `p99 latency` begins with the name of a percentile, which stays as it is.
-    return text if text[:1] == "p" and text[1:2].isdigit() else text[:1].upper() + text[1:]
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"

@@ -11,7 +11,8 @@ from zoobench.judge.payback import Payback
 from zoobench.judge.recommend import Recommendation
 from zoobench.results.row import RankedRow
 from zoobench.shell import command_line
-from zoobench.show.recommendation import answer, commands
+from zoobench.show.recommendation import answer
+from zoobench.show.recommendation_tables import commands
 
 
 def recommendation_data(found: Recommendation, results_dir: Path) -> dict[str, Any]:

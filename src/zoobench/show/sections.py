@@ -13,6 +13,7 @@ from zoobench.show.notes import notes_table
 from zoobench.show.numbers import (
     DASH,
     Keyed,
+    counted,
     format_bytes,
     format_interval,
     format_ms,
@@ -309,14 +310,14 @@ def summary_sentence(views: Sequence[View]) -> str:
     rows = [r for view in views for r in view.rows]
     measured = [r for r in rows if r.status is Status.OK]
     verdicts = Counter(r.verdict for r in measured if r.verdict)
-    tally = [f"{verdicts[value]} {value.value}" for value in VerdictValue if verdicts[value]]
+    tally = [f"{verdicts[value]:,} {value.value}" for value in VerdictValue if verdicts[value]]
     lost = Counter(r.status for r in rows if r.status is not Status.OK)
     models, backends = ({r.model for r in measured}, {r.backend for r in measured})
     text = (
-        f"{_count(len(measured), 'cell')} measured ({', '.join(tally) or 'none judged'}) over "
-        f"{_count(len(models), 'model')} and {_count(len(backends), 'backend')}"
+        f"{counted(len(measured), 'cell')} measured ({', '.join(tally) or 'none judged'}) over "
+        f"{counted(len(models), 'model')} and {counted(len(backends), 'backend')}"
     )
-    text += "".join(f", {n} {status.value.replace('_', ' ')}" for status, n in lost.items())
+    text += "".join(f", {n:,} {status.value.replace('_', ' ')}" for status, n in lost.items())
     if len(views) != 1:
         return f"{text}, on {len(views)} machines, which are never ranked together."
     if not views[0].believable:
@@ -335,7 +336,3 @@ def _fastest(row: Row) -> str:
     drop = "" if row.drop_decision is None else f" (drop of {what} against fp32: {drop_word(row)})"
     weights = " (random weights)" if row.weights == "random" else ""
     return f"{row.label}{weights}, {_p50(row)} ms{drop}{', which is ⚠ unstable' * row.is_unstable}"
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

@@ -13,7 +13,7 @@ from zoobench.judge.ratio import paired_ratio
 from zoobench.judge.scope import own_options
 from zoobench.outcome import Slot
 from zoobench.results.row import Row
-from zoobench.show.numbers import format_ratio
+from zoobench.show.numbers import counted, format_ratio
 from zoobench.show.tables import backend_label
 from zoobench.terms import Interval
 
@@ -201,7 +201,7 @@ class Speedup:
             text += f"on the one pair there is ({_place(self.fastest)})"
         else:
             text += (
-                f"in the geometric mean of {len(self.pairs)} pairs over {_count(len(models), 'model')}, "
+                f"in the geometric mean of {len(self.pairs)} pairs over {counted(len(models), 'model')}, "
                 f"from {_place(self.slowest)} to {_place(self.fastest)}"
             )
         tally = [f"{n} {word}" for word in ("faster", "slower", "undecided") if (n := self.count(word))]
@@ -220,11 +220,7 @@ class Speedup:
             (apart, "that took no turns (in different runs, or one after another for want of memory)"),
             (unread, "told by the two medians alone (no samples were read, or too few rounds)"),
         )
-        return "".join(f" {_count(n, 'pair')} {what}." for n, what in told if n)
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+        return "".join(f" {counted(n, 'pair')} {what}." for n, what in told if n)
 
 
 def _place(pair: Pair) -> str:

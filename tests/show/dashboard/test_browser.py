@@ -124,7 +124,8 @@ def test_what_a_link_chose_survives_every_change_of_page(address: str, browser: 
         page.get_by_role("link", name=name).click()
         page.get_by_role("heading", name=name).wait_for()
         page.wait_for_url(lambda url: "batch=8" in url and "backend=onnx_cpu" in url)
-    page.wait_for_url(lambda url: "/pareto?" in url and "batch=1" not in url)
+    page.wait_for_url(lambda url: "/pareto?" in url)
+    assert "batch=8" in page.url and "batch=1" not in page.url
 
 
 def test_back_leads_to_where_a_button_was_pressed(address: str, browser: Any) -> None:
@@ -139,6 +140,8 @@ def test_back_leads_to_where_a_button_was_pressed(address: str, browser: Any) ->
     page.get_by_role("heading", name="Failures").wait_for()
     # The page's script writes its address when it has run to its end.
     page.wait_for_url(lambda url: "/failures" in url and "verdict=invalid" not in url)
+    page.get_by_text("the worker was killed for memory").wait_for()
+    assert page.get_by_role("heading", name="Leaderboard").count() == 0
 
 
 @pytest.mark.parametrize(("host", "answer"), [("127.0.0.1", 101), ("localhost", 101), ("evil.example", 403)])
