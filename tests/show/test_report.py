@@ -13,6 +13,7 @@ from tests.show.records import (
     MACHINE,
     OTHER_MACHINE,
     full_run,
+    make_accuracy,
     make_failure,
     make_record,
     with_samples,
@@ -248,6 +249,10 @@ def test_the_first_sentence_names_the_fastest_that_can_be_decided_on(tmp_path: P
     assert "fastest: steady · onnx_cpu · fp32 · batch 1 (random weights), 5.00" in first
     assert "shaky" in first and first.index("steady") < first.index("shaky")
     assert "which is ⚠ unstable reads faster" in first
+    # What loses too much comes after what is unstable.
+    bent = make_record("bent", p50=2.0, accuracy=make_accuracy(500, lost=300))
+    _, text = report(tmp_path / "bent", [bent, shaky])
+    assert "fastest: shaky" in next(line for line in text.splitlines() if "fastest:" in line)
     _, text = report(tmp_path / "one", [shaky])
     assert "which is ⚠ unstable." in next(line for line in text.splitlines() if "fastest:" in line)
 

@@ -323,11 +323,12 @@ def summary_sentence(views: Sequence[View]) -> str:
     if not views[0].believable:
         return f"{text}, on {views[0].title}; no latency among them can be believed."
     # What loses too much against fp32 is nobody's choice, however fast.
-    order = sorted(views[0].believable, key=lambda r: (r.drop_decision is DropDecision.FAIL, r.median))
-    best = next((row for row in order if not row.is_unstable), order[0])
+    rows = views[0].believable
+    best = min(rows, key=lambda r: (r.drop_decision is DropDecision.FAIL, r.is_unstable, r.median))
+    lowest = min(rows, key=lambda r: (r.drop_decision is DropDecision.FAIL, r.median))
     told = f"{text}, on {views[0].title}; fastest: {_fastest(best)}"
-    if order[0] is not best:
-        told += f"; {_fastest(order[0])} reads faster"
+    if lowest is not best:
+        told += f"; {_fastest(lowest)} reads faster"
     return told + "."
 
 
